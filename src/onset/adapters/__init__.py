@@ -1,0 +1,1 @@
+"""Others' results to observations: one file per foreign format."""

@@ -1,0 +1,47 @@
+"""The one error that onset raises for the world's faults: what, where, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OnsetError(Exception):
+    """Bad input or a failed piece of work, told so that the reader can mend it.
+
+    ``what`` is one sentence on what is wrong, ``where`` names the file, key or row, and ``advice``
+    says what to do. The command line prints the three and exits with 1; nothing else is printed.
+    """
+
+    def __init__(self, what: str, *, where: object = None, advice: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.advice = advice
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.advice:
+            lines.append(f"  do: {self.advice}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process borders: keep the three parts when pickled.
+        return (_rebuild, (self.what, self.where, self.advice))
+
+
+def _rebuild(what: str, where: str | None, advice: str | None) -> OnsetError:
+    return OnsetError(what, where=where, advice=advice)
+
+
+def did_you_mean(word: str, options: Iterable[str]) -> str:
+    """Advice that names the nearest known words, or lists them when none is near."""
+    known = sorted(set(options))
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(f"'{name}'" for name in near) + "?"
+    if len(known) > 20:
+        known = [*known[:20], "..."]
+    return "known: " + ", ".join(known)

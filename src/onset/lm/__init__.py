@@ -1,0 +1,1 @@
+"""Language models: tokenizer, shards, model, trainer, scorer, hub and held-out loss (needs the [lm] extra)."""

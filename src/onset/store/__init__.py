@@ -1,0 +1,1 @@
+"""What has been done: run directories and Parquet parts, written by rename, never overwritten."""

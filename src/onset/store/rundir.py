@@ -1,0 +1,153 @@
+"""A run's directory: made once, written by rename, never overwritten.
+
+::
+
+    runs/<slug>-<digest8>/
+      run.json  log.jsonl  DONE  FAILED
+      steps/<step>/{model.safetensors, config.json, tokenizer.json, ...}
+      loss/<step>.parquet
+      items/<step>/<task>-<digest4>.parquet
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onset.errors import OnsetError
+from onset.store.tables import write_text
+
+STEP_DIGITS = 8
+"""Steps are written with leading zeros, so that folders sort by step."""
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The places of one run's parts. Nothing here is read at construction."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The directory's name, which is the ``run`` column of every row."""
+        return self.path.name
+
+    @property
+    def meta_path(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def done_path(self) -> Path:
+        return self.path / "DONE"
+
+    @property
+    def failed_path(self) -> Path:
+        """Holds why a run was given up (a loss that is not finite); it is then reported, never scored on."""
+        return self.path / "FAILED"
+
+    def checkpoint(self, step: int) -> Path:
+        """Folder of the checkpoint at that step, in the Hugging Face format, tokenizer included."""
+        return self.path / "steps" / f"{step:0{STEP_DIGITS}d}"
+
+    def loss(self, step: int) -> Path:
+        """Part with the held-out losses at that step."""
+        return self.path / "loss" / f"{step:0{STEP_DIGITS}d}.parquet"
+
+    def items(self, step: int, task: str, digest: str) -> Path:
+        """Part with the item rows of a task (its digest's first four digits in the name)."""
+        return self.path / "items" / f"{step:0{STEP_DIGITS}d}" / f"{task}-{digest[:4]}.parquet"
+
+    def steps(self) -> list[int]:
+        """Steps whose checkpoint is complete, ascending."""
+        folder = self.path / "steps"
+        if not folder.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+
+    @property
+    def done(self) -> bool:
+        """Whether training has reached its end."""
+        return self.done_path.exists()
+
+    @property
+    def failed(self) -> str | None:
+        """Why the run was given up, or None."""
+        return self.failed_path.read_text(encoding="utf-8").strip() if self.failed_path.exists() else None
+
+    def create(self, meta: Mapping[str, Any]) -> None:
+        """Make the directory with its run.json, or check that the one there is of the same digest."""
+        if self.meta_path.exists():
+            found = self.meta()
+            if found.get("digest") != meta.get("digest"):
+                raise OnsetError(
+                    "this run directory belongs to another specification",
+                    where=self.path,
+                    advice="move it away or choose another folder with --out; it is left as it is",
+                )
+            return
+        write_text(self.meta_path, json.dumps(dict(meta), indent=2, ensure_ascii=False) + "\n")
+
+    def meta(self) -> dict[str, Any]:
+        """The run.json: see ``RUN_KEYS``."""
+        try:
+            found: dict[str, Any] = json.loads(self.meta_path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise OnsetError(
+                f"cannot read the run's description: {error}",
+                where=self.meta_path,
+                advice="restore this file, or move the run's folder away and run again",
+            ) from error
+        return found
+
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Hold the run for this process; yields False where another process holds it.
+
+        An advisory lock of the operating system: it ends with the process, however that ends.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+        finally:
+            os.close(handle)
+
+
+RUN_KEYS = (
+    "run",  # the run's slug in the study
+    "digest",  # of its specification, 64 digits
+    "study",
+    "family",  # runs that share corpus, tokenizer and architecture
+    "group",  # 'trajectory', 'grid' or ''
+    "params",  # count, embeddings included
+    "params_by_part",
+    "flops_per_token",  # training: forward and backward, attention included
+    "tokens_per_step",
+    "steps",
+    "checkpoints",  # declared steps
+    "spec",  # the run's specification
+)
+"""Keys of run.json. ``tokens`` of a checkpoint is step x tokens_per_step."""
+
+
+def run_dirs(study: Path) -> list[RunDir]:
+    """The run directories of a study's folder, by name."""
+    folder = study / "runs"
+    if not folder.is_dir():
+        return []
+    return [RunDir(entry) for entry in sorted(folder.iterdir()) if (entry / "run.json").exists()]

@@ -1,0 +1,136 @@
+"""Parquet parts of a study: their schemas, writing one whole, and a DuckDB view over all of them.
+
+A part is written beside its place, flushed to disk and renamed, so that a file that exists is complete.
+Work owed is the set of parts that are absent. ``items`` keeps one row a choice: every metric is computed
+from these rows, and none needs the model again.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from onset.errors import OnsetError
+
+ITEMS = pa.schema(
+    [
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("step", pa.int64(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("digest", pa.string(), nullable=False),
+        pa.field("item", pa.string(), nullable=False),
+        pa.field("choice", pa.int32(), nullable=False),
+        pa.field("gold", pa.bool_(), nullable=False),  # whether this choice is the right one
+        pa.field("logprob", pa.float64()),  # nats, of the continuation given the prompt
+        pa.field("logprob_uncond", pa.float64()),  # nats, given the bare prompt; null where not asked
+        pa.field("tokens", pa.int32()),  # of the continuation
+        pa.field("bytes", pa.int32()),  # of the continuation in UTF-8
+        pa.field("text", pa.string()),  # free answers: what was generated
+        pa.field("correct", pa.bool_()),  # free answers: whether it is right
+    ]
+)
+"""One row a choice; a free answer has one row, choice 0, whose logprob is that of the reference answer."""
+
+LOSSES = pa.schema(
+    [
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("step", pa.int64(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),  # name of the validation text
+        pa.field("language", pa.string(), nullable=False),  # en, zh, or 'all' for the text as a whole
+        pa.field("nats_per_token", pa.float64(), nullable=False),
+        pa.field("bits_per_byte", pa.float64(), nullable=False),
+        pa.field("unigram_normalised", pa.float64()),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
+"""One row a (validation text, language), and one with language 'all' for the whole text."""
+
+SCHEMAS: Mapping[str, pa.Schema] = {"items": ITEMS, "losses": LOSSES}
+
+
+def write_part(path: Path, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, schema: pa.Schema) -> None:
+    """Write rows as one Parquet part, complete or not at all.
+
+    Raises OnsetError when a row does not fit the schema or the file cannot be written.
+    """
+    try:
+        if isinstance(rows, pd.DataFrame):
+            table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
+        else:
+            table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+        for field in schema:
+            if not field.nullable and table.column(field.name).null_count:
+                raise OnsetError(f"column '{field.name}' has an empty value", where=path)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError) as error:
+        raise OnsetError(f"rows do not fit the table: {error}", where=path) from error
+    with whole_file(path) as beside:
+        pq.write_table(table, beside, compression="zstd")
+
+
+class whole_file:
+    """A file that appears complete or not at all: written beside its place, flushed, renamed.
+
+    ``with whole_file(path) as beside: ...`` writes to ``beside``. An error leaves nothing behind, and a
+    full disk or a read-only folder becomes one OnsetError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+
+    def __enter__(self) -> Path:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        return self.beside
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            try:
+                with open(self.beside, "rb") as handle:
+                    os.fsync(handle.fileno())
+                os.replace(self.beside, self.path)
+            except OSError as failed:
+                self.beside.unlink(missing_ok=True)
+                raise _unwritable(self.path, failed) from failed
+            return
+        try:
+            self.beside.unlink(missing_ok=True)
+        except OSError:
+            pass  # a read-only folder cannot hold a leftover either
+        if isinstance(error, OSError):
+            raise _unwritable(self.path, error) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, complete or not at all."""
+    with whole_file(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def read_part(path: Path) -> pd.DataFrame:
+    """Read one part. A file that is cut short is one OnsetError that names it."""
+    try:
+        return pq.read_table(path).to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise OnsetError(
+            f"cannot read the part: {error}", where=path, advice="delete this file and run again: it is made anew"
+        ) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OnsetError:
+    reason = error.strerror or str(error)
+    return OnsetError(
+        f"cannot write: {reason}",
+        where=path,
+        advice="free some space or choose another folder with --out, then run the same command again: it resumes",
+    )

@@ -1,0 +1,1 @@
+"""What is to be done: frozen, typed specifications, their sizes and the named presets."""

@@ -1,0 +1,330 @@
+"""Frozen specifications of a study: what is trained, on what, and what it is asked.
+
+Every value that changes a result is here and in the digest; nothing is read later from globals or
+from the environment. ``onset.study.files`` reads and writes the TOML form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SPEC_VERSION = 1
+"""Part of every digest: raised when the same specification would give other results."""
+
+Language = Literal["en", "zh"]
+
+
+def _slug(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", text):
+        raise ValueError("use letters, digits, '.', '_', '+' and '-' only, starting with a letter or digit")
+    return text
+
+
+Slug = Annotated[str, AfterValidator(_slug)]
+
+
+class Spec(BaseModel):
+    """Base of all specifications: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shape(Spec):
+    """The shape of a decoder (the vocabulary comes with the tokenizer)."""
+
+    layers: int = Field(gt=0)
+    """Number of blocks."""
+    width: int = Field(gt=0)
+    """Size of the residual stream."""
+    heads: int = Field(gt=0)
+    """Query heads; width is split among them."""
+    kv_heads: int = Field(gt=0)
+    """Key and value heads, each shared by heads/kv_heads query heads."""
+    hidden: int = Field(gt=0)
+    """Inner size of the SwiGLU feed-forward."""
+    context: int = Field(gt=1)
+    """Tokens that a training sequence holds, and the longest prompt."""
+    tied: bool = False
+    """Whether the output matrix is the token embedding."""
+    rotary_base: float = Field(default=10_000.0, gt=0)
+    """Base of the rotary frequencies."""
+
+    @property
+    def head_dim(self) -> int:
+        """Dimensions of one head."""
+        return self.width // self.heads
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
+        if self.head_dim % 4:
+            raise ValueError(
+                f"head size width/heads is {self.head_dim}; it must be a multiple of 4, "
+                "because half of its dimensions are rotated in pairs"
+            )
+        return self
+
+
+class Schedule(Spec):
+    """Learning rate over the steps of a run."""
+
+    kind: Literal["cosine", "wsd"] = "cosine"
+    """Cosine to the floor, or warm-up, stable, then linear decay."""
+    peak_rate: float = Field(default=3e-3, gt=0)
+    """Highest learning rate."""
+    warmup: float = Field(default=0.02, ge=0, lt=1)
+    """Share of the steps over which the rate rises linearly."""
+    decay: float = Field(default=0.2, gt=0, le=1)
+    """Share of the steps over which a wsd schedule falls to its floor."""
+    final_ratio: float = Field(default=0.1, ge=0, le=1)
+    """The floor as a share of the peak."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind == "wsd" and self.warmup + self.decay > 1:
+            raise ValueError(f"warmup {self.warmup} and decay {self.decay} take more than the whole run")
+        return self
+
+
+class Optimizer(Spec):
+    """AdamW and what bounds it."""
+
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    epsilon: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    """Decoupled decay of matrices; gains and biases are not decayed."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest global norm of the gradient."""
+
+
+class WorldSpec(Spec):
+    """The embedded bilingual world: everything that its text and questions depend on."""
+
+    seed: int = 1
+    documents: int = Field(default=200_000, gt=0)
+    """Training documents, over both languages."""
+    valid_documents: int = Field(default=1_000, gt=0)
+    """Held-out documents per language."""
+    places: int = Field(default=48, ge=8)
+    """Places with closed-book facts."""
+    items: int = Field(default=200, gt=0)
+    """Questions per task."""
+
+
+class Source(Spec):
+    """One source of text in a mix: files of a language, or the embedded world's."""
+
+    name: Slug
+    path: str
+    """A file, a folder, or 'world' for the embedded world. Not part of the digest: ``sha256`` is."""
+    language: Language
+    weight: float = Field(default=1.0, gt=0)
+    """Relative share of the mix's tokens."""
+    column: str = "text"
+    """Text column of JSON lines and Parquet."""
+    sha256: str | None = None
+    """Digest of the files' names and contents; filled in when the study is loaded."""
+
+
+class Mix(Spec):
+    """Weighted sources that a run is trained on."""
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        _unique("source", [source.name for source in self.sources])
+        return self
+
+
+class TokenizerSpec(Spec):
+    """A byte-level BPE to be trained on a mix, or a given tokenizer's folder or file."""
+
+    vocab: int | None = Field(default=None, ge=260)
+    """Entries of a trained tokenizer, the 256 bytes and the special token included."""
+    mix: str = "main"
+    """The mix that it is trained on."""
+    split_digits: bool = True
+    """Whether each digit is a token of its own."""
+    sample_bytes: int = Field(default=50_000_000, gt=0)
+    """Bytes of the mix that training reads, shared out by weight."""
+    path: str | None = None
+    """A given tokenizer: a folder with tokenizer.json, or that file."""
+    sha256: str | None = None
+    """Digest of the given tokenizer; filled in when the study is loaded."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.vocab is None) == (self.path is None):
+            raise ValueError("give either vocab (to train one) or path (to use one), not both")
+        return self
+
+
+class Validation(Spec):
+    """A held-out text on which losses are measured."""
+
+    name: Slug
+    sources: tuple[Source, ...] = Field(min_length=1)
+    """Held-out files, one or more per language; 'world' is the world's own held-out documents."""
+
+
+class TaskUse(Spec):
+    """A task of the catalogue, as this study asks it."""
+
+    name: Slug
+    limit: int | None = Field(default=None, gt=0)
+    """At most so many items, the first ones of the source."""
+    shots: int | None = Field(default=None, ge=0)
+    """Examples in the prompt, where it should differ from the catalogue's."""
+
+
+class Run(Spec):
+    """One training of one model."""
+
+    name: Slug
+    shape: Shape
+    tokens: int = Field(gt=0)
+    """Tokens to train on."""
+    batch: int = Field(gt=0)
+    """Sequences per step."""
+    schedule: Schedule = Schedule()
+    optimizer: Optimizer = Optimizer()
+    seed: int = 0
+    checkpoints: int | tuple[int, ...] = 12
+    """How many checkpoints, log-spaced over the tokens, or the token counts themselves."""
+    mix: str = "main"
+    tokenizer: str = "main"
+    group: str = ""
+    """Label of the design that the run belongs to, such as 'trajectory' or 'grid'."""
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens in one batch."""
+        return self.batch * self.shape.context
+
+    @property
+    def steps(self) -> int:
+        """Whole batches within the budget."""
+        return self.tokens // self.tokens_per_step
+
+    @model_validator(mode="after")
+    def _affordable(self) -> Self:
+        if self.steps < 1:
+            raise ValueError(
+                f"tokens {self.tokens} is less than one batch of "
+                f"{self.batch} x {self.shape.context} = {self.tokens_per_step} tokens"
+            )
+        if isinstance(self.checkpoints, int):
+            if self.checkpoints < 1:
+                raise ValueError("checkpoints must be at least 1")
+        elif not self.checkpoints or min(self.checkpoints) < 1:
+            raise ValueError("checkpoints must be token counts above zero")
+        elif max(self.checkpoints) > self.tokens:
+            raise ValueError(f"a checkpoint at {max(self.checkpoints)} tokens is past the budget of {self.tokens}")
+        return self
+
+
+class Study(Spec):
+    """A set of runs, tasks and validation texts."""
+
+    name: Slug
+    world: WorldSpec | None = None
+    mixes: dict[str, Mix]
+    tokenizers: dict[str, TokenizerSpec]
+    validation: tuple[Validation, ...] = Field(min_length=1)
+    runs: tuple[Run, ...] = Field(min_length=1)
+    tasks: tuple[TaskUse, ...] = ()
+    data: str | None = None
+    """Folder of local task files, ``<task>.eval.jsonl.gz``."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of training: bfloat16 where the machine is faster in it, or as said."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        _unique("run", [run.name for run in self.runs])
+        _unique("validation text", [text.name for text in self.validation])
+        _unique("task", [task.name for task in self.tasks])
+        for run in self.runs:
+            _known("mix", run.mix, self.mixes, f"run '{run.name}'")
+            _known("tokenizer", run.tokenizer, self.tokenizers, f"run '{run.name}'")
+        for name, tokenizer in self.tokenizers.items():
+            if tokenizer.path is None:
+                _known("mix", tokenizer.mix, self.mixes, f"tokenizer '{name}'")
+        if self.world is None and any(source.path == "world" for source in self.sources()):
+            raise ValueError("a source has path 'world' but the study has no [world] section")
+        return self
+
+    def sources(self) -> list[Source]:
+        """All sources of all mixes and validation texts."""
+        mixes = [source for mix in self.mixes.values() for source in mix.sources]
+        return mixes + [source for text in self.validation for source in text.sources]
+
+    def run(self, name: str) -> Run:
+        """The run of that name."""
+        return next(run for run in self.runs if run.name == name)
+
+    def identity(self, run: Run) -> dict[str, Any]:
+        """All that the run's checkpoints and losses depend on, free of paths: what its digest is of."""
+        tokenizer = self.tokenizers[run.tokenizer]
+        mixes = {run.mix: self.mixes[run.mix]}
+        if tokenizer.path is None:
+            mixes[tokenizer.mix] = self.mixes[tokenizer.mix]
+        uses_world = any(source.path == "world" for mix in mixes.values() for source in mix.sources)
+        identity = {
+            "version": SPEC_VERSION,
+            "run": run.model_dump(mode="json", exclude={"name", "group"}),
+            "mixes": {name: _content(mix) for name, mix in mixes.items()},
+            "tokenizer": tokenizer.model_dump(mode="json", exclude={"path"}),
+            "precision": self.precision,
+        }
+        if uses_world and self.world is not None:
+            identity["world"] = self.world.model_dump(mode="json", exclude={"items", "valid_documents"})
+        return identity
+
+    def digest(self, run: Run | None = None) -> str:
+        """Sixty-four hexadecimal digits that change with anything that changes a result."""
+        if run is not None:
+            return _digest(self.identity(run))
+        whole = self.model_dump(mode="json", exclude={"mixes", "validation", "tokenizers", "data"})
+        whole["version"] = SPEC_VERSION
+        whole["mixes"] = {name: _content(mix) for name, mix in self.mixes.items()}
+        whole["tokenizers"] = {k: v.model_dump(mode="json", exclude={"path"}) for k, v in self.tokenizers.items()}
+        whole["validation"] = [{"name": text.name, "sources": _content(text)} for text in self.validation]
+        return _digest(whole)
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 of a JSON value in canonical form, as 64 hexadecimal digits."""
+    return _digest(value)
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _content(mix: Mix | Validation) -> list[dict[str, Any]]:
+    """A mix's sources by their contents: where a file lies does not change a result."""
+    return [
+        {**source.model_dump(mode="json", exclude={"path"}), "world": source.path == "world"} for source in mix.sources
+    ]
+
+
+def _unique(kind: str, names: list[str]) -> None:
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"{kind} '{doubled[0]}' is named twice")
+
+
+def _known(kind: str, name: str, options: dict[str, Any], who: str) -> None:
+    if name not in options:
+        raise ValueError(f"{who} names {kind} '{name}', which the study does not have (it has: {', '.join(options)})")

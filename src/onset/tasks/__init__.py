@@ -1,0 +1,1 @@
+"""The questions: tasks, their prompts and where their rows come from."""

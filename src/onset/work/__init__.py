@@ -1,0 +1,1 @@
+"""All that is owed: training, evaluation and the engines that run them."""

@@ -1,0 +1,1 @@
+"""The embedded bilingual world: its grammar, its corpus and the entropy that no model can beat."""
