@@ -7,6 +7,7 @@ from these rows, and none needs the model again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -103,10 +104,8 @@ class whole_file:
                 self.beside.unlink(missing_ok=True)
                 raise _unwritable(self.path, failed) from failed
             return
-        try:
+        with contextlib.suppress(OSError):  # a read-only folder cannot hold a leftover either
             self.beside.unlink(missing_ok=True)
-        except OSError:
-            pass  # a read-only folder cannot hold a leftover either
         if isinstance(error, OSError):
             raise _unwritable(self.path, error) from error
 
@@ -120,11 +119,12 @@ def write_text(path: Path, text: str) -> None:
 def read_part(path: Path) -> pd.DataFrame:
     """Read one part. A file that is cut short is one OnsetError that names it."""
     try:
-        return pq.read_table(path).to_pandas()
+        frame: pd.DataFrame = pq.ParquetFile(path).read().to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
         raise OnsetError(
             f"cannot read the part: {error}", where=path, advice="delete this file and run again: it is made anew"
         ) from error
+    return frame
 
 
 def _unwritable(path: Path, error: OSError) -> OnsetError:
