@@ -59,7 +59,7 @@ class Finding:
         """The finding as in findings.json; values that are not finite become null."""
         threshold = self.threshold
         collapse = self.collapse
-        return _finite(
+        value: dict[str, Any] = _finite(
             {
                 "task": self.task, "metric": self.metric, "loss_name": self.loss_name,
                 "direction": self.direction, "chance": self.chance,
@@ -77,6 +77,7 @@ class Finding:
                 **self.extra,
             }
         )  # fmt: skip
+        return value
 
 
 @dataclass(frozen=True)

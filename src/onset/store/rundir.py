@@ -22,6 +22,7 @@ from typing import Any
 
 from onset.errors import OnsetError
 from onset.store.tables import write_text
+from onset.study.files import parse
 
 STEP_DIGITS = 8
 """Steps are written with leading zeros, so that folders sort by step."""
@@ -146,8 +147,18 @@ RUN_KEYS = (
 
 
 def run_dirs(study: Path) -> list[RunDir]:
-    """The run directories of a study's folder, by name."""
+    """The run directories that belong to a study's folder as its study.toml stands, by name.
+
+    Directories of an earlier form of the study (a run that was edited has a new digest) stay on disk and are
+    left out; models that were brought from elsewhere and evaluated here belong to no study and are kept.
+    """
     folder = study / "runs"
     if not folder.is_dir():
         return []
-    return [RunDir(entry) for entry in sorted(folder.iterdir()) if (entry / "run.json").exists()]
+    found = [RunDir(entry) for entry in sorted(folder.iterdir()) if (entry / "run.json").exists()]
+    specification = study / "study.toml"
+    if not specification.exists():
+        return found
+    present = parse(specification.read_text(encoding="utf-8"), where=specification)
+    current = {f"{run.name}-{present.digest(run)[:8]}" for run in present.runs}
+    return [rundir for rundir in found if rundir.name in current or not rundir.meta().get("study")]

@@ -1,0 +1,236 @@
+"""The door: ``onset COMMAND``. Each command imports what it needs, so that help is quick.
+
+Exit 0 done, 1 an OnsetError (one message: what, where, what to do), 2 wrong usage, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from onset.errors import OnsetError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from onset.study.spec import Study
+
+app = typer.Typer(
+    name="onset",
+    help="Tell when the abilities of a language model set in as its pre-training loss falls.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder that the results go to.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A TOML file or a preset's name (demo, nano31, ...).")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of local task files, <task>.eval.jsonl.gz.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core, as the runs need.")]
+Engine = Annotated[str, typer.Option(help="Who does the work: local processes, or ray.")]
+Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")]
+Loss = Annotated[str | None, typer.Option("--loss", help="The loss axis, NAME[:UNIT].")]
+
+
+@app.command()
+def demo(out: Out = Path("out/demo"), workers: Workers = None) -> None:
+    """Run the embedded study end to end: train a family, ask it twelve tasks, write the findings and a page."""
+    _run(_load("demo"), out, workers, "local")
+
+
+@app.command()
+def plan(
+    study: StudyName,
+    rate: Annotated[
+        float | None, typer.Option(help="Matrix rate in FLOP/s of the machine meant; else this one's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a study would cost, before it does: params, tokens, FLOPs, steps, memory, disk, hours."""
+    from onset.work import plan as planning
+
+    loaded = _load(study)
+    vocab = {}
+    for name, spec in loaded.tokenizers.items():
+        if spec.vocab is None:
+            from onset.lm.tokenizer import Tokenizer
+
+            vocab[name] = Tokenizer.load(Path(spec.path or "")).vocab
+        else:
+            vocab[name] = spec.vocab
+    measured = rate or planning.matrix_rate()
+    rows = planning.plan_rows(loaded, measured, vocab)
+    if as_json:
+        _print_json({"study": loaded.name, "rate": measured, "share_of_rate": planning.SHARE_OF_RATE, "runs": rows})
+        return
+    from onset.work.show import plan_table
+
+    _console().print(plan_table(rows))
+    source = "given" if rate else "measured now, float32, all cores"
+    typer.echo(f"hours: at {planning.SHARE_OF_RATE:.0%} of {measured:.3g} FLOP/s ({source})")
+
+
+@app.command()
+def run(
+    study: StudyName,
+    out: Annotated[Path, typer.Option("--out", help="The study's folder.")],
+    workers: Workers = None,
+    engine: Engine = "local",
+) -> None:
+    """Do all that a study owes: text, trainings, evaluations, findings, page. Run again to resume."""
+    _run(_load(study), out, workers, engine)
+
+
+@app.command()
+def status(folder: Annotated[Path, typer.Argument(metavar="DIR")], as_json: Json = False) -> None:
+    """Say what a study has done and what it owes."""
+    from onset.study.files import parse
+    from onset.work.run import status_rows
+
+    specification = folder / "study.toml"
+    if not specification.exists():
+        raise OnsetError("no study here", where=specification, advice="give the folder of 'onset run ... --out'")
+    rows = status_rows(parse(specification.read_text(encoding="utf-8"), where=specification), folder)
+    if as_json:
+        _print_json(rows)
+        return
+    from onset.work.show import status_table
+
+    _console().print(status_table(rows))
+
+
+@app.command()
+def tasks(
+    task: Annotated[str | None, typer.Argument(help="One task; without it, the whole catalogue.")] = None,
+    data: Data = None,
+    requests: Annotated[Path | None, typer.Option(help="Write exactly what a model is asked, as JSON lines.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the catalogue, or write what a task asks."""
+    from onset.study.spec import WorldSpec
+    from onset.tasks import catalogue
+
+    if task is not None and requests is not None:
+        chosen = catalogue.find([task], data=data, world=WorldSpec())[task]
+        count = catalogue.write_requests(chosen, requests)
+        typer.echo(f"{count} requests of {task} in {requests}")
+        return
+    rows = catalogue.listing(data=data, world=WorldSpec())
+    if task is not None:
+        catalogue.find([task], data=data, world=WorldSpec())
+        rows = [row for row in rows if row["task"] == task]
+    if as_json:
+        _print_json(rows)
+        return
+    from onset.work.show import rows_table
+
+    _console().print(rows_table(rows))
+
+
+@app.command()
+def analyze(
+    source: Annotated[
+        Path, typer.Argument(metavar="TABLE|DIR", help="Observations (CSV, CSV.gz, Parquet) or a study.")
+    ],
+    out: Out,
+    level: Level = 0.95,
+    loss: Loss = None,
+    margin: Annotated[float, typer.Option(min=0.01, help="Size effects within so many points count as none.")] = 1.0,
+    set_aside: Annotated[
+        bool, typer.Option(help="Leave contradicting rows out, counted, instead of refusing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write findings.json, report.html and figures/ from a table or a study's folder."""
+    from onset.work.findings import report
+
+    analysis, page = report(source, out, level=level, loss=loss, margin=margin, set_aside=set_aside)
+    if as_json:
+        _print_json(analysis.to_json())
+        return
+    _print_findings(analysis.summary())
+    typer.echo(f"report: {page}")
+
+
+@app.command()
+def query(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")],
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="Over the views items, losses and observations.")],
+    as_json: Json = False,
+) -> None:
+    """Run SQL over a study's items, losses and observations."""
+    from onset.store.query import query as ask
+
+    frame = ask(folder, sql)
+    if as_json:
+        typer.echo(frame.to_json(orient="records", force_ascii=False))
+        return
+    from onset.work.show import rows_table
+
+    _console().print(rows_table(frame.to_dict(orient="records"), columns=list(frame.columns)))
+
+
+def _load(study: str) -> Study:
+    from onset.study.files import load
+
+    return load(study)
+
+
+def _run(study: Study, out: Path, workers: int | None, engine: str) -> None:
+    from onset.work.findings import report
+    from onset.work.run import run_study
+
+    console = _console(stderr=True)
+    outcome = run_study(study, out, workers=workers, engine=engine, console=console)
+    console.print(f"{outcome.done} done, {outcome.owed} owed", highlight=False)
+    with console.status("analysing"):
+        analysis, page = report(out, out)
+    _print_findings(analysis.summary())
+    typer.echo(f"report: {page}")
+    if outcome.problems or outcome.owed:
+        told = "\n".join(outcome.problems) or "some pieces are still owed"
+        raise OnsetError(
+            f"the study is not whole:\n{told}",
+            where=out,
+            advice="mend the cause and run the same command again: what is done stays done",
+        )
+
+
+def _print_findings(summary: pd.DataFrame) -> None:
+    from onset.work.show import findings_table
+
+    _console().print(findings_table(summary))
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def main() -> None:
+    """Entry point: one message for an OnsetError, no traceback."""
+    try:
+        app()
+    except OnsetError as error:
+        typer.echo(f"onset: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("onset: stopped; the same command goes on from here", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""A study from a TOML file or a preset's name, and back to TOML.
+
+Loading is the only place that looks outside a specification: ``$VARIABLES`` in paths are expanded, relative
+paths are taken from the file's folder, and every source gets the digest of its contents. After that a study
+is a value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from onset.errors import OnsetError, did_you_mean
+from onset.study.spec import Source, Study
+
+WORLD = "world"
+"""The path of a source that is the embedded world."""
+
+
+def load(study: str | Path | Study) -> Study:
+    """Load a study from a TOML file, a preset's name, or a Study as it is.
+
+    Paths are resolved and every source gets its ``sha256``. Raises OnsetError for a missing file, a wrong or
+    unknown key, or a value that does not fit.
+    """
+    if isinstance(study, Study):
+        return _resolved(study, Path.cwd())
+    path = Path(study)
+    if path.suffix != ".toml" and not path.exists():
+        from onset.study.presets import PRESETS, preset
+
+        if path.parent == Path(".") and str(study) in PRESETS:
+            return _resolved(preset(str(study)), Path.cwd())
+        raise OnsetError(
+            f"no study file and no preset named '{study}'", advice=did_you_mean(str(study), [*PRESETS, "STUDY.toml"])
+        )
+    return _resolved(parse(_read(path), where=path), path.parent.resolve())
+
+
+def parse(text: str, *, where: object = "TOML") -> Study:
+    """Read a study from TOML text, without looking at any file."""
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise OnsetError(f"not valid TOML: {error}", where=where) from error
+    try:
+        return Study.model_validate(found)
+    except ValidationError as error:
+        raise _explained(error, where) from error
+
+
+def dump(study: Study) -> str:
+    """The study as TOML; ``parse(dump(study)) == study``."""
+    return tomli_w.dumps(_without_none(study.model_dump(mode="json")))
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 over the names and contents of a file, or of all files below a folder, in order."""
+    files = [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if _is_content(entry, path))
+    made = hashlib.sha256()
+    for file in files:
+        name = file.name if path.is_file() else file.relative_to(path).as_posix()
+        made.update(name.encode() + b"\0")
+        try:
+            with open(file, "rb") as handle:
+                made.update(hashlib.file_digest(handle, "sha256").digest())
+        except OSError as error:
+            raise OnsetError(f"cannot read: {error.strerror}", where=file) from error
+    return made.hexdigest()
+
+
+def _is_content(entry: Path, root: Path) -> bool:
+    hidden = any(part.startswith(".") for part in entry.relative_to(root).parts)
+    return entry.is_file() and not hidden
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = [entry.name for entry in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        raise OnsetError(
+            "no such study file", where=path, advice=did_you_mean(path.name, near) if near else "check the path"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise OnsetError(f"not UTF-8 text: {error.reason} at byte {error.start}", where=path) from error
+    except OSError as error:
+        raise OnsetError(f"cannot read: {error.strerror}", where=path) from error
+
+
+def _resolved(study: Study, base: Path) -> Study:
+    """The study with absolute paths and the digest of every source's contents."""
+    known: dict[Path, str] = {}
+
+    def source(old: Source) -> Source:
+        if old.path == WORLD:
+            return old
+        path = _expanded(old.path, base, f"source '{old.name}'")
+        if path not in known:
+            known[path] = fingerprint(path)
+        return old.model_copy(update={"path": str(path), "sha256": known[path]})
+
+    mixes = {
+        name: mix.model_copy(update={"sources": tuple(source(one) for one in mix.sources)})
+        for name, mix in study.mixes.items()
+    }
+    validation = tuple(
+        text.model_copy(update={"sources": tuple(source(one) for one in text.sources)}) for text in study.validation
+    )
+    tokenizers = dict(study.tokenizers)
+    for name, spec in tokenizers.items():
+        if spec.path is not None:
+            path = _expanded(spec.path, base, f"tokenizer '{name}'")
+            tokenizers[name] = spec.model_copy(update={"path": str(path), "sha256": fingerprint(path)})
+    data = None if study.data is None else str(_expanded(study.data, base, "data"))
+    return study.model_copy(update={"mixes": mixes, "validation": validation, "tokenizers": tokenizers, "data": data})
+
+
+def _expanded(text: str, base: Path, who: str) -> Path:
+    expanded = os.path.expandvars(os.path.expanduser(text))
+    if "$" in expanded:
+        raise OnsetError(
+            f"the path of {who} names an environment variable that is not set",
+            where=text,
+            advice="set it, for example: export ONSET_SHARED=/path/to/shared",
+        )
+    path = Path(expanded)
+    path = path if path.is_absolute() else base / path
+    if not path.exists():
+        raise OnsetError(f"the path of {who} does not exist", where=path, advice="check the path in the study")
+    return path.resolve()
+
+
+def _explained(error: ValidationError, where: object) -> OnsetError:
+    """One OnsetError for a failed validation: the first fault by its key, with 'did you mean'."""
+    # An unknown key is often a misspelled one: say so before the key that is then missing.
+    # A tuple that holds a fault is itself called too short: that is an echo, not a second fault.
+    found = error.errors()
+    faults = [one for one in found if not any(_inside(other["loc"], one["loc"]) for other in found)]
+    first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path) or "the study"
+    more = len(faults) - 1
+    also = f" (and {more} more)" if more else ""
+    if first["type"] == "extra_forbidden":
+        return OnsetError(f"unknown key '{key}'{also}", where=where, advice=did_you_mean(path[-1], _keys_at(path[:-1])))
+    if first["type"] == "missing":
+        return OnsetError(f"key '{key}' is missing{also}", where=where, advice="add it; see docs/studies.md")
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    shown = f", given {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return OnsetError(f"{key}: {message}{shown}{also}", where=where, advice="mend this value in the study")
+
+
+def _inside(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    """Known keys of the specification at that place, found by walking the types of the fields."""
+    model: type[BaseModel] = Study
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None:
+            continue  # an index or a name inside a table of the previous field
+        inner = _model_in(field.annotation)
+        if inner is not None:
+            model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation if issubclass(annotation, BaseModel) else None
+    for part in typing.get_args(annotation):
+        found = _model_in(part)
+        if found is not None:
+            return found
+    return None
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_none(inner) for inner in value]
+    return value

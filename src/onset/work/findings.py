@@ -1,0 +1,31 @@
+"""From a table or a study's folder to findings.json, figures and the page. Runs without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onset.analysis.analyze import analyze, write
+from onset.analysis.findings import Analysis
+from onset.analysis.observations import read
+from onset.report import page
+from onset.work.facts import gather
+
+
+def report(
+    source: Path,
+    out: Path,
+    *,
+    level: float = 0.95,
+    loss: str | None = None,
+    margin: float = 1.0,
+    set_aside: bool = False,
+) -> tuple[Analysis, Path]:
+    """Analyse ``source`` and write findings.json, report.html and figures/ below ``out``.
+
+    Returns the analysis and the page's path. Raises OnsetError for a table that contradicts itself.
+    """
+    observations = read(source, loss=loss, set_aside=set_aside)
+    analysis = analyze(observations, source=str(source), level=level, margin=margin)
+    write(analysis, out)
+    facts = gather(source) if source.is_dir() else None
+    return analysis, page.write(out, analysis, facts)

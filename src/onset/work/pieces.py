@@ -1,0 +1,167 @@
+"""Work owed: the pieces of a study whose parts are absent.
+
+A piece is a training (one run) or an evaluation (one checkpoint: its held-out losses and its tasks). It is a
+value that any process can carry out, and it is done when its files exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from onset.errors import OnsetError
+from onset.store.rundir import RunDir
+from onset.study import sizing
+from onset.study.spec import Run, Study, WorldSpec
+from onset.tasks.catalogue import find
+from onset.tasks.task import Task
+from onset.work.materials import Materials
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One thing to do: train a run, or evaluate one of its checkpoints."""
+
+    kind: str
+    """'train' or 'evaluate'."""
+    run: str
+    """The run's name in the study."""
+    step: int = 0
+    """The checkpoint to evaluate; 0 for training."""
+    cost: float = 0.0
+    """Floating-point operations, to do the longest first."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind} {self.run} {self.step}"
+
+
+@dataclass(frozen=True)
+class Owing:
+    """What a study has done and what it still owes, by looking at the files."""
+
+    done: int
+    pieces: tuple[Piece, ...]
+    failed: dict[str, str] = field(default_factory=dict)
+    """Runs that were given up, with why."""
+
+
+class Workplace:
+    """A study in its folder: where each run lives, which tasks are asked, what is owed."""
+
+    def __init__(self, study: Study, out: Path) -> None:
+        self.study = study
+        self.out = Path(out)
+        self.materials = Materials(study, self.out)
+
+    def rundir(self, run: Run) -> RunDir:
+        """The directory of a run: its name and the first eight digits of its digest."""
+        return RunDir(self.out / "runs" / f"{run.name}-{self.study.digest(run)[:8]}")
+
+    def steps(self, run: Run) -> list[int]:
+        """Declared checkpoint steps."""
+        return sizing.checkpoint_steps(run)
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """The study's tasks as it asks them."""
+        return study_tasks(self.study)
+
+    @cached_property
+    def task_digests(self) -> dict[str, str]:
+        """Digest of each task; rendered once a process."""
+        return {name: task.digest() for name, task in self.tasks.items()}
+
+    def missing_tasks(self, run: Run, step: int) -> list[str]:
+        """Tasks whose rows are absent for a checkpoint."""
+        rundir = self.rundir(run)
+        return [name for name, digest in self.task_digests.items() if not rundir.items(step, name, digest).exists()]
+
+    def missing_loss(self, run: Run, step: int) -> bool:
+        """Whether a checkpoint's held-out losses are absent."""
+        return not self.rundir(run).loss(step).exists()
+
+    def owing(self) -> Owing:
+        """Done and owed pieces, trainings first, the longest first."""
+        pieces: list[Piece] = []
+        done = 0
+        failed: dict[str, str] = {}
+        for run in self.study.runs:
+            rundir = self.rundir(run)
+            why = rundir.failed
+            if why is not None:
+                failed[run.name] = why
+            elif not rundir.done:
+                pieces.append(Piece("train", run.name, 0, sizing.train_flops(run, self.vocab(run))))
+            else:
+                done += 1
+            whole = set(rundir.steps())
+            for step in self.steps(run):
+                if why is not None and step not in whole:
+                    continue
+                if step in whole and not self.missing_loss(run, step) and not self.missing_tasks(run, step):
+                    done += 1
+                else:
+                    pieces.append(Piece("evaluate", run.name, step, 1.0))
+        pieces.sort(key=lambda piece: (piece.kind != "train", -piece.cost))
+        return Owing(done, tuple(pieces), failed)
+
+    def ready(self, piece: Piece) -> bool:
+        """Whether a piece can be begun: an evaluation needs its checkpoint."""
+        if piece.kind == "train":
+            return True
+        return piece.step in self.rundir(self.study.run(piece.run)).steps()
+
+    def vocab(self, run: Run) -> int:
+        """Vocabulary of a run's tokenizer."""
+        return self.materials.vocab(run.tokenizer)
+
+    def meta(self, run: Run) -> dict[str, Any]:
+        """The run's run.json."""
+        vocab = self.vocab(run)
+        parts = sizing.parameters(run.shape, vocab)
+        return {
+            "run": run.name,
+            "digest": self.study.digest(run),
+            "study": self.study.name,
+            "family": family(self.study, run),
+            "group": run.group,
+            "params": sum(parts.values()),
+            "params_by_part": parts,
+            "vocab": vocab,
+            "flops_per_token": sizing.flops_per_token(run.shape, vocab),
+            "tokens_per_step": run.tokens_per_step,
+            "steps": run.steps,
+            "checkpoints": self.steps(run),
+            "spec": run.model_dump(mode="json"),
+        }
+
+
+def family(study: Study, run: Run) -> str:
+    """Name of the runs that share corpus, tokenizer and architecture."""
+    parts = [study.name]
+    if len(study.mixes) > 1:
+        parts.append(run.mix)
+    if len(study.tokenizers) > 1:
+        parts.append(run.tokenizer)
+    return "-".join(parts)
+
+
+def study_tasks(study: Study) -> dict[str, Task]:
+    """The tasks of a study with its shots and limits. Raises OnsetError for a name that is not known."""
+    data = None if study.data is None else Path(study.data)
+    world = study.world if study.world is not None else None
+    found = find([use.name for use in study.tasks], data=data, world=world or WorldSpec())
+    asked = {}
+    for use in study.tasks:
+        task = found[use.name]
+        if task.name.startswith("world_") and study.world is None:
+            raise OnsetError(
+                f"task '{use.name}' asks about the embedded world, which the study does not have",
+                where=f"study '{study.name}'",
+                advice="add a [world] section, or leave the task out",
+            )
+        asked[use.name] = task.with_use(shots=use.shots, limit=use.limit)
+    return asked

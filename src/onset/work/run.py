@@ -1,0 +1,151 @@
+"""Everything a study owes, in one call: text, trainings, evaluations, findings and the page. Resumes by itself."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from onset.errors import OnsetError
+from onset.store.tables import write_text
+from onset.study import sizing
+from onset.study.files import dump
+from onset.study.spec import Study
+from onset.work.engine import Engine, LocalEngine
+from onset.work.pieces import Workplace
+from onset.work.plan import cores
+from onset.work.progress import Display
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of ``run_study`` came to."""
+
+    done: int
+    owed: int
+    problems: tuple[str, ...]
+    """One message a piece that was given up and a run that failed."""
+
+
+def run_study(
+    study: Study, out: Path, *, workers: int | None = None, engine: str = "local", console: Console | None = None
+) -> Outcome:
+    """Do all that the study owes below ``out``; run again, it goes on where it stopped.
+
+    Raises OnsetError before anything is done for a study that cannot work here; a piece that fails later is
+    told in the outcome and leaves the others going.
+    """
+    console = console or Console(stderr=True)
+    place = Workplace(study, Path(out))
+    with only_one(place.out):
+        _check(place)
+        write_text(place.out / "study.toml", dump(study))
+        with console.status("preparing text") as status:
+            place.materials.prepare(lambda line: status.update(f"preparing {line}"))
+        before = place.owing()
+        problems = {}
+        if before.pieces:
+            chosen = choose_engine(engine, workers, len(study.runs))
+            with Display(console, before.done, len(before.pieces)) as display:
+                problems = chosen.carry_out(place, display)
+        after = place.owing()
+    told = [str(error) for key, error in problems.items() if key.split()[1] not in after.failed]
+    told += [f"run '{name}' was given up: {why}" for name, why in after.failed.items()]
+    return Outcome(after.done, len(after.pieces), tuple(told))
+
+
+def choose_engine(name: str, workers: int | None, runs: int) -> Engine:
+    """The engine of that name; by default as many local workers as cores, the threads shared out."""
+    if name != "local":
+        raise OnsetError(f"no engine named '{name}'", advice="known: local")
+    count = workers or max(1, min(cores(), runs))
+    return LocalEngine(count, max(1, cores() // count))
+
+
+@contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Hold a study's folder for this process; a second one is refused with the first one's number."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise OnsetError(
+            f"cannot write to the study's folder: {error.strerror}", where=out, advice="choose another with --out"
+        ) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise OnsetError(
+                f"another process (number {holder}) is working on this study",
+                where=out,
+                advice="wait for it to end, or stop it; 'onset status' shows how far it is",
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _check(place: Workplace) -> None:
+    """Refuse early what would fail late: unknown tasks, unreadable rows, too little disk."""
+    _ = place.task_digests
+    need = sum(sizing.disk_bytes(run, place.study.tokenizers[run.tokenizer].vocab or 32_000) for run in place.study.runs
+               if not place.rundir(run).done)  # fmt: skip
+    free = shutil.disk_usage(place.out).free
+    if need > free:
+        raise OnsetError(
+            f"the study needs about {need / 1e9:.1f} GB of disk and {free / 1e9:.1f} GB are free",
+            where=place.out,
+            advice="choose another folder with --out, or declare fewer checkpoints",
+        )
+
+
+def status_rows(study: Study, out: Path) -> list[dict[str, object]]:
+    """One row a run: its state, checkpoints and evaluations done and declared."""
+    place = Workplace(study, Path(out))
+    rows: list[dict[str, object]] = []
+    for run in study.runs:
+        rundir = place.rundir(run)
+        declared = place.steps(run)
+        whole = set(rundir.steps())
+        evaluated = [s for s in declared if not place.missing_loss(run, s) and not place.missing_tasks(run, s)]
+        failed = rundir.failed
+        state = "failed" if failed else "trained" if rundir.done else "begun" if whole else "owed"
+        rows.append(
+            {
+                "run": run.name,
+                "folder": rundir.name,
+                "state": state,
+                "checkpoints": len(whole & set(declared)),
+                "declared": len(declared),
+                "evaluated": len(evaluated),
+                "last_loss": last_loss(rundir.log_path),
+                "why": failed,
+            }
+        )
+    return rows
+
+
+def last_loss(log: Path) -> float | None:
+    """The training loss of a log's last line, or None."""
+    if not log.exists():
+        return None
+    lines = log.read_text(encoding="utf-8").splitlines()
+    for line in reversed(lines):
+        try:
+            value = json.loads(line).get("loss")
+        except json.JSONDecodeError:
+            continue  # the last line may be half-written by a process at work
+        if isinstance(value, float):
+            return value
+    return None

@@ -1,0 +1,99 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from onset.work.progress import duration
+
+VERDICT_STYLES = {"emergent": "bold green", "smooth": "cyan", "at_chance": "dim", "unresolved": "yellow"}
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Table:
+    """Any rows, one column a key. Values are shown as text, never as markup."""
+    table = Table(box=box.SIMPLE_HEAD)
+    names = list(columns if columns is not None else (rows[0] if rows else []))
+    for name in names:
+        table.add_column(Text(str(name)), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(row.get(name))) for name in names))
+    return table
+
+
+def plan_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What each run would cost, and the sum."""
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+    total = {key: sum(row[key] for row in rows) for key in ("tokens", "flops", "steps", "checkpoints", "hours")}
+    memory = max(row["memory_bytes"] for row in rows)
+    disk = sum(row["disk_bytes"] for row in rows)
+    footers = [
+        f"{len(rows)} runs", "", "", count(total["tokens"]), f"{total['flops']:.2e}", f"{total['steps']:,}",
+        f"{total['checkpoints']:,}", f"{count(memory)}B max", f"{count(disk)}B", duration(total["hours"] * 3600),
+    ]  # fmt: skip
+    names = ["run", "group", "params", "tokens", "FLOPs", "steps", "checkpoints", "memory", "disk", "time"]
+    for index, (name, footer) in enumerate(zip(names, footers, strict=True)):
+        table.add_column(name, footer, justify="left" if index < 2 else "right", no_wrap=index == 0)
+    for row in rows:
+        table.add_row(
+            Text(row["run"]), Text(row["group"]), count(row["params"]), count(row["tokens"]), f"{row['flops']:.2e}",
+            f"{row['steps']:,}", str(row["checkpoints"]), count(row["memory_bytes"]) + "B",
+            count(row["disk_bytes"]) + "B", duration(row["hours"] * 3600),
+        )  # fmt: skip
+    return table
+
+
+def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Done and owed, one row a run."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("run", "state", "checkpoints", "evaluated", "last loss", "why"):
+        table.add_column(name, justify="right" if name in {"checkpoints", "evaluated", "last loss"} else "left")
+    for row in rows:
+        loss = row["last_loss"]
+        table.add_row(
+            Text(str(row["folder"])), Text(str(row["state"])), f"{row['checkpoints']}/{row['declared']}",
+            f"{row['evaluated']}/{row['declared']}", "" if loss is None else f"{loss:.4f}", Text(row["why"] or ""),
+        )  # fmt: skip
+    return table
+
+
+def findings_table(summary: pd.DataFrame) -> Table:
+    """The findings of a summary frame: verdict, threshold with interval, collapse."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("task", "metric", "verdict", "threshold (loss)", "size effect (points per decade)"):
+        table.add_column(name, overflow="fold")
+    for row in summary.to_dict(orient="records"):
+        verdict = str(row["verdict"])
+        threshold = (
+            "" if _missing(row["threshold"]) else f"{row['threshold']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        )
+        effect = "" if _missing(row["points_per_decade"]) else f"{row['points_per_decade']:+.1f} {row['collapse']}"
+        table.add_row(
+            Text(str(row["task"])), Text(str(row["metric"])),
+            Text(verdict, style=VERDICT_STYLES.get(verdict, "")), threshold, effect,
+        )  # fmt: skip
+    return table
+
+
+def count(value: float) -> str:
+    """A count in short: 537 k, 1.5 B."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {letter}"
+    return f"{value:.3g} "
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _cell(value: Any) -> str:
+    if _missing(value):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
