@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, Protocol
+
+from onset.errors import OnsetError
 
 Row = Mapping[str, Any]
 Ability = Literal[
@@ -78,7 +82,10 @@ class Request:
 class Format(Protocol):
     """Turns an item and its examples into requests. A frozen dataclass, so that its fields are its identity."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """One word for the format."""
+        ...
 
     def requests(self, item: Item, shots: Sequence[Item], language: str) -> list[Request]:
         """The requests of one item, in the order of its choices."""
@@ -118,6 +125,8 @@ class Task:
     """Free answers: whether a generated text is right."""
     pick: Callable[[Item, Sequence[Item], int], list[Item]] | None = None
     """Chooses an item's examples from the pool; by default the first ``shots`` of it."""
+    chance: float | None = None
+    """Nominal chance of the headline metric; ``metrics.measure`` gives the exact one from the rows."""
     licence: str = ""
     source_note: str = ""
     """Where the prompt's form comes from, and caveats (a stand-in says so here)."""
@@ -130,38 +139,128 @@ class Task:
         return self.judge is not None
 
     def items(self) -> list[Item]:
-        """The questions, the first ``limit`` of the source."""
-        return [self.item(row) for row in self.source.rows()[: self.limit]]
+        """The questions that can be asked, the first ``limit`` of the source; see ``faults`` for the others."""
+        return list(self._questions[0])
+
+    def faults(self) -> dict[str, int]:
+        """How many rows cannot be asked, by reason ("an empty choice"); examples are told apart from questions."""
+        examples = {f"example with {reason}": count for reason, count in self._examples[1].items()}
+        return {**self._questions[1], **examples}
 
     def requests(self) -> list[Request]:
-        """All requests of the task, item by item."""
-        pool = [self.item(row) for row in self.source.examples()] if self.shots else []
-        pick = self.pick or _first
-        asked: list[Request] = []
-        for item in self.items():
-            asked.extend(self.format.requests(item, pick(item, pool, self.shots), self.language))
-        return asked
+        """All requests of the task, item by item.
+
+        Raises OnsetError when no row can be asked, when two have one id, or when there are too few examples.
+        """
+        return list(self._asked())
 
     def digest(self) -> str:
         """Sixty-four hexadecimal digits over all that shapes a request: rows, prompts, shots, limit."""
-        made = hashlib.sha256()
-        made.update(json.dumps(self.source.identity(), sort_keys=True, default=str).encode())
-        for request in self.requests():
-            made.update(
-                json.dumps(
-                    [request.item, request.choice, request.gold, request.kind, request.prompt, request.continuation,
-                     request.uncond, request.stop, request.max_tokens],
-                    ensure_ascii=False,
-                ).encode()
-            )  # fmt: skip
-        return made.hexdigest()
+        return self._digest
 
     def with_use(self, *, shots: int | None = None, limit: int | None = None) -> Task:
         """The same task with other shots or a limit."""
         changed = replace(self, limit=limit if limit is not None else self.limit)
         return replace(changed, shots=shots) if shots is not None else changed
 
+    @cached_property
+    def _questions(self) -> tuple[list[Item], dict[str, int]]:
+        items, faults = self._read(self.source.rows(), self.limit)
+        if not items:
+            raise OnsetError(
+                f"task '{self.name}' has no row that can be asked ({_listed(faults)})",
+                where=self.source,
+                advice="see docs/tasks.md for the format of rows",
+            )
+        twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]
+        if twice:
+            raise OnsetError(
+                f"task '{self.name}' has {len(twice)} ids more than once", where=f"{self.source}: id '{twice[0]}'",
+                advice="give every row its own id",
+            )  # fmt: skip
+        return items, faults
+
+    @cached_property
+    def _examples(self) -> tuple[list[Item], dict[str, int]]:
+        return self._read(self.source.examples(), None) if self.shots else ([], {})
+
+    def _read(self, rows: Sequence[Row], limit: int | None) -> tuple[list[Item], dict[str, int]]:
+        """Rows to items; rows that cannot be asked are counted by reason."""
+        items: list[Item] = []
+        faults: Counter[str] = Counter()
+        for row in rows:
+            if limit is not None and len(items) >= limit:
+                break
+            try:
+                item = self.item(row)
+            except KeyError as error:
+                raise OnsetError(
+                    f"a row of task '{self.name}' has no field {error}",
+                    where=f"{self.source}: id '{row.get('id', '?')}'",
+                    advice="see docs/tasks.md for the fields of a row",
+                ) from error
+            if reason := fault(item, open=self.open):
+                faults[reason] += 1
+            else:
+                items.append(item)
+        return items, dict(faults)
+
+    def _asked(self) -> Iterator[Request]:
+        pool = self._examples[0]
+        pick = self.pick or _first
+        for item in self._questions[0]:
+            shots = pick(item, pool, self.shots) if self.shots else []
+            if len(shots) < self.shots:
+                raise OnsetError(
+                    f"task '{self.name}' is asked with {self.shots} shots, and {len(shots)} examples fit",
+                    where=f"{self.source}: id '{item.id}'",
+                    advice=f"ask for at most {len(shots)} shots, or add examples",
+                )
+            yield from self.format.requests(item, shots, self.language)
+
+    @cached_property
+    def _digest(self) -> str:
+        # Kept with the frozen value: prompts of one Task never change, and all of them are rendered here.
+        made = hashlib.sha256(json.dumps(self.source.identity(), sort_keys=True, default=str).encode())
+        shown: dict[tuple[str, ...], str] = {}  # examples are long and shared by many requests: hashed once
+        for request in self._asked():
+            if request.shots not in shown:
+                shown[request.shots] = hashlib.sha256("".join(request.shots).encode()).hexdigest()
+            made.update(
+                json.dumps(
+                    [request.item, request.choice, request.gold, request.kind, request.header, shown[request.shots],
+                     request.question, request.continuation, request.uncond, request.stop, request.max_tokens],
+                    ensure_ascii=False,
+                ).encode()
+            )  # fmt: skip
+        return made.hexdigest()
+
+
+def fault(item: Item, *, open: bool) -> str | None:
+    """Why an item cannot be asked, or None."""
+    if not (item.question.strip() or item.context.strip()):
+        return "no question"
+    if open:
+        return None if item.answers and item.answers[0].strip() else "no answer"
+    if len(item.choices) < 2:
+        return "fewer than two choices"
+    if not all(choice.strip() for choice in item.choices):
+        return "an empty choice"
+    if item.gold is None or not 0 <= item.gold < len(item.choices):
+        return "a right choice that is not among the choices"
+    return None
+
+
+def _listed(faults: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} with {reason}" for reason, count in faults.items()) or "it is empty"
+
 
 def _first(item: Item, pool: Sequence[Item], shots: int) -> list[Item]:
     """The first examples of the pool, the item itself left out."""
-    return [example for example in pool if example.id != item.id][:shots]
+    found: list[Item] = []
+    for example in pool:
+        if len(found) == shots:
+            break
+        if example.id != item.id:
+            found.append(example)
+    return found
