@@ -1,0 +1,28 @@
+"""Learning rate over the steps of a run: a pure function of the schedule and the step."""
+
+from __future__ import annotations
+
+import math
+
+from onset.study.spec import Schedule
+
+
+def rate(schedule: Schedule, step: int, steps: int) -> float:
+    """Learning rate of a step, 0 to steps - 1.
+
+    Linear warm-up to the peak; then a half cosine to the floor (Loshchilov and Hutter 2017, arXiv 1608.03983), or
+    for ``wsd`` the peak held and a linear fall over the last share of the steps (Hu et al. 2024, arXiv 2404.06395;
+    the linear form: Haegele et al. 2024, arXiv 2405.18392). The last step is at the floor.
+    """
+    assert 0 <= step < steps
+    done = step + 1
+    warm = round(schedule.warmup * steps)
+    if done <= warm:
+        return schedule.peak_rate * done / warm
+    floor = schedule.final_ratio
+    if schedule.kind == "cosine":
+        share = 0.5 * (1 + math.cos(math.pi * (done - warm) / (steps - warm)))
+    else:
+        falling = max(1, min(round(schedule.decay * steps), steps - warm))
+        share = min(1.0, (steps - done) / falling)
+    return schedule.peak_rate * (floor + (1 - floor) * share)

@@ -1,0 +1,230 @@
+"""A run, trained: batches to steps to checkpoints, resumed exactly where it was left.
+
+A resume equals a run that never stopped, bitwise on the same machine and thread count: batches are a function of
+seed and step, and the resume state holds weights and optimiser. Nothing is evaluated here; ``on_checkpoint`` is
+where held-out losses are measured.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from onset.errors import OnsetError
+from onset.lm import checkpoint
+from onset.lm.arithmetic import choose
+from onset.lm.log import Log
+from onset.lm.model import Decoder
+from onset.lm.schedule import rate
+from onset.lm.shards import Mixture
+from onset.lm.step import Outcome, Stepper
+from onset.lm.tokenizer import Tokenizer
+from onset.store.rundir import RunDir
+from onset.store.tables import write_text
+from onset.study.sizing import STATES_KEPT, checkpoint_steps
+from onset.study.spec import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a training needs. The run's directory exists and this process holds its lock."""
+
+    run: Run
+    vocab: int
+    mixture: Mixture
+    tokenizer: Tokenizer
+    rundir: RunDir
+    precision: str = "auto"
+    """'auto', 'float32' or 'bfloat16'."""
+    threads: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a step."""
+
+    step: int
+    steps: int
+    tokens: int
+    loss: float
+    rate: float
+    grad_norm: float
+    tokens_per_second: float
+
+
+def train(
+    job: Job,
+    *,
+    on_checkpoint: Callable[[int, Decoder], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> bool:
+    """Train a run to its end, or go on with it; returns False where ``should_stop`` ended it early.
+
+    ``on_checkpoint(step, model)`` is called once a checkpoint is on disk, and again for the newest one after a
+    resume; it must leave the model as it is. ``on_notice`` is told what was found damaged. Raises OnsetError when
+    the loss is not finite (the reason is then in the run's FAILED), and when the disk cannot be written.
+    """
+    notice = on_notice or (lambda text: None)
+    checkpoint.sweep(job.rundir)
+    damaged = _set_damaged_aside(job, notice)
+    if job.rundir.done and not damaged:
+        return True
+    job.rundir.done_path.unlink(missing_ok=True)
+    job.rundir.failed_path.unlink(missing_ok=True)
+    torch.set_num_threads(job.threads)
+    torch.manual_seed(job.run.seed)
+    model = Decoder(job.run.shape, job.vocab).to(job.device)
+    arithmetic = choose(job.run, job.vocab, precision=job.precision, threads=job.threads, device=job.device)
+    stepper = Stepper(model, job.run.optimizer, arithmetic)
+    first = _resume(job, stepper, notice)
+    log = Log(job.rundir.log_path, first)
+    try:
+        finished = _steps(job, stepper, first, log, on_checkpoint, on_progress, should_stop)
+    finally:
+        log.close()
+    if finished:
+        write_text(job.rundir.done_path, json.dumps({"steps": job.run.steps, "time": time.time()}) + "\n")
+        checkpoint.drop_states(job.rundir)
+    return finished
+
+
+def _steps(
+    job: Job,
+    stepper: Stepper,
+    first: int,
+    log: Log,
+    on_checkpoint: Callable[[int, Decoder], None] | None,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> bool:
+    """The steps after ``first``, with their log lines and checkpoints; False where it was asked to stop."""
+    run, declared = job.run, frozenset(checkpoint_steps(job.run))
+    if first and on_checkpoint:
+        on_checkpoint(first, stepper.model)
+    speed = Speed(run.tokens_per_step)
+    for step in range(first, run.steps):
+        if should_stop and should_stop():
+            return False
+        batch = torch.from_numpy(job.mixture.batch(step)).to(job.device)
+        learning_rate = rate(run.schedule, step, run.steps)
+        outcome = stepper.step(batch[:, :-1], batch[:, 1:], learning_rate)
+        done = step + 1
+        if not (math.isfinite(outcome.loss) and math.isfinite(outcome.norm)):
+            raise _give_up(job, done, outcome)
+        here = Progress(
+            done, run.steps, done * run.tokens_per_step, outcome.loss, learning_rate, outcome.norm, speed.tick()
+        )
+        log.add(_line(here))
+        if done in declared:
+            log.flush()
+            checkpoint.write(job.rundir, done, stepper.model, job.tokenizer)
+            checkpoint.write_state(job.rundir, done, stepper.state(), _facts(stepper), STATES_KEPT)
+            if on_checkpoint:
+                on_checkpoint(done, stepper.model)
+            speed.restart()
+        if on_progress:
+            on_progress(here)
+    return True
+
+
+def _set_damaged_aside(job: Job, notice: Callable[[str], None]) -> bool:
+    """Move damaged checkpoints out of the way, each with a notice; whether there were any."""
+    found = False
+    for step in job.rundir.steps():
+        folder = job.rundir.checkpoint(step)
+        if (why := checkpoint.fault(folder)) is not None:
+            aside = checkpoint.set_aside(folder)
+            notice(f"checkpoint {step} of {job.rundir.name} is damaged ({why}): moved to {aside.name}, made again")
+            found = True
+    return found
+
+
+def _resume(job: Job, stepper: Stepper, notice: Callable[[str], None]) -> int:
+    """Take up the newest usable resume state and return its step, or 0 where the run starts from the beginning.
+
+    Usable: whole, of this model and this arithmetic, and with every declared checkpoint before it on disk (that of
+    its own step is written again from it).
+    """
+    there = set(job.rundir.steps())
+    declared = checkpoint_steps(job.run)
+    for step in reversed(checkpoint.states(job.rundir)):
+        folder = checkpoint.state_folder(job.rundir, step)
+        if (why := checkpoint.fault(folder)) is not None:
+            notice(f"the resume state at step {step} of {job.rundir.name} is damaged ({why}): an earlier one is used")
+            shutil.rmtree(folder)
+            continue
+        if any(earlier < step and earlier not in there for earlier in declared):
+            continue
+        tensors, facts = checkpoint.read_state(job.rundir, step)
+        if facts["layout"] != _facts(stepper)["layout"]:
+            notice(f"the resume state at step {step} of {job.rundir.name} is of another version: not used")
+            continue
+        if facts["arithmetic"] != _facts(stepper)["arithmetic"]:
+            notice(
+                f"{job.rundir.name} goes on with other arithmetic ({stepper.arithmetic}) than it began with "
+                f"({facts['arithmetic']}): results agree within rounding only"
+            )
+        stepper.restore(tensors)
+        checkpoint.write(job.rundir, step, stepper.model, job.tokenizer)
+        return step
+    return 0
+
+
+def _facts(stepper: Stepper) -> dict[str, Any]:
+    """What a resume state says of itself."""
+    return {"arithmetic": asdict(stepper.arithmetic), "layout": [[name, shape] for name, shape in stepper.layout]}
+
+
+def _line(here: Progress) -> dict[str, object]:
+    return {
+        "step": here.step,
+        "tokens": here.tokens,
+        "loss": here.loss,
+        "rate": here.rate,
+        "grad_norm": here.grad_norm,
+        "tokens_per_second": round(here.tokens_per_second, 1),
+        "time": round(time.time(), 3),
+    }
+
+
+def _give_up(job: Job, step: int, outcome: Outcome) -> OnsetError:
+    """Record why the run is given up, and return the error that says so."""
+    what = "the loss" if not math.isfinite(outcome.loss) else "the gradient"
+    value = outcome.loss if not math.isfinite(outcome.loss) else outcome.norm
+    text = f"{what} became {value} at step {step} of {job.run.steps}"
+    write_text(job.rundir.failed_path, f"{text}\n")
+    return OnsetError(
+        f"run '{job.run.name}' was given up: {text}",
+        where=job.rundir.path,
+        advice="lower the run's peak_rate, lengthen its warmup, or look at the batch of that step",
+    )
+
+
+class Speed:
+    """Tokens per second over the last steps, by a clock that cannot jump."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+        self.seconds: float | None = None
+        self.restart()
+
+    def tick(self) -> float:
+        """Note that a step is done; the rate so far, recent steps weighing most."""
+        now = time.perf_counter()
+        took, self.before = now - self.before, now
+        self.seconds = took if self.seconds is None else 0.9 * self.seconds + 0.1 * took
+        return self.tokens / max(self.seconds, 1e-9)
+
+    def restart(self) -> None:
+        """Leave out what passed since the last step."""
+        self.before = time.perf_counter()
