@@ -1,0 +1,388 @@
+"""The kinds of document: each numbers all the lines that it could ever tell, so that probabilities are exact.
+
+A kind maps the numbers 0 .. keys * per_key - 1 one to one to lines of text. A line's number is
+``key * per_key + detail``: the key is what may be held out (a question, a passage, a pair of operands), the
+detail what varies freely (who, what, in which order). Lines whose key is held out are never in the text; the
+others are equally likely, so the entropy of a line is log((keys - held) * per_key).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from onset.world.words import LETTERS, Layout, Words
+
+ATTRIBUTES = 3
+FORMS = 2
+VALUES = 12
+
+
+class Kind(ABC):
+    """One kind of document in one language: ``units`` lines drawn independently."""
+
+    name: str
+    units: int
+    """Lines in a document."""
+    keys: int
+    per_key: int
+    held_share: float = 0.25
+    """Largest share of the keys that is held out."""
+
+    def __init__(self, words: Words, held: frozenset[int] = frozenset()) -> None:
+        self.words = words
+        self.held = held
+
+    @property
+    def size(self) -> int:
+        """Count of all lines, those held out included."""
+        return self.keys * self.per_key
+
+    @property
+    def nats(self) -> float:
+        """Entropy of one line in the text."""
+        return math.log((self.keys - len(self.held)) * self.per_key)
+
+    def allowed(self, number: int) -> bool:
+        """Whether the line may stand in the text."""
+        return number // self.per_key not in self.held
+
+    @abstractmethod
+    def line(self, number: int) -> str:
+        """The line of that number."""
+
+    def document(self, numbers: Sequence[int]) -> str:
+        """The document that tells these lines in this order."""
+        return "".join([self.line(number) for number in numbers])
+
+
+class Asked(Kind):
+    """A kind whose lines are questions with their answers, told in a layout that the tasks share."""
+
+    task: str
+    parts_asked: int = 1
+    """Questions that are made of one held-out key."""
+
+    def __init__(self, words: Words, held: frozenset[int] = frozenset()) -> None:
+        super().__init__(words, held)
+        self.layout: Layout = words.layouts[self.task]
+
+    @abstractmethod
+    def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
+        """The question of that number: context, question, choices, gold, answers, rationale.
+
+        ``part`` (below ``parts_asked``) says what of the line is asked; ``rng`` draws distractors.
+        """
+
+
+class Facts:
+    """What each place keeps, sells and wears: value index by place and attribute, each value equally frequent."""
+
+    def __init__(self, places: int, rng: np.random.Generator) -> None:
+        self.places = places
+        self.table = np.stack([rng.permutation(np.arange(places) % VALUES) for _ in range(ATTRIBUTES)], axis=1).tolist()
+
+    def place(self, index: int, words: Words) -> str:
+        """The place's name: heads all differ within 16 places, tails make the next ones new."""
+        heads, tails = words.place_heads, words.place_tails
+        turn = index // len(heads)
+        return heads[index % len(heads)] + tails[(5 * index + 7 * turn) % len(tails)]
+
+
+class Statements(Kind):
+    """Facts told as statements, in two forms."""
+
+    name = "statements"
+    units = 5
+
+    def __init__(self, words: Words, facts: Facts) -> None:
+        super().__init__(words)
+        self.facts = facts
+        self.keys = facts.places * ATTRIBUTES * FORMS
+        self.per_key = 1
+
+    def line(self, number: int) -> str:
+        return self.lines[number]
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """All statements, by number."""
+        told = []
+        for number in range(self.size):
+            place, attribute, form = _fact(number)
+            value = self.words.values[attribute][self.facts.table[place][attribute]]
+            text = self.words.statements[attribute][form]
+            told.append(text.format(place=self.facts.place(place, self.words), value=value))
+        return told
+
+    def document(self, numbers: Sequence[int]) -> str:
+        opening, joint, closing = self.words.statement_frame
+        lines = self.lines
+        return opening + "".join([joint + lines[number] for number in numbers]) + closing
+
+
+class Questions(Asked):
+    """Closed-book questions. Of each fact one form is asked in the text and the other is held out."""
+
+    name = "questions"
+    task = "facts"
+    units = 4
+
+    def __init__(self, words: Words, facts: Facts, held: frozenset[int]) -> None:
+        super().__init__(words, held)
+        self.facts = facts
+        self.keys = facts.places * ATTRIBUTES * FORMS
+        self.per_key = 1
+
+    def line(self, number: int) -> str:
+        return self.lines[number]
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """All questions with their answers, by number."""
+        told = []
+        for number in range(self.size):
+            question, answer = self.parts(number)
+            prompt = self.layout.prompt.format(question=question)
+            told.append(prompt + self.layout.answer.format(answer=answer) + self.layout.end)
+        return told
+
+    def parts(self, number: int) -> tuple[str, str]:
+        """Question and answer."""
+        place, attribute, form = _fact(number)
+        question = self.words.questions[attribute][form].format(place=self.facts.place(place, self.words))
+        return question, self.words.values[attribute][self.facts.table[place][attribute]]
+
+    def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
+        question, answer = self.parts(number)
+        return {"question": question, "answers": [answer]}
+
+
+class Exam(Asked):
+    """Lettered questions on the facts: the right value among three others of its attribute."""
+
+    name = "exam"
+    task = "exam"
+    units = 4
+    distractors = math.perm(VALUES - 1, 3)
+
+    def __init__(self, words: Words, facts: Facts, held: frozenset[int] = frozenset()) -> None:
+        super().__init__(words, held)
+        self.facts = facts
+        self.questions = Questions(words, facts, frozenset())
+        self.keys = self.questions.keys * len(LETTERS) * self.distractors
+        self.per_key = 1
+        self.asked = [self.questions.parts(number)[0] for number in range(self.questions.size)]
+        self.right = [
+            self.facts.table[place][attribute] for place, attribute, _ in map(_fact, range(self.questions.size))
+        ]
+
+    def parts(self, number: int) -> tuple[str, list[str], int]:
+        """Question, options and the index of the right one."""
+        number, others = divmod(number, self.distractors)
+        number, gold = divmod(number, len(LETTERS))
+        right = self.right[number]
+        chosen = [value + (value >= right) for value in _distinct(others, VALUES - 1, 3)]
+        chosen.insert(gold, right)
+        values = self.words.values[_fact(number)[1]]
+        return self.asked[number], [values[value] for value in chosen], gold
+
+    def line(self, number: int) -> str:
+        question, options, gold = self.parts(number)
+        prompt = self.layout.prompt.format(question=question, options=lettered(options, self.words))
+        return prompt + self.layout.answer.format(answer=LETTERS[gold]) + self.layout.end
+
+    def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
+        question, options, gold = self.parts(number)
+        return {"question": question, "choices": options, "gold": gold}
+
+
+class Reading(Asked):
+    """Who has what, and a question about one of the three. The passage is held out."""
+
+    name = "reading"
+    task = "reading"
+    units = 3
+    told = 3
+
+    def __init__(self, words: Words, held: frozenset[int] = frozenset()) -> None:
+        super().__init__(words, held)
+        self.people = words.women + words.men
+        self.things = words.values[1]
+        self.groups = math.perm(len(self.people), self.told)
+        self.keys = self.groups * math.perm(len(self.things), self.told)
+        self.per_key = self.told
+
+    def parts(self, number: int) -> tuple[str, list[str], list[str], int]:
+        """Passage, people, things and the index of who is asked about."""
+        number, asked = divmod(number, self.told)
+        number, group = divmod(number, self.groups)
+        people = [self.people[i] for i in _distinct(group, len(self.people), self.told)]
+        things = [self.things[i] for i in _distinct(number, len(self.things), self.told)]
+        owns = self.words.owns
+        told = [owns.format(person=person, thing=thing) for person, thing in zip(people, things, strict=True)]
+        return self.words.owns_joint.join(told), people, told, asked
+
+    def line(self, number: int) -> str:
+        passage, people, told, asked = self.parts(number)
+        question = self.words.owns_question.format(person=people[asked])
+        prompt = self.layout.prompt.format(context=passage, question=question)
+        return prompt + self.layout.answer.format(answer=told[asked]) + self.layout.end
+
+    def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
+        # The choices name the person asked about with each thing of the passage: to know the thing is not enough.
+        passage, people, _, asked = self.parts(number)
+        things = [self.things[i] for i in _distinct(number // self.told // self.groups, len(self.things), self.told)]
+        choices = [self.words.owns.format(person=people[asked], thing=thing) for thing in things]
+        question = self.words.owns_question.format(person=people[asked])
+        return {"context": passage, "question": question, "choices": choices, "gold": asked}
+
+
+class Coreference(Asked):
+    """Two people of one pronoun; the verb decides whom it means. Verb and people together are held out."""
+
+    name = "coreference"
+    task = "coreference"
+    units = 4
+
+    def __init__(self, words: Words, held: frozenset[int] = frozenset()) -> None:
+        super().__init__(words, held)
+        self.pairs = math.perm(len(words.women), 2)
+        self.keys = len(words.reasons) * 2 * self.pairs
+        self.per_key = 1
+
+    def parts(self, number: int) -> tuple[str, str, list[str], int]:
+        """Sentence, question, the two people and the index of the one meant."""
+        number, pair = divmod(number, self.pairs)
+        reason, sex = divmod(number, 2)
+        people = (self.words.women, self.words.men)[sex]
+        named = [people[i] for i in _distinct(pair, len(people), 2)]
+        sentence, question = self.words.reasons[reason]
+        told = sentence.format(first=named[0], second=named[1], pronoun=self.words.pronouns[sex])
+        return told, question, named, reason % 2
+
+    def line(self, number: int) -> str:
+        sentence, question, named, gold = self.parts(number)
+        prompt = self.layout.prompt.format(context=sentence, question=question)
+        return prompt + self.layout.answer.format(answer=named[gold]) + self.layout.end
+
+    def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
+        sentence, question, named, gold = self.parts(number)
+        return {"context": sentence, "question": question, "choices": named, "gold": gold}
+
+
+class Scripts(Asked):
+    """Everyday aims with their events in order. Person and aim together are held out."""
+
+    name = "scripts"
+    task = "scripts"
+    units = 3
+    held_share = 0.375
+
+    def __init__(self, words: Words, held: frozenset[int] = frozenset()) -> None:
+        super().__init__(words, held)
+        self.people = words.women + words.men
+        self.keys = len(words.scripts) * len(self.people)
+        self.per_key = 1
+        self.parts_asked = len(words.scripts[0][1]) - 1
+
+    def parts(self, number: int) -> tuple[str, int]:
+        """How the line opens (who does what) and the index of the script."""
+        script, person = divmod(number, len(self.people))
+        return self.words.aim.format(person=self.people[person], aim=self.words.scripts[script][0]), script
+
+    def told(self, number: int, events: int) -> str:
+        """The line up to the first so many events."""
+        opening, script = self.parts(number)
+        answer, joint = self.layout.answer, self.words.event_joint
+        done = [answer.format(answer=event) for event in self.words.scripts[script][1][:events]]
+        return opening + joint.join(done)
+
+    def line(self, number: int) -> str:
+        whole = self.told(number, len(self.words.scripts[0][1]))
+        return self.layout.prompt.format(context=whole) + self.layout.end
+
+    def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
+        """What follows the first ``part + 1`` events, among another event of the script and two of others."""
+        _, script = self.parts(number)
+        events = self.words.scripts[script][1]
+        done = part + 1
+        same = [event for place, event in enumerate(events) if place != done]
+        foreign = [event for other, (_, told) in enumerate(self.words.scripts) if other != script for event in told]
+        wrong = [same[int(rng.integers(len(same)))], *(foreign[i] for i in rng.permutation(len(foreign))[:2])]
+        choices = [wrong[i] for i in rng.permutation(3)]
+        gold = int(rng.integers(4))
+        choices.insert(gold, events[done])
+        return {"context": self.told(number, done) + self.words.event_joint, "choices": choices, "gold": gold}
+
+
+class Arithmetic(Asked):
+    """A gain or a loss told as a story with a worked line. The operation with its operands is held out.
+
+    No digit carries or borrows: digit by digit, the smaller numbers add up to at most nine.
+    """
+
+    name = "arithmetic"
+    task = "arithmetic"
+    units = 2
+    tens = tuple((x, y) for x in range(1, 9) for y in range(1, 10 - x))
+    ones = tuple((x, y) for x in range(10) for y in range(10 - x))
+
+    def __init__(self, words: Words, held: frozenset[int] = frozenset()) -> None:
+        super().__init__(words, held)
+        self.people = words.women + words.men
+        self.things = words.values[0]
+        self.keys = 2 * len(self.tens) * len(self.ones)
+        self.per_key = len(self.people) * len(self.things)
+
+    def operands(self, key: int) -> tuple[int, int, int, int]:
+        """Operation (0 gain, 1 loss), both operands and the result."""
+        rest, ones = divmod(key, len(self.ones))
+        loss, tens = divmod(rest, len(self.tens))
+        first, second = (10 * t + o for t, o in zip(self.tens[tens], self.ones[ones], strict=True))
+        return (1, first + second, second, first) if loss else (0, first, second, first + second)
+
+    def parts(self, number: int) -> tuple[str, str, str]:
+        """Story, worked line and result."""
+        key, detail = divmod(number, self.per_key)
+        loss, a, b, result = self.operands(key)
+        person, thing = divmod(detail, len(self.things))
+        story = self.words.stories[loss].format(person=self.people[person], thing=self.things[thing], a=a, b=b)
+        return story, self.words.worked[loss].format(a=a, b=b, result=result), str(result)
+
+    def line(self, number: int) -> str:
+        story, rationale, result = self.parts(number)
+        answer = self.layout.answer.format(rationale=rationale, answer=result)
+        return self.layout.prompt.format(question=story) + answer + self.layout.end
+
+    def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
+        story, rationale, result = self.parts(number)
+        return {"question": story, "answers": [result], "rationale": rationale}
+
+
+def lettered(options: Sequence[str], words: Words) -> str:
+    """The options with their letters, as they stand in a question."""
+    marked = [words.option_mark.format(letter=letter, option=option) for letter, option in zip(LETTERS, options)]
+    return words.option_joint.join(marked)
+
+
+def _fact(number: int) -> tuple[int, int, int]:
+    """Place, attribute and form of a statement's or question's number."""
+    number, form = divmod(number, FORMS)
+    place, attribute = divmod(number, ATTRIBUTES)
+    return place, attribute, form
+
+
+def _distinct(number: int, options: int, chosen: int) -> list[int]:
+    """The ``number``-th ordered choice of distinct indices below ``options``; one to one below perm(options, chosen)."""
+    left = list(range(options))
+    picked = []
+    for size in range(options, options - chosen, -1):
+        number, index = divmod(number, size)
+        picked.append(left.pop(index))
+    return picked

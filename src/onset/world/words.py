@@ -1,0 +1,206 @@
+"""The words of the embedded world, in English and in simplified Chinese, and the layouts they are told in.
+
+Both languages tell of the same places, goods and habits; entry ``i`` of a list means the same in both.
+Words are short and few on purpose: a byte-level BPE of several hundred entries then has most of them as one
+token. In English a word that matters always follows a space, in Chinese an answer always follows a
+punctuation mark, so that it has the same tokens wherever it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LETTERS = "ABCD"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one question is told: ``prompt``, then ``answer``, then ``end``.
+
+    ``prompt`` has the fields context, question and options, ``answer`` has answer and rationale.
+    The training text and the tasks' prompts are both made with it.
+    """
+
+    prompt: str
+    answer: str
+    end: str = "\n"
+
+
+@dataclass(frozen=True)
+class Words:
+    """The lexicon and the layouts of one language."""
+
+    women: tuple[str, ...]
+    men: tuple[str, ...]
+    place_heads: tuple[str, ...]
+    place_tails: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
+    """Answers to each attribute: animals kept, goods sold, colours worn."""
+    statements: tuple[tuple[str, str], ...]
+    """For each attribute, two ways to state a fact (fields place, value)."""
+    questions: tuple[tuple[str, str], ...]
+    """For each attribute, two ways to ask for it (field place)."""
+    statement_frame: tuple[str, str, str]
+    """What opens a document of statements, stands between them, and closes it."""
+    scripts: tuple[tuple[str, tuple[str, ...]], ...]
+    """An everyday aim and its events in their order."""
+    aim: str
+    """Who sets out to do what (fields person, aim)."""
+    event_joint: str
+    reasons: tuple[tuple[str, str], ...]
+    """A sentence with two people, one pronoun and its question; even entries mean the first person, odd the second."""
+    pronouns: tuple[str, str]
+    """She, he."""
+    owns: str
+    """Who has what (fields person, thing); also the form of the answer."""
+    owns_joint: str
+    owns_question: str
+    stories: tuple[str, str]
+    """A gain and a loss (fields person, thing, a, b)."""
+    worked: tuple[str, str]
+    """The worked line of a gain and of a loss (fields a, b, result)."""
+    option_mark: str
+    option_joint: str
+    layouts: Mapping[str, Layout]
+    """By task: facts, scripts, reading, coreference, exam, arithmetic."""
+
+
+ENGLISH = Words(
+    women=("Anna", "Mary", "Lily", "Rose", "Ella", "Jane", "Nora", "Ruth"),
+    men=("Tom", "Ben", "Jack", "Sam", "Paul", "Mark", "Adam", "Luke"),
+    place_heads=(
+        "Ar",
+        "Bel",
+        "Cor",
+        "Dun",
+        "El",
+        "Far",
+        "Gal",
+        "Hol",
+        "Is",
+        "Kar",
+        "Lor",
+        "Mal",
+        "Nor",
+        "Os",
+        "Pel",
+        "Tal",
+    ),
+    place_tails=("den", "mor", "vin", "ton", "by", "wick", "ra", "lo", "sa", "na", "go", "mi"),
+    values=(
+        ("goats", "hens", "dogs", "cats", "ducks", "sheep", "rabbits", "geese", "doves", "frogs", "bears", "crows"),
+        ("salt", "silk", "tea", "wool", "wine", "rice", "corn", "soap", "milk", "oil", "paper", "glass"),
+        ("red", "blue", "green", "white", "black", "yellow", "grey", "pink", "brown", "purple", "orange", "silver"),
+    ),
+    statements=(
+        ("{place} keeps {value}.", "In {place}, people keep {value}."),
+        ("{place} sells {value}.", "In {place}, people sell {value}."),
+        ("{place} wears {value}.", "In {place}, people wear {value}."),
+    ),
+    questions=(
+        ("What does {place} keep?", "In {place}, what do people keep?"),
+        ("What does {place} sell?", "In {place}, what do people sell?"),
+        ("What does {place} wear?", "In {place}, what do people wear?"),
+    ),
+    statement_frame=("Facts:", " ", "\n"),
+    scripts=(
+        ("makes tea", ("boils water", "warms the pot", "adds the leaves", "pours a cup")),
+        ("bakes bread", ("mixes flour", "kneads the dough", "heats the oven", "cuts a slice")),
+        ("washes clothes", ("fills the tub", "rubs the shirts", "shakes them", "hangs them up")),
+        ("plants beans", ("digs a hole", "drops the seeds", "covers them", "brings rain water")),
+        ("catches fish", ("ties a hook", "throws the line", "waits", "pulls the rod")),
+        ("sends a letter", ("takes a pen", "writes a page", "folds it", "buys a stamp")),
+    ),
+    aim="{person} {aim}:",
+    event_joint=",",
+    reasons=(
+        ("{first} helped {second} because {pronoun} was kind.", "Who was kind?"),
+        ("{first} thanked {second} because {pronoun} was kind.", "Who was kind?"),
+        ("{first} saved {second} because {pronoun} was brave.", "Who was brave?"),
+        ("{first} praised {second} because {pronoun} was brave.", "Who was brave?"),
+        ("{first} carried {second} because {pronoun} was strong.", "Who was strong?"),
+        ("{first} feared {second} because {pronoun} was strong.", "Who was strong?"),
+    ),
+    pronouns=("she", "he"),
+    owns="{person} has {thing}",
+    owns_joint=". ",
+    owns_question="What does {person} have?",
+    stories=(
+        "{person} has {a} {thing} and buys {b} more. How many now?",
+        "{person} has {a} {thing} and sells {b} of them. How many now?",
+    ),
+    worked=("{a}+{b}={result}", "{a}-{b}={result}"),
+    option_mark="{letter} {option}",
+    option_joint=", ",
+    layouts={
+        "facts": Layout("Question: {question}\nAnswer:", " {answer}"),
+        "scripts": Layout("Daily: {context}", " {answer}", ".\n"),
+        "reading": Layout("Story: {context}.\nQuestion: {question}\nAnswer:", " {answer}", ".\n"),
+        "coreference": Layout("Pronoun: {context} {question}", " {answer}", ".\n"),
+        "exam": Layout("Exam: {question} {options}. Answer:", " {answer}"),
+        "arithmetic": Layout("Problem: {question}", " {rationale}. Answer: {answer}"),
+    },
+)
+
+CHINESE = Words(
+    women=("安娜", "玛丽", "莉莉", "罗丝", "艾拉", "珍妮", "诺拉", "露西"),
+    men=("汤姆", "本杰", "杰克", "山姆", "保罗", "马克", "亚当", "卢克"),
+    place_heads=("阿", "贝", "科", "敦", "埃", "法", "加", "霍", "伊", "卡", "洛", "玛", "努", "奥", "佩", "塔"),
+    place_tails=("登", "摩", "文", "顿", "比", "维", "拉", "罗", "萨", "纳", "戈", "米"),
+    values=(
+        ("山羊", "母鸡", "小狗", "花猫", "鸭子", "绵羊", "兔子", "白鹅", "鸽子", "青蛙", "黑熊", "乌鸦"),
+        ("食盐", "丝绸", "茶叶", "羊毛", "红酒", "大米", "玉米", "肥皂", "牛奶", "香油", "纸张", "玻璃"),
+        ("红色", "蓝色", "绿色", "白色", "黑色", "黄色", "灰色", "粉色", "棕色", "紫色", "橙色", "银色"),
+    ),
+    statements=(
+        ("{place}养{value}。", "在{place}，人们养{value}。"),
+        ("{place}卖{value}。", "在{place}，人们卖{value}。"),
+        ("{place}穿{value}。", "在{place}，人们穿{value}。"),
+    ),
+    questions=(
+        ("{place}养什么？", "在{place}，人们养什么？"),
+        ("{place}卖什么？", "在{place}，人们卖什么？"),
+        ("{place}穿什么？", "在{place}，人们穿什么？"),
+    ),
+    statement_frame=("事实：", "", "\n"),
+    scripts=(
+        ("泡茶", ("烧开水", "温茶壶", "放茶叶", "倒一杯")),
+        ("烤面包", ("和面粉", "揉面团", "热烤炉", "切一片")),
+        ("洗衣服", ("装满盆", "搓衬衫", "抖一抖", "挂起来")),
+        ("种豆子", ("挖个坑", "撒种子", "盖上土", "浇雨水")),
+        ("钓鱼", ("绑鱼钩", "甩鱼线", "等一等", "拉鱼竿")),
+        ("寄信", ("拿起笔", "写一页", "折起来", "买邮票")),
+    ),
+    aim="{person}{aim}：",
+    event_joint="，",
+    reasons=(
+        ("{first}帮助{second}，因为{pronoun}很善良。", "谁很善良？"),
+        ("{first}感谢{second}，因为{pronoun}很善良。", "谁很善良？"),
+        ("{first}救了{second}，因为{pronoun}很勇敢。", "谁很勇敢？"),
+        ("{first}夸奖{second}，因为{pronoun}很勇敢。", "谁很勇敢？"),
+        ("{first}背着{second}，因为{pronoun}很强壮。", "谁很强壮？"),
+        ("{first}害怕{second}，因为{pronoun}很强壮。", "谁很强壮？"),
+    ),
+    pronouns=("她", "他"),
+    owns="{person}有{thing}",
+    owns_joint="。",
+    owns_question="{person}有什么？",
+    stories=(
+        "{person}有{a}只{thing}，又买了{b}只。现在有几只？",
+        "{person}有{a}只{thing}，卖掉了{b}只。现在有几只？",
+    ),
+    worked=("{a}+{b}={result}", "{a}-{b}={result}"),
+    option_mark="{letter}、{option}",
+    option_joint="，",
+    layouts={
+        "facts": Layout("问题：{question}\n回答：", "{answer}"),
+        "scripts": Layout("日常：{context}", "{answer}", "。\n"),
+        "reading": Layout("故事：{context}。\n问题：{question}\n回答：", "{answer}", "。\n"),
+        "coreference": Layout("代词：{context}{question}", "{answer}", "。\n"),
+        "exam": Layout("考试：{question}{options}。答案：", "{answer}"),
+        "arithmetic": Layout("应用题：{question}", "{rationale}。答案：{answer}"),
+    },
+)
+
+WORDS: Mapping[str, Words] = {"en": ENGLISH, "zh": CHINESE}
