@@ -6,6 +6,7 @@ Exit 0 done, 1 an OnsetError (one message: what, where, what to do), 2 wrong usa
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from onset.study.spec import Study
+    from onset.work.models import Bench, Subject
+
+WATCH_SECONDS = 5.0
+"""How often ``eval --watch`` looks for new checkpoints."""
 
 app = typer.Typer(
     name="onset",
@@ -36,6 +41,14 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default 
 Engine = Annotated[str, typer.Option(help="Who does the work: local processes, or ray.")]
 Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")]
 Loss = Annotated[str | None, typer.Option("--loss", help="The loss axis, NAME[:UNIT].")]
+Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help="Checkpoint, run, folder, or hub id[@revision].")]
+Tokens = Annotated[
+    Path | None, typer.Option("--tokens", help="CSV with columns model,tokens: training tokens of foreign models.")
+]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Bin = Annotated[bool, typer.Option("--allow-bin", help="Read .bin weights where there are no safetensors.")]
+Remote = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")]
 
 
 @app.command()
@@ -133,6 +146,51 @@ def tasks(
     _console().print(rows_table(rows))
 
 
+@app.command("eval")
+def evaluate(
+    models: Models,
+    tasks: Annotated[str, typer.Option("--tasks", help="Tasks of the catalogue, joined by commas.")],
+    out: Out,
+    data: Data = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each task.")] = None,
+    shots: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt, where it should differ.")] = None,
+    tokens: Tokens = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    allow_bin: Bin = False,
+    trust_remote_code: Remote = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
+    watch: Annotated[bool, typer.Option(help="Go on scoring checkpoints as they appear, until Ctrl-C.")] = False,
+) -> None:
+    """Ask any causal language model tasks; what is there already is not asked again."""
+    from onset.study.spec import TaskUse
+    from onset.work.models import Bench, Loading
+
+    uses = tuple(TaskUse(name=name, limit=limit, shots=shots) for name in tasks.replace(",", " ").split())
+    loading = Loading(dtype, device, allow_bin, trust_remote_code)
+    _bench(models, out, tokens, lambda found: Bench(found, uses, {}, data, None, loading), workers, watch)
+
+
+@app.command()
+def loss(
+    models: Models,
+    text: Annotated[list[str], typer.Option("--text", help="FILE, or LANGUAGE:FILE (en, zh); repeat for several.")],
+    out: Out,
+    tokens: Tokens = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    allow_bin: Bin = False,
+    trust_remote_code: Remote = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
+) -> None:
+    """Measure the loss of any causal language model on texts: nats per token and bits per byte."""
+    from onset.work.models import Bench, Loading, texts_of
+
+    loading = Loading(dtype, device, allow_bin, trust_remote_code)
+    texts = texts_of(text)
+    _bench(models, out, tokens, lambda found: Bench(found, (), texts, None, None, loading), workers, watch=False)
+
+
 @app.command()
 def analyze(
     source: Annotated[
@@ -200,6 +258,30 @@ def _run(study: Study, out: Path, workers: int | None, engine: str) -> None:
             where=out,
             advice="mend the cause and run the same command again: what is done stays done",
         )
+
+
+def _bench(
+    models: list[str],
+    out: Path,
+    tokens: Path | None,
+    make: Callable[[tuple[Subject, ...]], Bench],
+    workers: int,
+    watch: bool,
+) -> None:
+    """Carry out an evaluation of models, once or again and again while checkpoints appear."""
+    import time
+
+    from onset.work.models import carry_out, subjects, tokens_of
+
+    known = tokens_of(tokens)
+    while True:
+        done, problems = carry_out(make(subjects(models, out, known)), workers, _console(stderr=True))
+        if problems or not watch:
+            break
+        time.sleep(WATCH_SECONDS)
+    typer.echo(f"{done} sets of weights done; rows in {out}")
+    if problems:
+        raise OnsetError("\n".join(problems), where=out, advice="what is done stays done: run the same command again")
 
 
 def _print_findings(summary: pd.DataFrame) -> None:

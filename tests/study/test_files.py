@@ -66,7 +66,7 @@ def test_a_wrong_study_is_one_clear_error(old: str, new: str, what: str, advice:
 
 def test_text_that_is_not_toml_says_the_line() -> None:
     with pytest.raises(OnsetError, match=r"not valid TOML.*line"):
-        parse("name = 'a'\nrubbish")
+        parse("name = 'a'\nrubbish\n")
 
 
 def test_a_misspelled_preset_or_file_is_met_with_the_nearest(tmp_path: Path) -> None:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir
 from onset.work.evaluate import open_scorer, write_items, write_losses
-from onset.work.pieces import Piece, Workplace
+from onset.work.pieces import Piece, Report, Workplace
 
 SECONDS_BETWEEN = 0.5
 """Progress of a training is told at most so often."""
-
-Report = Callable[[dict[str, Any]], None]
-"""Tells progress: for training ``step, steps, tokens, loss, tokens_per_second``; for evaluation ``doing``."""
 
 
 def carry_out(place: Workplace, piece: Piece, threads: int, report: Report) -> None:
@@ -68,7 +63,7 @@ def _train(place: Workplace, piece: Piece, threads: int, report: Report) -> None
             precision=place.study.precision,
             threads=threads,
         )
-        train(job, on_progress=tell)
+        train(job, on_progress=tell, on_notice=lambda text: report({"notice": text}))
 
 
 def _evaluate(place: Workplace, piece: Piece, report: Report) -> None:

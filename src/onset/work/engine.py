@@ -1,6 +1,6 @@
 """Engines: who carries out the pieces that are owed. Local processes here; the interface leaves room for others.
 
-An engine asks the study again and again what is owed and ready, hands each piece to a free worker, and tells a
+An engine asks the place of work again and again what is owed and ready, hands each piece to a free worker, and tells a
 listener what happens. A worker that dies costs only the piece in hand. A piece that fails with an OnsetError is
 given up and told at the end; the others go on.
 """
@@ -18,12 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Protocol
 
 from onset.errors import OnsetError
-from onset.study.spec import Study
-from onset.work.pieces import Owing, Piece, Workplace
+from onset.work.pieces import Owing, Piece, Place
 
 DEATHS = 3
 """A piece whose worker died so often is given up."""
@@ -42,9 +40,9 @@ Listener = Callable[[Event], None]
 
 
 class Engine(Protocol):
-    """Carries out what a study owes."""
+    """Carries out what a place of work owes."""
 
-    def carry_out(self, place: Workplace, listen: Listener) -> dict[str, OnsetError]:
+    def carry_out(self, place: Place, listen: Listener) -> dict[str, OnsetError]:
         """Do all that is owed and can be done; returns the pieces given up, by key."""
         ...
 
@@ -63,7 +61,7 @@ class LocalEngine:
         self.workers = workers
         self.threads = threads
 
-    def carry_out(self, place: Workplace, listen: Listener) -> dict[str, OnsetError]:
+    def carry_out(self, place: Place, listen: Listener) -> dict[str, OnsetError]:
         """Do all that is owed and can be done; returns the pieces given up, by key."""
         return _Shift(self, place, listen).work()
 
@@ -71,7 +69,7 @@ class LocalEngine:
 class _Shift:
     """One call of the local engine: its workers, what is in hand and what was given up."""
 
-    def __init__(self, engine: LocalEngine, place: Workplace, listen: Listener) -> None:
+    def __init__(self, engine: LocalEngine, place: Place, listen: Listener) -> None:
         self.engine = engine
         self.place = place
         self.listen = listen
@@ -98,7 +96,7 @@ class _Shift:
         for piece in self._ready(self.place.owing())[:free]:
             worker = next((one for one in self.workers if one.piece is None), None)
             if worker is None:
-                worker = _start(self.place.study, self.place.out, self.engine.threads)
+                worker = _start(self.place, self.engine.threads)
                 self.workers.append(worker)
             worker.piece = piece
             try:
@@ -161,10 +159,10 @@ class _Shift:
             worker.pipe.close()
 
 
-def _start(study: Study, out: Path, threads: int) -> _Worker:
+def _start(place: Place, threads: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, study, out, threads, os.getpid()), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, place, threads, os.getpid()), daemon=True)
     # Arithmetic libraries read their thread count when they are loaded, before any of our code runs.
     with _environment({"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}):
         process.start()
@@ -186,21 +184,18 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(pipe: Connection, study: Study, out: Path, threads: int, parent: int) -> None:
+def _serve(pipe: Connection, place: Place, threads: int, parent: int) -> None:
     """A worker's life: take a piece, do it, say so; end with the parent."""
-    from onset.work.carry import carry_out
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     _limit_threads(threads)
-    place = Workplace(study, out)
     while True:
         try:
             piece: Piece = pipe.recv()
         except EOFError:
             return
         try:
-            carry_out(place, piece, threads, lambda data: pipe.send(("progress", data)))
+            place.carry_out(piece, threads, lambda data: pipe.send(("progress", data)))
             pipe.send(("done", {}))
         except OnsetError as error:
             pipe.send(("failed", {"error": error}))

@@ -14,7 +14,7 @@ from onset.store.tables import ITEMS, LOSSES, write_part
 from onset.tasks.task import Item, Request, Task
 
 if TYPE_CHECKING:
-    from onset.lm.hub import CausalLM
+    from onset.lm.causal import CausalLM
     from onset.lm.scorer import Scored, Scorer
 
 Say = Callable[[str], None]

@@ -179,7 +179,7 @@ def _said(frame: pd.DataFrame | None, item: str, requests: Sequence[Request]) ->
         return str(first["text"]).strip(), bool(first["correct"])
     if rows["logprob"].isna().any():
         return None, None
-    best = rows.loc[rows["logprob"].idxmax()]
+    best = rows.sort_values("logprob").iloc[-1]
     chosen = next(request for request in requests if request.choice == best["choice"])
     shown = chosen.continuation if len({one.continuation for one in requests}) > 1 else chosen.prompt
     return shown.strip(), bool(best["gold"])

@@ -8,6 +8,7 @@ from onset.analysis.analyze import analyze, write
 from onset.analysis.findings import Analysis
 from onset.analysis.observations import read
 from onset.report import page
+from onset.store.tables import whole_file
 from onset.work.facts import gather
 
 
@@ -22,9 +23,16 @@ def report(
 ) -> tuple[Analysis, Path]:
     """Analyse ``source`` and write findings.json, report.html and figures/ below ``out``.
 
-    Returns the analysis and the page's path. Raises OnsetError for a table that contradicts itself.
+    With ``set_aside`` rows that contradict themselves go to set_aside.csv; without it they are one OnsetError.
+    Returns the analysis and the page's path.
     """
-    observations = read(source, loss=loss, set_aside=set_aside)
+    if set_aside:
+        observations, rejected = read(source, loss, set_aside=True)
+        if len(rejected):
+            with whole_file(out / "set_aside.csv") as beside:
+                rejected.to_csv(beside, index=False)
+    else:
+        observations = read(source, loss)
     analysis = analyze(observations, source=str(source), level=level, margin=margin)
     write(analysis, out)
     facts = gather(source) if source.is_dir() else None

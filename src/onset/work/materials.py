@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from onset.errors import OnsetError
 from onset.store.tables import write_text
@@ -102,7 +102,7 @@ class Materials:
             seed=run.seed,
         )
 
-    def documents(self, source: Source, split: str = "train") -> Iterator[str]:
+    def documents(self, source: Source, split: Literal["train", "valid"] = "train") -> Iterator[str]:
         """The documents of a source: the world's of that split, or the files'."""
         if source.path != WORLD:
             return read_documents(source.path, source.column)

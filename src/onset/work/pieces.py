@@ -6,10 +6,11 @@ value that any process can carry out, and it is done when its files exist.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir
@@ -48,6 +49,26 @@ class Owing:
     """Runs that were given up, with why."""
 
 
+Report = Callable[[dict[str, Any]], None]
+"""Tells progress: for training ``step, steps, tokens, loss, tokens_per_second``; for evaluation ``doing``."""
+
+
+class Place(Protocol):
+    """A place of work, as an engine sees it. It travels to other processes, so it can be pickled."""
+
+    def owing(self) -> Owing:
+        """What is done and what is owed, by looking at the files."""
+        ...
+
+    def ready(self, piece: Piece) -> bool:
+        """Whether a piece can be begun."""
+        ...
+
+    def carry_out(self, piece: Piece, threads: int, report: Report) -> None:
+        """Do one piece; what it makes is written whole or not at all."""
+        ...
+
+
 class Workplace:
     """A study in its folder: where each run lives, which tasks are asked, what is owed."""
 
@@ -56,11 +77,14 @@ class Workplace:
         self.out = Path(out)
         self.materials = Materials(study, self.out)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"study": self.study, "out": self.out, "materials": self.materials}  # rendered tasks stay behind
+
     def rundir(self, run: Run) -> RunDir:
         """The directory of a run: its name and the first eight digits of its digest."""
         return RunDir(self.out / "runs" / f"{run.name}-{self.study.digest(run)[:8]}")
 
-    def steps(self, run: Run) -> list[int]:
+    def steps(self, run: Run) -> tuple[int, ...]:
         """Declared checkpoint steps."""
         return sizing.checkpoint_steps(run)
 
@@ -94,7 +118,7 @@ class Workplace:
             if why is not None:
                 failed[run.name] = why
             elif not rundir.done:
-                pieces.append(Piece("train", run.name, 0, sizing.train_flops(run, self.vocab(run))))
+                pieces.append(Piece("train", run.name, 0, sizing.flops(run, self.vocab(run))))
             else:
                 done += 1
             whole = set(rundir.steps())
@@ -113,6 +137,12 @@ class Workplace:
         if piece.kind == "train":
             return True
         return piece.step in self.rundir(self.study.run(piece.run)).steps()
+
+    def carry_out(self, piece: Piece, threads: int, report: Report) -> None:
+        """Train a run or evaluate a checkpoint; done already, it is not done again."""
+        from onset.work.carry import carry_out
+
+        carry_out(self, piece, threads, report)
 
     def vocab(self, run: Run) -> int:
         """Vocabulary of a run's tokenizer."""
@@ -134,7 +164,7 @@ class Workplace:
             "flops_per_token": sizing.flops_per_token(run.shape, vocab),
             "tokens_per_step": run.tokens_per_step,
             "steps": run.steps,
-            "checkpoints": self.steps(run),
+            "checkpoints": list(self.steps(run)),
             "spec": run.model_dump(mode="json"),
         }
 

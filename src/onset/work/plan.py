@@ -20,18 +20,18 @@ def plan_rows(study: Study, rate: float, vocab: dict[str, int]) -> list[dict[str
     rows = []
     for run in study.runs:
         entries = vocab[run.tokenizer]
-        flops = sizing.train_flops(run, entries)
+        flops = sizing.flops(run, entries)
         rows.append(
             {
                 "run": run.name,
                 "group": run.group,
-                "params": sum(sizing.parameters(run.shape, entries).values()),
+                "params": sizing.total_parameters(run.shape, entries),
                 "tokens": run.steps * run.tokens_per_step,
                 "flops": flops,
                 "steps": run.steps,
                 "checkpoints": len(sizing.checkpoint_steps(run)),
-                "memory_bytes": sizing.memory_bytes(run, entries),
-                "disk_bytes": sizing.disk_bytes(run, entries),
+                "memory_bytes": sum(sizing.memory(run, entries).values()),
+                "disk_bytes": sum(sizing.disk(run, entries).values()),
                 "hours": flops / (rate * SHARE_OF_RATE) / 3600,
             }
         )

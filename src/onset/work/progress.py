@@ -76,7 +76,10 @@ class Display:
         if event.kind == "start":
             self.in_hand[key] = _InHand(event.piece, time.monotonic())
         elif event.kind == "progress":
-            self.in_hand[key].data.update(event.data)
+            data = dict(event.data)
+            if notice := data.pop("notice", None):
+                self.console.print(f"notice: {notice}", highlight=False, markup=False)
+            self.in_hand[key].data.update(data)
         else:
             self.in_hand.pop(key, None)
             self.done += event.kind == "done"

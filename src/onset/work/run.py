@@ -99,8 +99,11 @@ def only_one(out: Path) -> Iterator[None]:
 def _check(place: Workplace) -> None:
     """Refuse early what would fail late: unknown tasks, unreadable rows, too little disk."""
     _ = place.task_digests
-    need = sum(sizing.disk_bytes(run, place.study.tokenizers[run.tokenizer].vocab or 32_000) for run in place.study.runs
-               if not place.rundir(run).done)  # fmt: skip
+    need = sum(
+        sum(sizing.disk(run, place.study.tokenizers[run.tokenizer].vocab or 32_000).values())
+        for run in place.study.runs
+        if not place.rundir(run).done
+    )
     free = shutil.disk_usage(place.out).free
     if need > free:
         raise OnsetError(
