@@ -64,7 +64,10 @@ def of_scores(frame: pd.DataFrame) -> list[Reasons]:
 def merged(found: Sequence[Reasons]) -> Reasons:
     """All reasons of a row in one text, rows in order."""
     together = pd.concat([reasons for reasons in found if len(reasons)] or [pd.Series(dtype=str)])
-    return together.groupby(level=0, sort=True).agg("; ".join) if len(together) else together
+    if together.empty:
+        return together
+    joined: Reasons = together.groupby(level=0, sort=True).agg("; ".join)
+    return joined
 
 
 def disagreeing(frame: pd.DataFrame, keys: list[str], column: str, reason: str, *, tolerance: float = 0.0) -> Reasons:

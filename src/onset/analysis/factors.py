@@ -57,7 +57,7 @@ def of_group(rows: pd.DataFrame) -> list[str]:
                 continue
             taken.append(logs)
         else:
-            partition = tuple(pd.factorize(values)[0])
+            partition = tuple(pd.factorize(values)[0].tolist())
             levels = values.nunique()
             if levels > min(LEVELS, rows.run.nunique() // 2) or partition in partitions:
                 continue
@@ -94,9 +94,9 @@ def _entry(loss_name: str, factor: str, rows: pd.DataFrame) -> dict[str, Any]:
     points = float(rows.points.abs().median())
     breaks = beyond > within
     sentence = (
-        f"on '{loss_name}', {factor} {'breaks' if breaks else 'does not break'} the link between loss and score: at equal "
-        f"loss it moves {beyond} of {len(rows)} scores beyond the margin, {within} are shown to stay within it "
-        f"(median {points:.1f} points)"
+        f"on '{loss_name}', {factor} {'breaks' if breaks else 'does not break'} the link between loss and score: "
+        f"at equal loss it moves {beyond} of {len(rows)} scores beyond the margin, {within} are shown to stay "
+        f"within it (median {points:.1f} points)"
     )
     return {
         "loss_name": loss_name, "factor": factor, "beyond": beyond, "within": within,

@@ -53,9 +53,7 @@ def choose(frame: pd.DataFrame, loss: str, path: Path) -> pd.DataFrame:
         return frame[(names == wanted[0]) & (units == wanted[1])]
     other = beside(path)
     if other is None:
-        raise _unknown(
-            loss, own, path, f"there is no table of losses beside it ({path.name.split('.')[0]}.losses.csv.gz)"
-        )
+        raise _unknown(loss, own, path, f"and there is no {path.name.split('.')[0]}.losses.csv.gz beside it")
     table = files.read_table(other)
     wanted = _match(_available(table), loss)
     if wanted is None:
@@ -82,9 +80,7 @@ def _match(available: set[tuple[str, str]], loss: str) -> tuple[str, str] | None
 def _unknown(loss: str, available: set[tuple[str, str]], path: Path, why: str) -> OnsetError:
     names = [name if unit == NATS else f"{name}:{unit}" for name, unit in available]
     advice = did_you_mean(loss, names)
-    return OnsetError(
-        f"there is no loss '{loss}' for this table", where=path, advice=f"{advice}; {why}" if why else advice
-    )
+    return OnsetError(f"there is no loss '{loss}' for this table", where=path, advice=f"{advice} {why}".strip())
 
 
 def _axis(table: pd.DataFrame, wanted: tuple[str, str], path: Path) -> pd.DataFrame:
@@ -117,6 +113,7 @@ def _axis(table: pd.DataFrame, wanted: tuple[str, str], path: Path) -> pd.DataFr
 
 def _joined(frame: pd.DataFrame, axis: pd.DataFrame) -> pd.DataFrame:
     """The frame with the axis's losses, by run and step, or by run and tokens where there is no step."""
+    name = axis.loss_name.iloc[0]
     by_step = "step" in frame and pd.to_numeric(frame.step, errors="coerce").notna().all() and axis.step.notna().all()
     key = "step" if by_step else "tokens"
     places = axis.dropna(subset=[key]).drop_duplicates(["run", key])
@@ -126,15 +123,15 @@ def _joined(frame: pd.DataFrame, axis: pd.DataFrame) -> pd.DataFrame:
     )
     placed = frame.copy()
     placed["loss"] = found.reindex(wanted).to_numpy()
-    placed["loss_name"], placed["loss_unit"] = axis.loss_name.iloc[0], axis.loss_unit.iloc[0]
+    placed["loss_name"], placed["loss_unit"] = name, axis.loss_unit.iloc[0]
     lost = placed.loss.isna()
     if lost.all():
         raise OnsetError(
-            f"no observation has a loss '{axis.loss_name.iloc[0]}': none of the table of losses' (run, {key}) is in the table",
+            f"no observation has a loss '{name}': no (run, {key}) is both in the table and in the table of losses",
             advice="the two tables must name runs and checkpoints alike",
         )
     if lost.any():
-        note = f"observations without a loss '{axis.loss_name.iloc[0]}', which cannot be placed, left out: {int(lost.sum())}"
+        note = f"observations without a loss '{name}', which cannot be placed, left out: {int(lost.sum())}"
         placed.attrs["notes"] = [*frame.attrs.get("notes", []), note]
     # A table of several axes repeats every score once an axis: one of them is enough here.
     keys = [name for name in ("family", "run", "params", "tokens", "step", "task", "metric", "score") if name in placed]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from functools import cache
+from itertools import pairwise
 from typing import Literal
 
 Direction = Literal["higher", "lower"]
@@ -32,7 +33,7 @@ def _words(metric: str) -> list[str]:
 def direction(metric: str) -> Direction | None:
     """Whether a higher or a lower score is better; None where the name does not tell."""
     words = _words(metric)
-    pairs = {"_".join(pair) for pair in zip(words, words[1:], strict=False)}
+    pairs = {"_".join(pair) for pair in pairwise(words)}
     if {"bits_per", "nats_per", "cross_entropy", "log_loss"} & pairs or _LOWER & set(words):
         return "lower"
     if _HIGHER & set(words):

@@ -22,7 +22,7 @@ from onset.errors import OnsetError
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """A worker uses one core: there is a worker for each."""
 
 
