@@ -12,13 +12,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from onset import world
-from onset.study.spec import WorldSpec
+from onset.study.spec import Language, WorldSpec
 from onset.tasks.task import Ability, Item, Request, Row, Task
 from onset.world.words import LETTERS, WORDS, Layout
 
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 ABILITIES: dict[str, Ability] = {
     "facts": "closed-book question answering",
     "scripts": "commonsense inference",
@@ -102,10 +103,12 @@ class Told:
 
 def world_tasks(spec: WorldSpec) -> dict[str, Task]:
     """The world's tasks by name, ``world_<ability>_<language>``."""
-    return {task.name: task for task in (_task(spec, ability, language) for ability in ABILITIES for language in WORDS)}
+    return {
+        task.name: task for task in (_task(spec, ability, language) for ability in ABILITIES for language in LANGUAGES)
+    }
 
 
-def _task(spec: WorldSpec, ability: str, language: Literal["en", "zh"]) -> Task:
+def _task(spec: WorldSpec, ability: str, language: Language) -> Task:
     words = WORDS[language]
     free = ability in MAX_TOKENS
     return Task(

@@ -367,7 +367,9 @@ class Arithmetic(Asked):
 
 def lettered(options: Sequence[str], words: Words) -> str:
     """The options with their letters, as they stand in a question."""
-    marked = [words.option_mark.format(letter=letter, option=option) for letter, option in zip(LETTERS, options)]
+    marked = [
+        words.option_mark.format(letter=letter, option=option) for letter, option in zip(LETTERS, options, strict=True)
+    ]
     return words.option_joint.join(marked)
 
 
@@ -379,7 +381,7 @@ def _fact(number: int) -> tuple[int, int, int]:
 
 
 def _distinct(number: int, options: int, chosen: int) -> list[int]:
-    """The ``number``-th ordered choice of distinct indices below ``options``; one to one below perm(options, chosen)."""
+    """The ``number``-th ordered choice of distinct indices below ``options``, of perm(options, chosen)."""
     left = list(range(options))
     picked = []
     for size in range(options, options - chosen, -1):
