@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer as Backend
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from onset.errors import OnsetError
 from onset.store.tables import write_text
@@ -30,6 +30,9 @@ class Tokenizer:
         backend.encode_special_tokens = True  # '<|endoftext|>' inside a document is text, not a separator
         backend.no_truncation()
         backend.no_padding()
+        # A text that is asked about begins after the separator, as in training: AutoTokenizer and the harnesses
+        # that go by its habit put it there; ``encode`` does not, because shards place separators themselves.
+        backend.post_processor = processors.TemplateProcessing(single=f"{end} $A", special_tokens=[(end, eos)])
         self._backend = backend
         self.end = end
         self.eos: int = eos
