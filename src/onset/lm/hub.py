@@ -49,7 +49,7 @@ def load(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             dtype=DTYPES[dtype],
@@ -65,6 +65,7 @@ def load(
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+    model, report = loaded
     if report["missing_keys"]:
         names = sorted(report["missing_keys"])
         raise OnsetError(
@@ -117,7 +118,7 @@ def _config(folder: Path, trust_remote_code: bool) -> Any:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise OnsetError(f"cannot read: {error}", where=file, advice="save or fetch it again") from error
     from transformers import AutoConfig
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = raw.get("model_type")

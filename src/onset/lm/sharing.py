@@ -181,7 +181,8 @@ def _merged(query: Tensor, own: KeysValues, prefix: KeysValues, mask: Tensor | N
     near, near_lse = _attend(query, *own, mask, scale)
     folded = query.transpose(0, 1).reshape(1, heads, rows * length, size)
     far, far_lse = _attend(folded, *prefix, None, scale, causal=False)
-    assert near_lse is not None and far_lse is not None
+    assert near_lse is not None
+    assert far_lse is not None
     far = far.view(heads, rows, length, -1).transpose(0, 1)
     far_lse = far_lse.reshape(heads, rows, length).transpose(0, 1)
     share = torch.sigmoid(far_lse - near_lse).unsqueeze(-1).to(near.dtype)
