@@ -90,21 +90,24 @@ def _distinct(make: Callable[[random.Random, int], Row], count: int, seed: int) 
 
 
 def _modular_rows(count: int, seed: int) -> list[Row]:
+    # Shares of moduli and of remainders are equal by construction, so that chance is 1/modulus and no remainder is a
+    # better guess than another; shuffled, so that the examples show different remainders.
+    wanted = [(MODULI[number % len(MODULI)], number // len(MODULI)) for number in range(count)]
+    random.Random(seed).shuffle(wanted)
+
     def make(draw: random.Random, number: int) -> Row:
-        # Shares of moduli and of remainders are equal by construction, so that chance is 1/modulus and no remainder
-        # is a better guess than another.
-        modulus = MODULI[number % len(MODULI)]
-        wanted = (number // len(MODULI)) % modulus
+        modulus, turn = wanted[number]
+        remainder = turn % modulus
         while True:
             one, other, sign = draw.randrange(1, 20), draw.randrange(1, 20), draw.choice("+-×")
             value = {"+": one + other, "-": one - other, "×": one * other}[sign]
-            if value >= 0 and value % modulus == wanted:
+            if value >= 0 and value % modulus == remainder:
                 break
         return {
             "id": f"modular-{number}",
             "question": f"What is ({one} {sign} {other}) mod {modulus}?",
-            "choices": [str(remainder) for remainder in range(modulus)],
-            "answer": wanted,
+            "choices": [str(choice) for choice in range(modulus)],
+            "answer": remainder,
         }
 
     return _distinct(make, count, seed)
