@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -66,6 +67,15 @@ class CausalLM:
     def states_are_logits(self) -> bool:
         """Whether ``states`` gives logits already, so that they cannot be made for some columns only."""
         return self._head is None
+
+    @cached_property
+    def cache_bytes(self) -> int:
+        """Bytes of keys and values that a token takes, over all layers."""
+        plan = sharing.Plan(keep=True)
+        with torch.inference_mode():
+            zero = torch.zeros((1, 1), dtype=torch.long, device=self.device)
+            self.states(zero, zero, plan)
+        return sum(tensor.nbytes for pair in plan.kept.values() for tensor in pair)
 
     def states(self, tokens: Tensor, positions: Tensor | None = None, plan: sharing.Plan | None = None) -> Tensor:
         """Last states (rows, length, width) of tokens (rows, length); right padding does no harm.
@@ -179,7 +189,7 @@ def _try_sharing(model: Any, states: Callable[..., Tensor], head: Any) -> int | 
         joined = sharing.Plan(prefix=plan.kept, mask=sharing.branch_mask(branches, next(model.parameters()).dtype))
         with sharing.use(joined):
             found = head(states(torch.cat([question, *answers], dim=1), places))
-    except (sharing.CannotShare, RuntimeError, ValueError, TypeError, KeyError, AttributeError):
+    except (sharing.CannotShare, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         return None  # its attention is not one that can be replaced: every row is computed whole
     found = torch.cat([found[:, :6], found[:, :4], found[:, 6:]], dim=1)
     return (joined.window or 2**31) if _close(expected, found) else None
@@ -203,15 +213,19 @@ def _rotation_limit(model: Any) -> int | None:
     return int(config.max_position_embeddings)
 
 
+def not_finite(name: str) -> OnsetError:
+    """The error of a model whose numbers are not finite."""
+    return OnsetError(
+        "the model gives logits that are not finite numbers",
+        where=name,
+        advice="its weights are broken or overflow in this dtype: try float32, or fetch or train it again",
+    )
+
+
 def _close(expected: Tensor, found: Tensor) -> bool:
     if expected.shape != found.shape:
         return False
     tolerance = EXACT if expected.dtype == torch.float32 else ROUNDED
     expected, found = expected.float(), found.float()
-    if not torch.isfinite(expected).all():
-        raise OnsetError(
-            "the model gives logits that are not finite numbers",
-            advice="its weights are broken: fetch or train it again",
-        )
     scale = (expected - expected.mean(-1, keepdim=True)).norm()
     return bool((expected - found).norm() <= tolerance * scale + 1e-6)

@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from onset.lm.causal import CausalLM
+from onset.lm import sharing
+from onset.lm.causal import CausalLM, not_finite
 from onset.lm.encoding import Encoder, Ids
-from onset.lm.prefixes import cut_prompt
+from onset.lm.packing import padded, prefix_of
+from onset.lm.prefixes import WORTH_TOKENS, cut_prompt, shared_length
 from onset.tasks.task import Request
+
+MEMORY_BYTES = 1 << 30
+"""Most keys and values that are kept of rows under way."""
+MOST_ROWS = 512
 
 
 @dataclass(eq=False)
@@ -22,6 +31,8 @@ class Answer:
     """A generation under way."""
 
     prompt: Ids
+    shares: object
+    """Answers with equal ``shares`` have prompts that begin alike (their shots)."""
     stop: tuple[str, ...]
     room: int
     """Tokens that it may still take."""
@@ -54,13 +65,17 @@ class Answer:
 def generate(lm: CausalLM, requests: Sequence[Request], batch_tokens: int) -> list[str | None]:
     """Greedy answers of requests, in order; None where a question alone leaves no room in the context."""
     answers = begun(lm, requests)
-    open_ones = [answer for answer in answers if answer is not None and not answer.done]
-    open_ones.sort(key=lambda answer: len(answer.prompt), reverse=True)
-    while open_ones:
-        longest = len(open_ones[0].prompt) + max(answer.room for answer in open_ones)
-        batch = open_ones[: max(batch_tokens // longest, 1)]
-        open_ones = open_ones[len(batch) :]
-        _plainly(lm, batch)
+    groups: dict[object, list[Answer]] = {}
+    for answer in answers:
+        if answer is not None and not answer.done:
+            groups.setdefault(answer.shares, []).append(answer)
+    longest = max((len(answer.prompt) + answer.room for group in groups.values() for answer in group), default=0)
+    for group in groups.values():
+        group.sort(key=lambda answer: len(answer.prompt), reverse=True)
+        if longest <= lm.reach:
+            _shared(lm, group, batch_tokens)
+        else:
+            _plainly(lm, group, batch_tokens)
     return [None if answer is None else answer.text(lm.encoder) for answer in answers]
 
 
@@ -79,23 +94,115 @@ def begun(lm: CausalLM, requests: Sequence[Request]) -> list[Answer | None]:
                 long.append(index)
             elif room > 0 and len(prompt):
                 limit = min(request.max_tokens, room)
-                made[index] = Answer(prompt, request.stop, limit, done=limit <= 0)
+                shares = (request.header, request.shots[cut:])
+                made[index] = Answer(prompt, shares, request.stop, limit, done=limit <= 0)
         owed, cut = long, cut + 1
     return made
 
 
 @torch.inference_mode()
-def _plainly(lm: CausalLM, answers: list[Answer]) -> None:
+def _plainly(lm: CausalLM, group: list[Answer], batch_tokens: int) -> None:
     """Every row read whole for each token."""
-    answers = list(answers)
-    while answers:
-        rows = [np.concatenate([answer.prompt, np.asarray(answer.ids, dtype=np.int32)]) for answer in answers]
-        longest = max(len(row) for row in rows)
-        tokens = np.zeros((len(rows), longest), dtype=np.int64)
-        for index, row in enumerate(rows):
-            tokens[index, : len(row)] = row
-        states = lm.states(torch.from_numpy(tokens).to(lm.device))
-        last = states[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])]
-        for answer, token in zip(answers, lm.logits(last).argmax(-1).tolist(), strict=True):
+    while group:
+        size = max(batch_tokens // (len(group[0].prompt) + max(answer.room for answer in group)), 1)
+        size = 1 if lm.alone is not None else size
+        batch, group = group[:size], group[size:]
+        while batch:
+            rows = [np.concatenate([answer.prompt, np.asarray(answer.ids, dtype=np.int32)]) for answer in batch]
+            states = lm.states(_tensor(padded(rows), lm))
+            _take(lm, batch, states[_every(rows, lm), _tensor(np.array([len(row) - 1 for row in rows]), lm)])
+            batch = [answer for answer in batch if not answer.done]
+
+
+@torch.inference_mode()
+def _shared(lm: CausalLM, group: list[Answer], batch_tokens: int) -> None:
+    """The prompts' common beginning read once, each prompt's rest once, then a token a pass."""
+    length = shared_length([answer.prompt[:-1] for answer in group])
+    length = length if length * (len(group) - 1) >= WORTH_TOKENS else 0
+    prefix = prefix_of(lm, group[0].prompt[:length]) if length else None
+    capacity = max(len(answer.prompt) - length + answer.room for answer in group)
+    size = max(min(MEMORY_BYTES // (capacity * lm.cache_bytes), MOST_ROWS), 1)
+    for start in range(0, len(group), size):
+        batch = group[start : start + size]
+        capacity = max(len(answer.prompt) - length + answer.room for answer in batch)
+        memory = _read(lm, batch, prefix, length, capacity, batch_tokens)
+        while True:
+            alive = [index for index, answer in enumerate(batch) if not answer.done]
+            if not alive:
+                break
+            if 2 * len(alive) <= len(batch):
+                # Fewer than half are still at it: the others' rows are dropped.
+                memory.select(_tensor(np.array(alive), lm))
+                batch = [batch[index] for index in alive]
+            _step(lm, batch, memory, prefix, length)
+
+
+def _read(
+    lm: CausalLM,
+    batch: list[Answer],
+    prefix: dict[int, sharing.KeysValues] | None,
+    length: int,
+    capacity: int,
+    batch_tokens: int,
+) -> sharing.Memory:
+    """Read the prompts after their prefix, take each answer's first token, and keep keys and values."""
+    memory = sharing.Memory({}, _tensor(np.array([len(answer.prompt) - length for answer in batch]), lm))
+    start = 0
+    while start < len(batch):
+        size = max(batch_tokens // (len(batch[start].prompt) - length), 1)
+        part = batch[start : start + size]
+        rows = [answer.prompt[length:] for answer in part]
+        places = np.arange(length, length + len(rows[0]))[None].repeat(len(rows), axis=0)
+        plan = sharing.Plan(prefix=prefix, keep=True)
+        states = lm.states(_tensor(padded(rows), lm), _tensor(places, lm), plan)
+        _take(lm, part, states[_every(rows, lm), _tensor(np.array([len(row) - 1 for row in rows]), lm)])
+        for layer, (keys, values) in plan.kept.items():
+            if layer not in memory.layers:
+                memory.layers[layer] = (_room(keys, len(batch), capacity), _room(values, len(batch), capacity))
+            for whole, piece in zip(memory.layers[layer], (keys, values), strict=True):
+                whole[start : start + len(part), :, : piece.shape[2]] = piece
+        start += len(part)
+    return memory
+
+
+def _step(
+    lm: CausalLM,
+    batch: list[Answer],
+    memory: sharing.Memory,
+    prefix: dict[int, sharing.KeysValues] | None,
+    length: int,
+) -> None:
+    """One more token for every row; rows that are done go along and are not looked at."""
+    tokens = _tensor(np.array([[answer.ids[-1] if answer.ids else 0] for answer in batch]), lm)
+    memory.step(lm.dtype)
+    states = lm.states(tokens, memory.lengths[:, None] + length, sharing.Plan(prefix=prefix, memory=memory))
+    done = torch.tensor([answer.done for answer in batch], device=lm.device)
+    memory.lengths = memory.lengths + (~done).long()
+    _take(lm, batch, states[:, 0])
+
+
+def _take(lm: CausalLM, batch: list[Answer], states: Tensor) -> None:
+    """The likeliest token of each row that is not done."""
+    for answer, token in zip(batch, likeliest(lm, states), strict=True):
+        if not answer.done:
             answer.take(token, lm.encoder)
-        answers = [answer for answer in answers if not answer.done]
+
+
+def likeliest(lm: CausalLM, states: Tensor) -> list[int]:
+    """The likeliest next token of each state. Raises OnsetError when the logits are not finite numbers."""
+    logits = lm.logits(states)
+    if not torch.isfinite(logits.amax(-1)).all():
+        raise not_finite(lm.name)
+    return [int(token) for token in logits.argmax(-1)]
+
+
+def _room(like: Tensor, rows: int, capacity: int) -> Tensor:
+    return like.new_zeros((rows, like.shape[1], capacity, like.shape[3]))
+
+
+def _tensor(array: NDArray[Any], lm: CausalLM) -> Tensor:
+    return torch.from_numpy(array.astype(np.int64)).to(lm.device)
+
+
+def _every(rows: Sequence[object], lm: CausalLM) -> Tensor:
+    return torch.arange(len(rows), device=lm.device)

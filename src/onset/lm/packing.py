@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onset.errors import OnsetError
 from onset.lm import sharing
-from onset.lm.causal import CausalLM
+from onset.lm.causal import CausalLM, not_finite
 from onset.lm.prefixes import Group, Row
 
 CPU_TOKENS = 4096
@@ -69,9 +68,9 @@ class Engine:
         """Log-probability of every target of the rows, in order."""
         device = self.lm.device
         length = max(len(row) for row in rows)
-        tokens = torch.from_numpy(_padded([row.tokens for row in rows], length, 0)).to(device)
+        tokens = torch.from_numpy(padded([row.tokens for row in rows], length, 0)).to(device)
         if share:
-            places = torch.from_numpy(_padded([row.places for row in rows], length, 0)).to(device)
+            places = torch.from_numpy(padded([row.places for row in rows], length, 0)).to(device)
             plan = sharing.Plan(prefix=prefix, mask=self._mask(rows, length))
             states = self.lm.states(tokens, places, plan)
         else:
@@ -85,7 +84,7 @@ class Engine:
     def _mask(self, rows: list[Row], length: int) -> Tensor | None:
         if all(row.branches[-1] == sharing.QUESTION for row in rows):
             return None
-        branches = torch.from_numpy(_padded([row.branches for row in rows], length, sharing.PADDING))
+        branches = torch.from_numpy(padded([row.branches for row in rows], length, sharing.PADDING))
         return sharing.branch_mask(branches.to(self.lm.device), self.lm.dtype)
 
     def _picked(
@@ -105,11 +104,7 @@ class Engine:
             total = torch.logsumexp(logits, dim=-1)
             picked[low:high] = (logits[at, target] - total[at]).double().cpu().numpy()
         if not np.isfinite(picked).all():
-            raise OnsetError(
-                "the model gives log-probabilities that are not finite numbers",
-                where=self.lm.name,
-                advice="its weights are broken or overflow in this dtype: try float32, or train it again",
-            )
+            raise not_finite(self.lm.name)
         back = np.empty_like(picked)
         back[order] = picked
         return back
@@ -158,7 +153,9 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _padded(rows: list[NDArray[np.int32]], length: int, fill: int) -> NDArray[np.int64]:
+def padded(rows: Sequence[NDArray[np.int32]], length: int | None = None, fill: int = 0) -> NDArray[np.int64]:
+    """Rows of unequal lengths as one array (rows, length), filled on the right."""
+    length = length if length is not None else max(len(row) for row in rows)
     made = np.full((len(rows), length), fill, dtype=np.int64)
     for index, row in enumerate(rows):
         made[index, : len(row)] = row

@@ -183,7 +183,7 @@ def grouped(texts: Sequence[Text], share: bool) -> list[Group]:
     alone: list[Row] = []
     for items in by_prefix.values():
         every = [text for members in items.values() for text in members]
-        length = _common([text.ids[: text.border - 1] for text in every])
+        length = shared_length([text.ids[: text.border - 1] for text in every])
         rows = [row for members in items.values() for row in _rows(members, length)]
         if length * (len(rows) - 1) >= WORTH_TOKENS:
             groups.append(Group(every[0].ids[:length], rows))
@@ -204,7 +204,7 @@ def _rows(members: list[Text], length: int) -> list[Row]:
         alike.setdefault(text.ids[:-1].tobytes(), []).append(text)
     branches = list(alike.values())
     if len(branches) > 1:
-        common = _common([same[0].ids[:-1] for same in branches])
+        common = shared_length([same[0].ids[:-1] for same in branches])
         sizes = [len(same[0].ids) - 1 - length for same in branches]
         together = common - length + sum(size + length - common for size in sizes)
         apart = sum(size + size**2 / ATTENTION_PRICE for size in sizes)
@@ -243,7 +243,7 @@ def _row(members: list[Text], length: int, branches: list[list[Text]], common: i
     )
 
 
-def _common(rows: list[Ids]) -> int:
+def shared_length(rows: list[Ids]) -> int:
     """Length of the beginning that all rows share."""
     length = min(len(row) for row in rows)
     for one, other in pairwise(rows):
