@@ -1,0 +1,308 @@
+"""Plants the truth: seeded curves of score on loss, from families of runs, whose right answer is known.
+
+A planted curve is a table of observations as anyone would hand it in, with the law, the threshold
+and the size effect that made it. The kinds are meant to be unlike each other and unlike the laws
+that `onset.analysis` fits: sharp, bent, soft, stepped and saturating onsets; smooth curves that
+come close to a turn without one; chance with the bad manners of real tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Curve = Callable[[Array], Array]
+
+EMERGENT = (
+    "straight", "bent_up", "bent_down", "saturating", "soft", "soft_bent", "sudden", "hard_ceiling",
+    "two_stage", "wavy", "shallow", "late",
+)  # fmt: skip
+SMOOTH = (
+    "logistic", "exponential", "linear", "power", "quadratic", "concave", "probit", "two_stage_smooth", "skewed",
+)  # fmt: skip
+CHANCE = ("chance", "chance_wobbly", "chance_shifted", "chance_drift_down")
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One planted curve: its table and the truth behind it."""
+
+    observations: pd.DataFrame
+    kind: str
+    verdict: str
+    """``emergent``, ``smooth`` or ``at_chance``."""
+    eta: float | None
+    """The planted threshold (nats), where there is one."""
+    effect: float
+    """Points of score (0.01) that ten times the parameters add where the ability is there."""
+    curve: Curve
+    """Score on loss without noise and without size effect."""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is measured: sizes, checkpoints, losses, items, and how noisy it is."""
+
+    sizes: int
+    checkpoints: int
+    items: int
+    high: float
+    low: float
+    chance: float
+    run_noise: float
+    """Standard deviation between runs, in score, where the ability is there."""
+    drift: float
+    """Standard deviation of what neighbouring checkpoints share, in score."""
+    loss_noise: float
+    """Standard deviation of the measured loss, nats."""
+    effect: float
+    spacing: str
+    """How checkpoints are spread: ``log`` or ``linear`` in tokens, or ``even`` in loss."""
+    known_items: bool = True
+    lower_is_better: bool = False
+    bad_run: str = ""
+    """'' or what is wrong with one run: ``shifted``, ``noisy`` or ``short``."""
+
+
+def design(rng: np.random.Generator, **given: Any) -> Design:
+    """A design drawn over the ranges that published tables have; ``given`` fixes fields."""
+    high, low = [(4.0, 1.7), (3.6, 2.0), (6.1, 2.4), (1.5, 0.82), (5.0, 0.85), (3.0, 1.9)][rng.integers(6)]
+    drawn: dict[str, Any] = {
+        "sizes": int(rng.integers(2, 7)),
+        "checkpoints": int(rng.integers(5, 41)),
+        "items": int(round(np.exp(rng.uniform(np.log(100), np.log(5000))))),
+        "high": high,
+        "low": low,
+        "chance": float(rng.choice([0.0, 0.2, 0.25, 0.25, 0.25, 0.273, 0.5])),
+        "run_noise": float(rng.choice([0.0, 0.003, 0.006, 0.012])),
+        "drift": float(rng.choice([0.0, 0.0, 0.004, 0.008])),
+        "loss_noise": float(rng.choice([0.0, 0.0, 0.002, 0.006])) * (high - low),
+        "effect": float(rng.choice([0.0, 0.0, 1.0, 3.0, 5.0])),
+        "spacing": str(rng.choice(["log", "log", "linear", "even"])),
+        "known_items": bool(rng.random() < 0.85),
+        "lower_is_better": bool(rng.random() < 0.15),
+        "bad_run": str(rng.choice(["", "", "", "", "", "", "", "shifted", "noisy", "short"])),
+    }
+    return Design(**{**drawn, **given})
+
+
+def runs(design: Design, rng: np.random.Generator) -> pd.DataFrame:
+    """The checkpoints of a family: ``run, params, tokens, step, loss`` (the loss without measurement noise)."""
+    sizes = np.geomspace(1e8, 1e8 * 10 ** rng.uniform(0.6, 2.3), design.sizes)
+    span = design.high - design.low
+    # The smallest run ends somewhat above the lowest loss of all, as in any family.
+    shortfall = rng.uniform(0.05, 0.35) * span
+    frames = []
+    for index, params in enumerate(sizes):
+        place = index / max(design.sizes - 1, 1)
+        end = design.low + shortfall * (1 - place) ** 1.5
+        start = design.high * (1 - 0.02 * rng.random())
+        part = np.linspace(0, 1, design.checkpoints)
+        if design.spacing == "log":
+            tokens = 1e9 * 300**part
+        else:
+            tokens = 3e11 * (part + 1 / design.checkpoints) / (1 + 1 / design.checkpoints)
+        if design.spacing == "even":
+            loss = start + (end - start) * part
+        else:
+            fall = tokens ** -rng.uniform(0.15, 0.35)
+            fall = (fall - fall.min()) / (fall.max() - fall.min())
+            loss = end + (start - end) * fall
+        if design.bad_run == "short" and index == 0:
+            keep = slice(0, max(3, design.checkpoints // 2))
+            loss, tokens = loss[keep], tokens[keep]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "run": f"run-{index}", "params": int(params), "tokens": tokens.astype(np.int64),
+                    "step": np.arange(1, len(loss) + 1), "loss": loss,
+                }
+            )
+        )  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+def plant(kind: str, seed: int, *, eta: float | None = None, **given: Any) -> Planted:
+    """One planted curve of a kind; ``given`` fixes fields of the design and ``eta`` the threshold."""
+    rng = np.random.default_rng([seed, *kind.encode()])
+    plan = design(rng, **given)
+    table = runs(plan, rng)
+    curve, truth, threshold = law(kind, plan, np.sort(table["loss"].to_numpy()), rng, eta)
+    observations = _measure(table, plan, curve, rng, kind)
+    return Planted(observations, kind, truth, threshold, plan.effect, curve, {**vars(plan), "seed": seed})
+
+
+def law(
+    kind: str, plan: Design, losses: Array, rng: np.random.Generator, eta: float | None = None
+) -> tuple[Curve, str, float | None]:
+    """A curve of a kind as a function of loss, the right verdict, and the threshold if there is one."""
+    span = plan.high - plan.low
+    room = 1 - plan.chance
+    if kind in EMERGENT:
+        if eta is None:
+            # Between the losses seen, so that some are above and some below.
+            fraction = rng.uniform(0.18, 0.7) if kind != "late" else rng.uniform(0.1, 0.18)
+            eta = float(np.quantile(losses, fraction))
+        below = eta - plan.low
+        top = room * rng.uniform(0.25, 0.85)
+        shape = _onset(kind, eta, below, span, top, room, rng)
+        return (lambda loss: plan.chance + np.minimum(shape(loss), room)), "emergent", eta
+    if kind in SMOOTH:
+        shape = _smooth(kind, plan, span, room, rng)
+        return (lambda loss: plan.chance + np.clip(shape(loss), 0, room)), "smooth", None
+    return (lambda loss: np.full(np.shape(loss), plan.chance)), "at_chance", None
+
+
+def _onset(
+    kind: str, eta: float, below: float, span: float, top: float, room: float, rng: np.random.Generator
+) -> Curve:
+    def depth(loss: Array) -> Array:
+        return np.maximum(eta - loss, 0) / below
+
+    if kind in ("straight", "late"):
+        return lambda loss: top * depth(loss)
+    if kind == "shallow":
+        low = rng.uniform(0.08, 0.2) * room
+        return lambda loss: low * depth(loss)
+    if kind == "bent_up":
+        power = rng.uniform(1.2, 2.0)
+        return lambda loss: top * depth(loss) ** power
+    if kind == "bent_down":
+        power = rng.uniform(0.5, 0.85)
+        return lambda loss: top * depth(loss) ** power
+    if kind == "saturating":
+        pace = rng.uniform(0.1, 0.5)
+        return lambda loss: min(1.15 * top, room) * -np.expm1(-depth(loss) / pace)
+    if kind in ("soft", "soft_bent"):
+        width = span * rng.uniform(0.005, 0.035)
+        power = 1.0 if kind == "soft" else rng.uniform(0.8, 1.4)
+        return lambda loss: top * (width * np.logaddexp(0, (eta - loss) / width) / below) ** power
+    if kind == "sudden":
+        width = min(span * rng.uniform(0.02, 0.08), 0.7 * below)
+        power = rng.uniform(0.7, 1.6)
+        return lambda loss: room * np.minimum((np.maximum(eta - loss, 0) / width) ** power, 1)
+    if kind == "hard_ceiling":
+        knee = rng.uniform(0.3, 0.7)
+        return lambda loss: top * np.minimum(depth(loss) / knee, 1)
+    if kind == "two_stage":
+        first, second = rng.uniform(0.2, 0.35), rng.uniform(0.5, 0.7)
+        return lambda loss: (
+            top * (0.5 * np.minimum(depth(loss) / first, 1) + 0.5 * np.maximum(depth(loss) - second, 0) / (1 - second))
+        )
+    if kind == "wavy":
+        turns, depth_of_wave = rng.uniform(1, 2), rng.uniform(0.05, 0.12)
+        return lambda loss: (
+            top * (depth(loss) + depth_of_wave * np.sin(2 * np.pi * turns * depth(loss)) * (depth(loss) > 0))
+        )
+    raise ValueError(kind)
+
+
+def _smooth(kind: str, plan: Design, span: float, room: float, rng: np.random.Generator) -> Curve:
+    high, low = plan.high, plan.low
+    top = room * rng.uniform(0.3, 0.95)
+    if kind == "logistic":
+        middle, width = low + span * rng.uniform(0.0, 0.6), span * rng.uniform(0.08, 0.3)
+        return lambda loss: top / (1 + np.exp((loss - middle) / width))
+    if kind == "probit":
+        middle, width = low + span * rng.uniform(0.1, 0.6), span * rng.uniform(0.2, 0.5)
+        from scipy.special import ndtr
+
+        return lambda loss: top * ndtr((middle - loss) / width)
+    if kind == "skewed":
+        middle, width, skew = low + span * rng.uniform(0.1, 0.6), span * rng.uniform(0.1, 0.3), rng.uniform(0.5, 1.5)
+        return lambda loss: top / (1 + np.exp((loss - middle) / width)) ** skew
+    if kind == "exponential":
+        pace = span * rng.uniform(0.12, 0.5)
+        return lambda loss: top * np.exp(-(loss - low) / pace)
+    if kind == "linear":
+        first = rng.uniform(0.02, 0.3) * top
+        return lambda loss: first + (top - first) * (high - loss) / span
+    if kind == "quadratic":
+        first = rng.uniform(0.02, 0.2) * top
+        return lambda loss: first + (top - first) * ((high - loss) / span) ** 2
+    if kind == "concave":
+        power = rng.uniform(0.5, 0.9)
+        return lambda loss: top * ((high * 1.05 - loss) / (high * 1.05 - low)) ** power
+    if kind == "power":
+        power = rng.uniform(1.5, 5)
+        return lambda loss: top * (loss / low) ** -power
+    if kind == "two_stage_smooth":
+        first, second = low + span * rng.uniform(0.5, 0.8), low + span * rng.uniform(0.0, 0.3)
+        wide, narrow = span * rng.uniform(0.1, 0.2), span * rng.uniform(0.08, 0.15)
+        return lambda loss: (
+            0.5 * top / (1 + np.exp((loss - first) / wide)) + 0.5 * top / (1 + np.exp((loss - second) / narrow))
+        )
+    raise ValueError(kind)
+
+
+def _measure(table: pd.DataFrame, plan: Design, curve: Curve, rng: np.random.Generator, kind: str) -> pd.DataFrame:
+    loss = table["loss"].to_numpy()
+    clean = curve(loss)
+    ability = clean - plan.chance
+    there = np.clip(ability / 0.02, 0, 1) if kind not in CHANCE else np.zeros(len(loss))
+    decades = np.log10(table["params"].to_numpy() / 1e9)
+    decades = decades - decades.mean()
+    score = clean + there * plan.effect / 100 * decades
+    runs_seen = table["run"].to_numpy()
+    names = list(dict.fromkeys(runs_seen))
+    bad = names[int(rng.integers(len(names)))]
+    # Runs differ more where there is an ability than where all guess.
+    share = 0.25 + 0.75 * there
+    for name in names:
+        here = runs_seen == name
+        score[here] += share[here] * plan.run_noise * rng.standard_normal()
+        score[here] += share[here] * plan.drift * _drift(int(here.sum()), 0.7, rng)
+        if plan.bad_run == "noisy" and name == bad:
+            score[here] += share[here] * 0.02 * rng.standard_normal(int(here.sum()))
+        if plan.bad_run == "shifted" and name == bad:
+            score[here] += there[here] * 0.05 * rng.choice([-1.0, 1.0])
+        if kind == "chance_wobbly":
+            score[here] += 0.012 * _drift(int(here.sum()), 0.6, rng)
+        if kind == "chance_drift_down":
+            part = np.linspace(0, 1, int(here.sum()))
+            score[here] -= min(0.03, plan.chance) * part
+    if kind == "chance_shifted":
+        # Letters answered by habit score what the answer key makes of the habit.
+        score += rng.standard_normal() * np.sqrt(plan.chance * (1 - plan.chance) / plan.items)
+    score = rng.binomial(plan.items, np.clip(score, 0, 1)) / plan.items
+    frame = table.assign(
+        loss=loss + plan.loss_noise * rng.standard_normal(len(loss)),
+        task=kind,
+        metric="accuracy",
+        score=score,
+        chance=plan.chance,
+        n_examples=plan.items if plan.known_items else np.nan,
+        direction="higher",
+    )
+    if plan.lower_is_better:
+        frame = frame.assign(score=1 - frame["score"], chance=1 - plan.chance, metric="brier", direction="lower")
+    return frame
+
+
+def _drift(count: int, memory: float, rng: np.random.Generator) -> Array:
+    """A stationary series of variance one in which neighbours share ``memory`` of their value."""
+    steps = rng.standard_normal(count)
+    series = np.empty(count)
+    for index in range(count):
+        last = series[index - 1] if index else 0.0
+        series[index] = memory * last + (np.sqrt(1 - memory**2) if index else 1.0) * steps[index]
+    return series
+
+
+def mixture(count: int, seed: int, kinds: Sequence[str] = ()) -> Iterator[Planted]:
+    """``count`` planted curves, half of them emergent, a third smooth, the rest chance; or of the given kinds."""
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        if kinds:
+            kind = kinds[index % len(kinds)]
+        else:
+            group = (EMERGENT, SMOOTH, CHANCE)[rng.choice(3, p=[0.5, 0.33, 0.17])]
+            kind = group[rng.integers(len(group))]
+        yield plant(kind, seed * 100_003 + index)

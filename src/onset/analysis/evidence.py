@@ -1,0 +1,230 @@
+"""Evidence for families of laws: many shapes at once, their linear part solved in closed form.
+
+A law of ability on loss is ``height * shape(loss; parameters)``. Given the noise, the likelihood of
+the height is Gaussian, so height (even between zero and all there is) and a small common offset of
+chance (the items are the same for everybody) are integrated exactly, for thousands of shapes in one
+matrix product. The parameters of the shape, the threshold among them, are averaged over and not
+maximised: without a threshold the threshold is not identified, a maximum over it has no known
+distribution (Davies 1977, 1987), and averaged likelihood ratios are the best tests there are
+(Andrews & Ploberger 1994). The average is taken over a grid first and then by adaptive importance
+sampling (Cappé et al. 2008), so that a narrow peak between two points of the grid is neither
+missed nor overrated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln, log_ndtr, logsumexp
+
+from onset.analysis.families import Family, families
+from onset.analysis.noise import Noise, covariances, estimate, items_variance, roots, whiten
+from onset.analysis.points import Points
+
+Array = NDArray[np.float64]
+
+ROUNDS = 3
+"""Times that shapes are drawn anew where the evidence is."""
+DRAWS = {True: 600, False: 250}
+"""Shapes drawn a round for a family with a turn and for a smooth one."""
+FREEDOM = 4.0
+"""Degrees of freedom of the Student t that shapes are drawn from: tails heavier than any posterior's."""
+EVEN = 0.1
+"""Share of shapes drawn from the even prior, so that nothing is out of reach."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Shapes of one family with their weight in its evidence, and what the points say of each."""
+
+    family: Family
+    parameters: Array
+    """(d, k), natural units."""
+    weight: Array
+    """(k,) log of prior over proposal: a family's evidence is the sum of exp(weight + evidence)."""
+    values: Array
+    """(n, k) shapes at the points."""
+    evidence: Array
+    """(k,) log likelihood averaged over heights, against chance alone."""
+    height: Array
+    """(k,) best height: the ability at the lowest loss seen."""
+
+    @property
+    def posterior(self) -> Array:
+        """(k,) log weight of each shape: prior of its family, proposal and evidence."""
+        return np.asarray(self.weight + self.evidence + np.log(self.family.weight))
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Products of whitened offset, ability and shapes, by run: any subset of runs is solved from them."""
+
+    one_one: Array
+    one_y: Array
+    one_k: Array
+    y_k: Array
+    k_k: Array
+
+
+class Solver:
+    """The noise of one set of points, ready to weigh any shapes."""
+
+    def __init__(self, points: Points, noise: Noise, ability: Array) -> None:
+        self.points = points
+        self.noise = noise
+        self.ability = ability
+        """Ability of the pilot law that the noise was taken from."""
+        self.starts = points.starts
+        self.offset = common_offset(points)
+        self._roots = roots(covariances(points, noise, ability))
+        self._one = whiten(self._roots, self.starts, np.ones(len(points.loss)))
+        self._y = whiten(self._roots, self.starts, points.ability)
+
+    def sums(self, values: Array) -> Sums:
+        """Sums by run for (n, k) shapes."""
+        k, one, y = whiten(self._roots, self.starts, values), self._one, self._y
+
+        def add(product: Array) -> Array:
+            return np.asarray(np.add.reduceat(product, self.starts, axis=0))
+
+        return Sums(add(one * one), add(one * y), add(one[:, None] * k), add(y[:, None] * k), add(k * k))
+
+    def solve(self, sums: Sums, runs: Array | None = None) -> tuple[Array, Array]:
+        """Log evidence of each shape against chance alone, and its best height; ``runs`` weighs the runs."""
+        weigh = np.ones(len(sums.one_one)) if runs is None else runs
+        offset = weigh @ sums.one_one + (1 / self.offset**2 if np.isfinite(self.offset) else 0.0)
+        along = weigh @ sums.one_k
+        precision = np.maximum(weigh @ sums.k_k - along**2 / offset, 1e-12)
+        pull = weigh @ sums.y_k - along * (weigh @ sums.one_y) / offset
+        return _over_heights(pull, precision, self.points.room)
+
+    def height_error(self, values: Array) -> Array:
+        """Standard error of the height of each of (n, k) shapes."""
+        sums = self.sums(values)
+        offset = sums.one_one.sum() + (1 / self.offset**2 if np.isfinite(self.offset) else 0.0)
+        precision = sums.k_k.sum(axis=0) - sums.one_k.sum(axis=0) ** 2 / offset
+        return np.asarray(1 / np.sqrt(np.maximum(precision, 1e-12)))
+
+
+def common_offset(points: Points) -> float:
+    """Standard deviation of what all scores share above or below chance; infinite where chance is unknown.
+
+    Everybody answers the same items: a habit such as always naming the first letter scores what
+    the answer key makes of it, and the key is itself a sample of this size.
+    """
+    if points.chance is None:
+        return np.inf
+    known = items_variance(points, np.zeros(len(points.loss)))
+    known = known[known > 0] * points.weight[known > 0]
+    return float(np.sqrt(np.median(known))) if len(known) else 0.005 * points.room
+
+
+def _over_heights(pull: Array, precision: Array, room: float) -> tuple[Array, Array]:
+    """Log of the mean of exp(pull A - precision A² / 2) over A from 0 to ``room``, and the best A."""
+    best, root = pull / precision, np.sqrt(precision)
+    upper, lower = (room - best) * root, -best * root
+    flip = lower > 0
+    upper, lower = np.where(flip, -lower, upper), np.where(flip, -upper, lower)
+    log_upper, log_lower = log_ndtr(upper), log_ndtr(lower)
+    mass = log_upper + np.log1p(-np.exp(np.minimum(log_lower - log_upper, -1e-12)))
+    evidence = pull**2 / (2 * precision) + 0.5 * np.log(2 * np.pi / precision) + mass - np.log(room)
+    return np.where(precision > 1e-11, evidence, -np.inf), np.clip(best, 0.0, room)
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What the points say of all families."""
+
+    solver: Solver
+    samples: tuple[Sample, ...]
+
+    def side(self, turn: bool) -> list[Sample]:
+        """The samples of the families with a turn, or of the smooth ones."""
+        return [sample for sample in self.samples if sample.family.turn is turn]
+
+    def log_evidence(self, turn: bool) -> float:
+        """Log evidence of one side against chance alone."""
+        return float(logsumexp(np.concatenate([sample.posterior for sample in self.side(turn)])))
+
+    @property
+    def leaves_chance(self) -> float:
+        """Log evidence that there is any ability, against chance alone."""
+        return float(np.logaddexp(self.log_evidence(True), self.log_evidence(False)) - np.log(2))
+
+    @property
+    def turns(self) -> float:
+        """Log evidence for a turn, against smooth laws."""
+        return self.log_evidence(True) - self.log_evidence(False)
+
+
+def weigh(points: Points, rng: np.random.Generator) -> Weighed:
+    """All families weighed on the points, the noise found along the way.
+
+    The noise is taken from the distance to the best law so far, whatever its side, so that neither
+    side is given noise that favours it.
+    """
+    low = float(points.loss.min())
+    drawn = []
+    for family in families(points):
+        unit = family.grid()
+        parameters = family.natural(unit)
+        weight = np.full(len(unit), -np.log(len(unit)))
+        drawn.append((family, parameters, weight, family.values(parameters, points.loss, low)))
+    noise, ability = _first_noise(points), np.clip(points.ability, 0.0, None)
+    for done in range(ROUNDS + 1):
+        solver = Solver(points, noise, ability)
+        samples = tuple(_sampled(solver, *shapes) for shapes in drawn)
+        if done == ROUNDS:
+            break
+        ability = _best(samples)
+        if done < 2:
+            noise = estimate(points, ability)
+        drawn = [_redrawn(sample, points, DRAWS[sample.family.turn], rng) for sample in samples]
+    return Weighed(solver, samples)
+
+
+def _first_noise(points: Points) -> Noise:
+    if np.any(items_variance(points, np.zeros(len(points.loss))) > 0):
+        return Noise(run_chance=0.003, run_ability=0.01, drift_chance=0.003, drift_ability=0.01)
+    typical = max(0.1 * float(np.std(points.ability)), 1e-9)
+    return Noise(run_chance=typical, drift_chance=typical)
+
+
+def _sampled(solver: Solver, family: Family, parameters: Array, weight: Array, values: Array) -> Sample:
+    evidence, height = solver.solve(solver.sums(values))
+    return Sample(family, parameters, weight, values, evidence, height)
+
+
+def _best(samples: tuple[Sample, ...]) -> Array:
+    sample = max(samples, key=lambda one: float(one.evidence.max()))
+    index = int(np.argmax(sample.evidence))
+    return np.asarray(sample.height[index] * sample.values[:, index])
+
+
+def _redrawn(
+    sample: Sample, points: Points, count: int, rng: np.random.Generator
+) -> tuple[Family, Array, Array, Array]:
+    """Shapes drawn where a family's evidence is: a Student t fitted to the weighted shapes, and the even prior."""
+    family, dims = sample.family, len(sample.family.bounds)
+    weight = sample.weight + sample.evidence
+    weight = np.exp(weight - logsumexp(weight))
+    places = family.places(sample.parameters)
+    centre = weight @ places
+    # Never narrower than a small part of the grid's step, or one heavy shape would end the search.
+    least = np.diag((0.03 / np.array(family.counts)) ** 2)
+    spread = 1.5 * ((places - centre) * weight[:, None]).T @ (places - centre) + least
+    root = np.linalg.cholesky(spread)
+    normal, stretch = rng.standard_normal((count, dims)), np.sqrt(FREEDOM / rng.chisquare(FREEDOM, count))
+    drawn = centre + (normal @ root.T) * stretch[:, None]
+    even = rng.random(count) < EVEN
+    drawn[even] = rng.random((int(even.sum()), dims))
+    drawn = drawn[np.all((drawn >= 0) & (drawn <= 1), axis=1)]
+    white = np.linalg.solve(root, (drawn - centre).T)
+    student = gammaln((FREEDOM + dims) / 2) - gammaln(FREEDOM / 2) - 0.5 * dims * np.log(FREEDOM * np.pi)
+    student = student - np.log(np.diag(root)).sum() - 0.5 * (FREEDOM + dims) * np.log1p((white**2).sum(0) / FREEDOM)
+    proposal = np.logaddexp(np.log(EVEN), np.log1p(-EVEN) + student)
+    parameters = family.natural(drawn)
+    values = family.values(parameters, points.loss, float(points.loss.min()))
+    return family, parameters, -proposal - np.log(count), values

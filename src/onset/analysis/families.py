@@ -1,0 +1,166 @@
+"""The families of laws that are weighed against each other: with a turn, and smooth.
+
+Each family is a shape of ability on loss, one at the lowest loss seen, with a prior that is even
+(on a plain or a log scale) between bounds that are set by the losses seen. What divides the two
+sides is a matter of scale, and stated here: a law has a turn if it leaves chance within a few
+hundredths of the range of losses (``SOFTEST``), and is smooth if it leaves chance no faster than an
+exponential, a sigmoid or a power that changes over at least a twentieth of it (``SHARPEST``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onset.analysis import laws
+from onset.analysis.points import Points
+
+Array = NDArray[np.float64]
+Shape = Callable[[Array, Array], Array]
+
+SOFTEST = 0.04
+"""The widest corner of a law with a turn, in ranges of loss."""
+SHARPEST = 0.05
+"""The narrowest width of a smooth law, in ranges of loss."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Shapes of one form: parameters within bounds, with a prior that is even between them.
+
+    ``shape(loss, parameters)`` maps (n, 1) losses and (d, k) parameters, in natural units, to (n, k).
+    Where a family has a turn, its first parameter is the threshold.
+    """
+
+    name: str
+    shape: Shape
+    bounds: tuple[tuple[float, float], ...]
+    logs: tuple[bool, ...]
+    """Whether the prior is even in the logarithm of a parameter."""
+    counts: tuple[int, ...]
+    """Points of the first grid along each parameter."""
+    weight: float
+    """Prior probability among the families of its side."""
+    turn: bool
+
+    def natural(self, unit: Array) -> Array:
+        """(d, k) parameters from (k, d) places in the unit cube."""
+        columns = []
+        for place, (low, high), logged in zip(unit.T, self.bounds, self.logs, strict=True):
+            columns.append(low * (high / low) ** place if logged else low + (high - low) * place)
+        return np.array(columns)
+
+    def places(self, parameters: Array) -> Array:
+        """(k, d) places in the unit cube of (d, k) parameters."""
+        columns = []
+        for values, (low, high), logged in zip(parameters, self.bounds, self.logs, strict=True):
+            columns.append(np.log(values / low) / np.log(high / low) if logged else (values - low) / (high - low))
+        return np.stack(columns, axis=1)
+
+    def grid(self) -> Array:
+        """(k, d) midpoints of an even grid in the unit cube."""
+        axes = [(np.arange(count) + 0.5) / count for count in self.counts]
+        return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+
+    def values(self, parameters: Array, loss: Array, low: float) -> Array:
+        """(n, k) shapes at n losses, one at the loss ``low``; zero for a shape that does not rise above it."""
+        found = self.shape(np.append(loss, low)[:, None], parameters)
+        top = found[-1]
+        rises = top > 1e-12
+        return np.asarray(np.where(rises, found[:-1] / np.where(rises, top, 1.0), 0.0))
+
+
+def span(points: Points) -> float:
+    """The range of losses that sets the scale: one early checkpoint at a very high loss says little."""
+    near, far = np.quantile(points.loss, [0.1, 0.9])
+    return float(min(np.ptp(points.loss), 2.5 * (far - near)))
+
+
+def families(points: Points) -> list[Family]:
+    """All families on the scale of the losses seen; weights sum to one on each side."""
+    return [*turns(points), *smooths(points)]
+
+
+def turns(points: Points) -> list[Family]:
+    """Laws that are at chance above a threshold: straight or bent, saturating slowly or at a hard ceiling."""
+    scale = span(points)
+    low, high = float(points.loss.min()), float(points.loss.max())
+    eta = (low + 0.01 * scale, high - 0.01 * scale)
+    soft, pace = (0.0, SOFTEST * scale), (0.015 * scale, 0.6 * scale)
+    bent, logs = (eta, (0.6, 2.0), pace, soft), (False, True, True, False)
+    return [
+        Family("hinge", _hinge, (eta, (0.5, 2.5), soft), (False, True, False), (60, 7, 3), 0.4, True),
+        Family("onset", _onset, bent, logs, (50, 3, 6, 2), 0.3, True),
+        Family("step", _step, bent, logs, (50, 3, 6, 2), 0.3, True),
+    ]
+
+
+def smooths(points: Points) -> list[Family]:
+    """Laws without a turn: sigmoids, one or two, exponentials, powers, curves that began before the first loss."""
+    scale = span(points)
+    low, high = float(points.loss.min()), float(points.loss.max())
+    middle, width = (low - 0.2 * scale, low + scale), (SHARPEST * scale, 0.5 * scale)
+    later = (low - 0.1 * scale, low + 0.6 * scale)
+    two = (
+        (0.15 * scale, 0.8 * scale),
+        (0.06 * scale, 0.25 * scale),
+        later,
+        (SHARPEST * scale, 0.2 * scale),
+        (0.2, 0.8),
+    )
+    found = [
+        Family("logistic", _logistic, (middle, width, (0.4, 2.5)), (False, True, True), (20, 8, 4), 0.35, False),
+        Family("exponential", _exponential(low), ((SHARPEST * scale, 2 * scale),), (True,), (30,), 0.15, False),
+        Family("bowed", _bowed(high), ((0.01 * scale, 3 * scale), (0.4, 2.6)), (True, True), (12, 8), 0.2, False),
+        Family("two sigmoids", _two, two, (False, True, False, True, False), (5, 3, 6, 3, 3), 0.1, False),
+        Family("flat", _flat, ((0.0, 1.0),), (False,), (2,), 0.1, False),
+    ]
+    if low > 0:
+        found.append(Family("power", _power(low), ((0.4, 20.0),), (True,), (24,), 0.1, False))
+    return found
+
+
+def _hinge(loss: Array, values: Array) -> Array:
+    eta, bend, softness = values
+    return laws.bent_hinge(loss, eta, 1.0, bend, softness)
+
+
+def _onset(loss: Array, values: Array) -> Array:
+    eta, bend, pace, softness = values
+    return laws.onset(loss, eta, 1.0, pace, bend, softness)
+
+
+def _step(loss: Array, values: Array) -> Array:
+    eta, bend, pace, softness = values
+    return laws.step(loss, eta, 1.0, pace, bend, softness)
+
+
+def _logistic(loss: Array, values: Array) -> Array:
+    middle, width, skew = values
+    return laws.logistic(loss, 1.0, middle, width, skew)
+
+
+def _two(loss: Array, values: Array) -> Array:
+    apart, wide, middle, narrow, share = values
+    early, late = laws.logistic(loss, 1.0, middle + apart, wide), laws.logistic(loss, 1.0, middle, narrow)
+    return np.asarray((1 - share) * early + share * late)
+
+
+def _flat(loss: Array, values: Array) -> Array:
+    return np.ones((len(loss), values.shape[1]))
+
+
+def _exponential(low: float) -> Shape:
+    return lambda loss, values: laws.exponential(loss, 1.0, values[0], low)
+
+
+def _power(low: float) -> Shape:
+    return lambda loss, values: laws.power(loss, 1.0, values[0], low)
+
+
+def _bowed(high: float) -> Shape:
+    # A hinge whose threshold is above every loss seen: there from the start.
+    return lambda loss, values: laws.bent_hinge(loss, high + values[0], 1.0, values[1])

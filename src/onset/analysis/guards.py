@@ -1,0 +1,80 @@
+"""Guards: what must be seen on both sides of a threshold before it is reported as found."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from onset.analysis.evidence import Weighed
+from onset.analysis.noise import covariances
+
+Array = NDArray[np.float64]
+
+LEAST_ABOVE = 3
+"""Checkpoints at chance above a threshold."""
+LEAST_BELOW = 3
+"""Checkpoints below a threshold, of which two are by themselves above chance."""
+MOST_LEFT_OUT = 8
+"""Runs left out one by one: those that speak most for the turn."""
+
+
+def complaint(weighed: Weighed, eta: float, low: float, leaves: float) -> str | None:
+    """Why a threshold cannot be reported as found, or None.
+
+    ``eta`` and ``low`` are the threshold and the lower end of its interval, ``leaves`` the log
+    evidence for an ability that must be left whichever run is left out.
+    """
+    points = weighed.solver.points
+    above, below = points.loss > eta, points.loss < eta
+    several = len(points.names) > 1
+    seen_above, seen_below = float(points.weight[above].sum()), float(points.weight[below].sum())
+    if low <= points.loss.min() + 1e-12 or seen_below < LEAST_BELOW:
+        return f"only {seen_below:.0f} checkpoint(s) are below it; checkpoints at lower losses would tell"
+    if seen_above < LEAST_ABOVE:
+        return f"only {seen_above:.0f} checkpoint(s) are above it; checkpoints at higher losses would tell"
+    strong = below & (_distance(weighed) > 2)
+    if points.weight[strong].sum() < 2:
+        return "one checkpoint alone holds it; more checkpoints at lower losses would tell"
+    if several and len(set(points.run[strong].tolist())) < 2:
+        return "one run alone is above chance below it; a second run at such losses would tell"
+    if several and len(set(points.run[above].tolist())) < 2:
+        return "one run alone was seen above it; a second run at such losses would tell"
+    if several and (name := _held_by_one_run(weighed, leaves)):
+        return f"the run {name} alone holds it; more runs across it would tell"
+    return None
+
+
+def _distance(weighed: Weighed) -> Array:
+    """Each point's distance above chance in its own standard errors, all parts of the noise counted."""
+    solver = weighed.solver
+    blocks = covariances(solver.points, solver.noise, np.zeros(len(solver.points.loss)))
+    return np.asarray(solver.points.ability / np.sqrt(np.concatenate([np.diag(block) for block in blocks])))
+
+
+def _held_by_one_run(weighed: Weighed, leaves: float) -> str | None:
+    """The run without which the evidence for the turn is gone or turned round."""
+    solver = weighed.solver
+    sides = {turn: weighed.side(turn) for turn in (True, False)}
+    sums = {turn: [solver.sums(sample.values) for sample in sides[turn]] for turn in sides}
+    count = len(solver.points.names)
+    for run in _telling(weighed, count):
+        keep = np.ones(count)
+        keep[run] = 0.0
+        logs = {}
+        for turn, samples in sides.items():
+            parts = [
+                logsumexp(solver.solve(one, keep)[0] + sample.weight) + np.log(sample.family.weight)
+                for one, sample in zip(sums[turn], samples, strict=True)
+            ]
+            logs[turn] = float(logsumexp(parts))
+        if np.logaddexp(logs[True], logs[False]) - np.log(2) < leaves or logs[True] - logs[False] < -1.0:
+            return solver.points.names[run]
+    return None
+
+
+def _telling(weighed: Weighed, count: int) -> list[int]:
+    """Runs in order of how much ability they show."""
+    shown = np.maximum(_distance(weighed), 0.0) ** 2
+    total = np.bincount(weighed.solver.points.run, shown, minlength=count)
+    return [int(run) for run in np.argsort(-total)[:MOST_LEFT_OUT]]
