@@ -77,7 +77,7 @@ def design(rng: np.random.Generator, **given: Any) -> Design:
     drawn: dict[str, Any] = {
         "sizes": int(rng.integers(2, 7)),
         "checkpoints": int(rng.integers(5, 41)),
-        "items": int(round(np.exp(rng.uniform(np.log(100), np.log(5000))))),
+        "items": round(np.exp(rng.uniform(np.log(100), np.log(5000)))),
         "high": high,
         "low": low,
         "chance": float(rng.choice([0.0, 0.2, 0.25, 0.25, 0.25, 0.273, 0.5])),

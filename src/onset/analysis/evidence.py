@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, log_ndtr, logsumexp
 
 from onset.analysis.families import Family, families
-from onset.analysis.noise import Noise, covariances, estimate, items_variance, roots, whiten
+from onset.analysis.noise import Noise, estimate, items_variance, roots, whiten
 from onset.analysis.points import Points
 
 Array = NDArray[np.float64]
@@ -78,7 +78,7 @@ class Solver:
         """Ability of the pilot law that the noise was taken from."""
         self.starts = points.starts
         self.offset = common_offset(points)
-        self._roots = roots(covariances(points, noise, ability))
+        self._roots = roots(points, noise, ability)
         self._one = whiten(self._roots, self.starts, np.ones(len(points.loss)))
         self._y = whiten(self._roots, self.starts, points.ability)
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from onset.analysis.evidence import Weighed
-from onset.analysis.noise import covariances
+from onset.analysis.noise import variances
 
 Array = NDArray[np.float64]
 
@@ -48,8 +48,8 @@ def complaint(weighed: Weighed, eta: float, low: float, leaves: float) -> str | 
 def _distance(weighed: Weighed) -> Array:
     """Each point's distance above chance in its own standard errors, all parts of the noise counted."""
     solver = weighed.solver
-    blocks = covariances(solver.points, solver.noise, np.zeros(len(solver.points.loss)))
-    return np.asarray(solver.points.ability / np.sqrt(np.concatenate([np.diag(block) for block in blocks])))
+    at_chance = variances(solver.points, solver.noise, np.zeros(len(solver.points.loss)))
+    return np.asarray(solver.points.ability / np.sqrt(at_chance))
 
 
 def _held_by_one_run(weighed: Weighed, leaves: float) -> str | None:

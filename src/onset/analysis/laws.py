@@ -14,11 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from onset.errors import OnsetError
 
 Array = NDArray[np.float64]
+Numbers = float | Array
+"""A number or an array of them."""
 Law = Callable[..., Any]
 
 
@@ -39,7 +41,7 @@ def defaults(law: Law) -> dict[str, float]:
     return {name: float(item.default) for name, item in found.items() if item.default is not inspect.Parameter.empty}
 
 
-def depth(loss: ArrayLike, eta: ArrayLike, softness: ArrayLike = 0.0) -> Array:
+def depth(loss: Numbers, eta: Numbers, softness: Numbers = 0.0) -> Array:
     """How far a loss is below the threshold (nats): ``max(eta - loss, 0)``, its corner rounded over ``softness``.
 
     The rounded corner is the softplus ``s log(1 + exp((eta - loss) / s))``: it leaves zero like
@@ -50,29 +52,27 @@ def depth(loss: ArrayLike, eta: ArrayLike, softness: ArrayLike = 0.0) -> Array:
     safe = np.where(width > 0, width, 1.0)
     ratio = below / safe
     rounded = safe * (np.maximum(ratio, 0.0) + np.log1p(np.exp(-np.abs(ratio))))
-    return np.where(width > 0, rounded, np.maximum(below, 0.0))
+    return np.asarray(np.where(width > 0, rounded, np.maximum(below, 0.0)))
 
 
-def hinge(loss: ArrayLike, eta: ArrayLike, slope: ArrayLike) -> Array:
+def hinge(loss: Numbers, eta: Numbers, slope: Numbers) -> Array:
     """Nothing above the threshold, a straight line below it (score per nat)."""
     return np.asarray(slope * depth(loss, eta))
 
 
-def bent_hinge(
-    loss: ArrayLike, eta: ArrayLike, slope: ArrayLike, power: ArrayLike = 1.0, softness: ArrayLike = 0.0
-) -> Array:
+def bent_hinge(loss: Numbers, eta: Numbers, slope: Numbers, power: Numbers = 1.0, softness: Numbers = 0.0) -> Array:
     """A hinge whose lower part is a power of the depth below the threshold, the corner rounded or not."""
     return np.asarray(slope * depth(loss, eta, softness) ** power)
 
 
-def soft_hinge(loss: ArrayLike, eta: ArrayLike, slope: ArrayLike, softness: ArrayLike = 0.05) -> Array:
+def soft_hinge(loss: Numbers, eta: Numbers, slope: Numbers, softness: Numbers = 0.05) -> Array:
     """A hinge whose corner is rounded over ``softness`` nats."""
     return np.asarray(slope * depth(loss, eta, softness))
 
 
 def onset(
-    loss: ArrayLike, eta: ArrayLike, height: ArrayLike, pace: ArrayLike, power: ArrayLike = 1.0,
-    softness: ArrayLike = 0.0,
+    loss: Numbers, eta: Numbers, height: Numbers, pace: Numbers, power: Numbers = 1.0,
+    softness: Numbers = 0.0,
 ) -> Array:  # fmt: skip
     """A threshold with saturation: ``height (1 - exp(-(depth / pace)^power))``, the corner rounded or not.
 
@@ -82,29 +82,29 @@ def onset(
 
 
 def step(
-    loss: ArrayLike, eta: ArrayLike, height: ArrayLike, pace: ArrayLike, power: ArrayLike = 1.0,
-    softness: ArrayLike = 0.0,
+    loss: Numbers, eta: Numbers, height: Numbers, pace: Numbers, power: Numbers = 1.0,
+    softness: Numbers = 0.0,
 ) -> Array:  # fmt: skip
     """A threshold with a hard ceiling: rises as a power to ``height`` within ``pace`` nats and stays there."""
     return np.asarray(height * np.minimum((depth(loss, eta, softness) / pace) ** power, 1.0))
 
 
-def logistic(loss: ArrayLike, height: ArrayLike, middle: ArrayLike, width: ArrayLike, skew: ArrayLike = 1.0) -> Array:
+def logistic(loss: Numbers, height: Numbers, middle: Numbers, width: Numbers, skew: Numbers = 1.0) -> Array:
     """A sigmoid in loss, raised to ``skew``; it approaches chance like an exponential of scale ``width / skew``."""
     steps = (np.asarray(loss, dtype=float) - np.asarray(middle, dtype=float)) / width
     return np.asarray(height * np.exp(-np.asarray(skew, dtype=float) * np.logaddexp(0.0, steps)))
 
 
-def exponential(loss: ArrayLike, height: ArrayLike, pace: ArrayLike, origin: ArrayLike = 0.0) -> Array:
+def exponential(loss: Numbers, height: Numbers, pace: Numbers, origin: Numbers = 0.0) -> Array:
     """``height exp(-(loss - origin) / pace)``."""
     return np.asarray(height * np.exp(-(np.asarray(loss, dtype=float) - origin) / pace))
 
 
-def power(loss: ArrayLike, height: ArrayLike, exponent: ArrayLike, origin: ArrayLike = 1.0) -> Array:
+def power(loss: Numbers, height: Numbers, exponent: Numbers, origin: Numbers = 1.0) -> Array:
     """``height (loss / origin)^-exponent``; the loss must be positive."""
     return np.asarray(height * (np.asarray(loss, dtype=float) / origin) ** -np.asarray(exponent, dtype=float))
 
 
-def line(loss: ArrayLike, level: ArrayLike, slope: ArrayLike) -> Array:
+def line(loss: Numbers, level: Numbers, slope: Numbers) -> Array:
     """``level - slope loss``: a straight rise as the loss falls."""
     return np.asarray(level - np.asarray(slope) * np.asarray(loss, dtype=float))

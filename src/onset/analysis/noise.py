@@ -80,32 +80,83 @@ def steepness(points: Points, ability: Array) -> Array:
     return found
 
 
-def covariances(points: Points, noise: Noise, ability: Array, known: Array | None = None) -> list[Array]:
-    """The covariance matrix of each run's scores, in the order of the points."""
-    known = items_variance(points, ability) if known is None else known
-    if noise.loss > 0:
-        known = known + (noise.loss * steepness(points, ability)) ** 2 / noise.share
-    there = presence(ability)
-    run = np.hypot(noise.run_chance, noise.run_ability * there)
-    drift = np.hypot(noise.drift_chance, noise.drift_ability * there) / np.sqrt(points.weight)
-    blocks = []
-    for begin, end in _spans(points):
-        size = end - begin
-        lag = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
-        memory = np.where(lag == 0, 1.0, noise.memory**lag)
-        block = np.outer(run[begin:end], run[begin:end]) + np.outer(drift[begin:end], drift[begin:end]) * memory
-        block[np.diag_indices(size)] += noise.share * known[begin:end] + 1e-12
-        blocks.append(block)
-    return blocks
+@dataclass(frozen=True)
+class Layout:
+    """Points as one row a run, padded to the longest run, so that all runs are worked at once."""
+
+    place: NDArray[np.int64]
+    """(runs, longest) index of each point; padding points at the first one."""
+    real: NDArray[np.bool_]
+    """(runs, longest) whether there is a point."""
+    lag: Array
+    """(longest, longest) distance between checkpoints of a run, in checkpoints."""
+
+    @classmethod
+    def of(cls, points: Points) -> Layout:
+        """The layout of the points of a family."""
+        starts = points.starts
+        sizes = np.diff(np.append(starts, len(points.loss)))
+        steps = np.arange(int(sizes.max()))
+        real = steps[None, :] < sizes[:, None]
+        place = np.where(real, starts[:, None] + steps[None, :], 0)
+        return cls(place, real, np.abs(np.subtract.outer(steps, steps)).astype(float))
 
 
-def roots(blocks: list[Array]) -> list[Array]:
-    """Inverse Cholesky factors: ``root @ residuals`` of a run are independent with variance one."""
-    return [np.linalg.inv(np.linalg.cholesky(block)) for block in blocks]
+@dataclass(frozen=True)
+class _Scales:
+    """What the covariance is made of besides the parts of the noise; (runs, longest) each."""
+
+    layout: Layout
+    known: Array
+    there: Array
+    steep: Array
+    weight: Array
+
+    @classmethod
+    def of(cls, points: Points, ability: Array) -> _Scales:
+        layout = Layout.of(points)
+        per_point = (items_variance(points, ability), presence(ability), steepness(points, ability), points.weight)
+        return cls(layout, *(values[layout.place] for values in per_point))
+
+    def covariance(self, trials: list[Noise]) -> Array:
+        """(trials, runs, longest, longest); padding is of variance one and independent."""
+
+        def part(name: str) -> Array:
+            return np.array([getattr(trial, name) for trial in trials])[:, None, None]
+
+        run = np.hypot(part("run_chance"), part("run_ability") * self.there)
+        drift = np.hypot(part("drift_chance"), part("drift_ability") * self.there) / np.sqrt(self.weight)
+        # 0 ** 0 is one: a drift without memory is noise of each checkpoint's own.
+        memory = part("memory") ** self.layout.lag
+        block = run[..., :, None] * run[..., None, :] + drift[..., :, None] * drift[..., None, :] * memory[:, None]
+        both = self.layout.real[:, :, None] & self.layout.real[:, None, :]
+        block = np.where(both, block, 0.0)
+        own = part("share") * self.known + (part("loss") * self.steep) ** 2 + 1e-12
+        diagonal = np.arange(block.shape[-1])
+        block[..., diagonal, diagonal] += np.where(self.layout.real, own, 1.0)
+        return np.asarray(block)
+
+
+def variances(points: Points, noise: Noise, ability: Array) -> Array:
+    """(n,) variance of each score, all parts counted, at a supposed ability."""
+    scales = _Scales.of(points, ability)
+    block = scales.covariance([noise])[0]
+    return np.asarray(np.diagonal(block, axis1=1, axis2=2)[scales.layout.real])
+
+
+def roots(points: Points, noise: Noise, ability: Array) -> list[Array]:
+    """Inverse Cholesky factors by run: ``root @ residuals`` are independent with variance one."""
+    scales = _Scales.of(points, ability)
+    found = np.linalg.inv(np.linalg.cholesky(scales.covariance([noise])[0]))
+    sizes = scales.layout.real.sum(axis=1)
+    return [np.asarray(root[:size, :size]) for root, size in zip(found, sizes, strict=True)]
 
 
 def whiten(roots_of_runs: list[Array], starts: NDArray[np.int64], values: Array) -> Array:
     """Values (n,) or (n, k) with the noise of each run made independent with variance one."""
+    if all(len(root) == 1 for root in roots_of_runs):
+        scale = np.array([root[0, 0] for root in roots_of_runs])
+        return np.asarray(values * (scale if values.ndim == 1 else scale[:, None]))
     return np.concatenate(
         [root @ values[start : start + len(root)] for root, start in zip(roots_of_runs, starts, strict=True)]
     )
@@ -117,51 +168,53 @@ def estimate(points: Points, ability: Array, sweeps: int = 2) -> Noise:
     Coordinate ascent over a coarse grid of each part: the likelihood is flat near its top, and a
     finer answer would be spurious.
     """
-    residuals = points.ability - ability
-    known = items_variance(points, ability)
-    typical = float(np.sqrt(np.mean(residuals**2))) + 1e-9
-    floor = float(np.sqrt(np.median(known))) if np.any(known > 0) else 0.0
-    unknown = not np.any(known > 0)
-    steps = np.r_[0.0, np.geomspace(0.15, 1.6, 7)] * typical
-    best = Noise(drift_chance=0.7 * typical, drift_ability=0.5 * typical) if unknown else Noise()
-    score = _support(points, best, residuals, ability, known, floor or typical)
-    options: list[tuple[str, tuple[float, ...]]] = [
-        ("drift_chance", tuple(steps)), ("drift_ability", tuple(steps)), ("memory", MEMORIES),
-        ("run_chance", tuple(steps)), ("run_ability", tuple(steps)), ("share", SHARES),
-        ("loss", tuple(np.r_[0.0, np.geomspace(4e-4, 1.2e-2, 6)] * float(np.ptp(points.loss)))),
-    ]  # fmt: skip
+    scales = _Scales.of(points, ability)
+    residuals = np.where(scales.layout.real, (points.ability - ability)[scales.layout.place], 0.0)
+    typical = float(np.sqrt(np.mean((points.ability - ability) ** 2))) + 1e-9
+    unknown = not np.any(scales.known > 0)
+    floor = typical if unknown else float(np.sqrt(np.median(scales.known[scales.layout.real])))
+    reach = float(np.ptp(points.loss))
+    steps = np.append(0.0, np.geomspace(0.15, 1.6, 7)) * typical
+    options: dict[str, Array] = {
+        "drift_chance": steps, "drift_ability": steps, "memory": np.array(MEMORIES),
+        "run_chance": steps, "run_ability": steps, "share": np.array(SHARES),
+        "loss": np.append(0.0, np.geomspace(4e-4, 1.2e-2, 6)) * reach,
+    }  # fmt: skip
+    if unknown:
+        # Without a known part the rest must not vanish, and a share of nothing is nothing.
+        del options["share"]
+        options["drift_chance"] = steps[1:]
+    best = Noise(drift_chance=float(steps[5]), drift_ability=float(steps[4])) if unknown else Noise()
+    score = -np.inf
     for _ in range(sweeps):
         before = score
-        for name, values in options:
-            if name == "share" and unknown:
-                continue
-            for value in values:
-                trial = replace(best, **{name: float(value)})
-                if trial == best or (unknown and trial.drift_chance == 0):
-                    continue
-                found = _support(points, trial, residuals, ability, known, floor or typical)
-                if found > score:
-                    best, score = trial, found
+        for name, values in options.items():
+            trials = [replace(best, **{name: float(value)}) for value in values]
+            found = _support(scales, residuals, trials, floor, reach)
+            if found.max() > score:
+                best, score = trials[int(np.argmax(found))], float(found.max())
         if score - before < 0.05:
             break
     return best
 
 
-def _support(points: Points, noise: Noise, residuals: Array, ability: Array, known: Array, scale: float) -> float:
-    total = 0.0
-    spans = _spans(points)
-    for block, (begin, end) in zip(covariances(points, noise, ability, known), spans, strict=True):
-        factor = np.linalg.cholesky(block)
-        white = np.linalg.solve(factor, residuals[begin:end])
-        total -= 0.5 * float(white @ white) + float(np.log(np.diag(factor)).sum())
-    extra = (noise.run_chance, noise.run_ability, noise.drift_chance, noise.drift_ability)
-    # Weak priors: exponential in each part on the scale of the items' noise or of half a point of
-    # score, and a preference for items that are as noisy as independent draws.
-    total -= sum(value / (3 * scale + 0.005) for value in extra)
-    total -= noise.loss / (4e-3 * float(np.ptp(points.loss)) + 1e-12)
-    return total - 1.5 * abs(np.log(noise.share)) ** 0.5 - 0.5 * noise.memory
+def _support(scales: _Scales, residuals: Array, trials: list[Noise], floor: float, reach: float) -> Array:
+    """(trials,) log likelihood of the residuals, and the priors."""
+    block = scales.covariance(trials)
+    factor = np.linalg.cholesky(block)
+    logs = np.log(np.diagonal(factor, axis1=2, axis2=3)).sum(axis=(1, 2))
+    white = np.empty(block.shape[:3])
+    for index in range(block.shape[-1]):
+        # Forward substitution, one checkpoint of every run and trial at a time.
+        told = np.einsum("trj,trj->tr", factor[:, :, index, :index], white[:, :, :index])
+        white[:, :, index] = (residuals[:, index] - told) / factor[:, :, index, index]
+    likelihood = -0.5 * (white**2).sum(axis=(1, 2)) - logs
+    return np.asarray(likelihood + np.array([_prior(trial, floor, reach) for trial in trials]))
 
 
-def _spans(points: Points) -> list[tuple[int, int]]:
-    starts = points.starts
-    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(points.loss)], strict=True))
+def _prior(noise: Noise, floor: float, reach: float) -> float:
+    """Weak priors: exponential in each part, on the scale of the items' noise or half a point of score,
+    and a preference for items as noisy as independent draws."""
+    extra = noise.run_chance + noise.run_ability + noise.drift_chance + noise.drift_ability
+    total = -extra / (3 * floor + 0.005) - noise.loss / (4e-3 * reach + 1e-12)
+    return float(total - 1.5 * abs(np.log(noise.share)) ** 0.5 - 0.5 * noise.memory)

@@ -166,11 +166,11 @@ def _averaged(full: Points, most: int) -> Points:
     first = np.searchsorted(group, np.arange(used))
 
     def mean(values: Array) -> Array:
-        return np.bincount(group, values) / size
+        return np.asarray(np.bincount(group, values) / size)
 
     return Points(
         loss=mean(full.loss), ability=mean(full.ability), run=full.run[first], names=full.names,
-        count=np.bincount(group, full.count), stderr=np.sqrt(np.bincount(group, full.stderr**2)) / size,
+        count=np.bincount(group, full.count).astype(float), stderr=np.sqrt(np.bincount(group, full.stderr**2)) / size,
         weight=size.astype(float), chance=full.chance, direction=full.direction, bounded=full.bounded,
         rows=np.full(used, -1, dtype=np.int64),
     )  # fmt: skip
