@@ -1,3 +1,100 @@
-"""onset tells when the abilities of a language model set in as its pre-training loss falls."""
+"""onset tells when the abilities of a language model set in as its pre-training loss falls.
+
+The verbs of the command line, in Python::
+
+    obs = onset.read("results.csv")
+    fit = onset.threshold(obs, "mmlu", "accuracy")
+    fit.summary(); fit.predict([2.1, 2.2]); fit.plot()
+
+Everything is imported when it is first used: ``import onset`` is quick and needs no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from onset.analysis.collapse import CollapseFit
+    from onset.analysis.findings import Analysis
+    from onset.analysis.forecast import Forecast
+    from onset.analysis.result import Interval
+    from onset.analysis.threshold import ThresholdFit
+    from onset.study.spec import Study
 
 __version__ = "0.1.0"
+
+__all__ = ["analyze", "collapse", "forecast", "load", "read", "threshold"]
+
+
+def load(study: str | Path) -> Study:
+    """A study from a TOML file, or the preset of that name."""
+    from onset.study.files import load as load_study
+
+    return load_study(study)
+
+
+def read(path: str | Path, loss: str | None = None, *, set_aside: bool = False) -> pd.DataFrame:
+    """Observations of a table (CSV, CSV.gz, Parquet) or of a study's folder, checked.
+
+    ``loss`` picks the loss axis, ``NAME[:UNIT]``. A table that contradicts itself is one OnsetError that names its
+    rows; with ``set_aside`` these rows are left out and counted in ``.attrs["notes"]``.
+    """
+    from onset.analysis.observations import read as read_observations
+
+    return read_observations(path, loss, set_aside=set_aside)
+
+
+def threshold(
+    obs: pd.DataFrame,
+    task: str,
+    metric: str | None = None,
+    *,
+    loss: str | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> ThresholdFit:
+    """Whether and at what loss the ability sets in that ``task`` asks for, measured by ``metric``.
+
+    ``metric`` and ``loss`` (a loss_name) may be left out where the task has only one.
+    """
+    from onset.analysis.observations import of_task
+    from onset.analysis.threshold import threshold as fit
+
+    return fit(of_task(obs, task, metric, loss), level=level, seed=seed)
+
+
+def collapse(
+    obs: pd.DataFrame,
+    task: str,
+    metric: str | None = None,
+    *,
+    by: str = "params",
+    loss: str | None = None,
+    margin: float = 1.0,
+    threshold: Interval | None = None,
+    level: float = 0.95,
+) -> CollapseFit:
+    """What ``by`` (size, tokens, family, ...) moves the task's score at equal loss, against a margin in points."""
+    from onset.analysis.collapse import collapse as fit
+    from onset.analysis.factors import spread_out
+    from onset.analysis.observations import of_task
+
+    rows = spread_out(of_task(obs, task, metric, loss))
+    return fit(rows, by=by, margin=margin, threshold=threshold, level=level)
+
+
+def forecast(
+    obs: pd.DataFrame, targets: Any, task: str | None = None, metric: str | None = None, *, loss: str | None = None
+) -> Forecast:
+    """Scores of ``targets`` (by loss, or by params and tokens) with prediction intervals."""
+    raise NotImplementedError
+
+
+def analyze(obs: pd.DataFrame, **settings: Any) -> Analysis:
+    """All findings of a table: see ``onset.analysis.analyze.analyze`` for the settings."""
+    from onset.analysis.analyze import analyze as find
+
+    return find(obs, **settings)

@@ -65,7 +65,7 @@ def merged(found: Sequence[Reasons]) -> Reasons:
     """All reasons of a row in one text, rows in order."""
     together = pd.concat([reasons for reasons in found if len(reasons)] or [pd.Series(dtype=str)])
     if together.empty:
-        return together
+        return pd.Series(dtype=str)
     joined: Reasons = together.groupby(level=0, sort=True).agg("; ".join)
     return joined
 

@@ -89,6 +89,22 @@ def check(frame: pd.DataFrame, *, where: object = None) -> pd.DataFrame:
     return _finished(checked.typed, checked.notes)
 
 
+def of_task(obs: pd.DataFrame, task: str, metric: str | None = None, loss: str | None = None) -> pd.DataFrame:
+    """The checked rows of one task, metric and loss; the last two may be left out where there is only one.
+
+    Raises OnsetError, with the nearest names, for one that the table does not have.
+    """
+    rows = check(obs)
+    for column, wanted in (("task", task), ("metric", metric), ("loss_name", loss)):
+        known = list(rows[column].unique())
+        if wanted is None and len(known) > 1:
+            raise OnsetError(f"task '{task}' has several values of {column}", advice="choose one: " + ", ".join(known))
+        if wanted is not None and wanted not in known:
+            raise OnsetError(f"the table has no {column} '{wanted}'", advice=did_you_mean(wanted, known))
+        rows = rows if wanted is None else rows[rows[column] == wanted]
+    return rows.reset_index(drop=True)
+
+
 @dataclass(frozen=True)
 class _Checked:
     """A table after the checks: its canonical form, and what is wrong with which rows."""

@@ -7,7 +7,6 @@ time, so that memory is bounded by the largest run.
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from onset import metrics
 from onset.analysis import losses
 from onset.errors import OnsetError, did_you_mean
 from onset.store.rundir import RunDir, run_dirs
+from onset.study.files import parse
 
 ITEM_COLUMNS = (
     "run", "step", "task", "digest", "item", "choice", "gold", "logprob", "logprob_uncond", "tokens", "bytes", "correct"
@@ -66,6 +66,9 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
     placed = _placed(scores, held_out, choice, notes, folder)
     described = placed.merge(pd.DataFrame([_description(run) for run in runs]), on="run", how="left")
     described = _with_tokens(described, notes, folder)
+    if described.left_out.any():
+        notes.append(f"items that could not be scored, left out of their scores: {int(described.left_out.sum())}")
+    described = described.drop(columns=["left_out", "digest"])
     described.attrs["notes"] = notes
     return described
 
@@ -166,15 +169,7 @@ def _choice(folder: Path, held_out: pd.DataFrame, loss: str | None) -> LossChoic
 def _first_validation_text(folder: Path) -> str | None:
     """Name of the first validation text in study.toml; None where the folder has no such file."""
     path = folder / "study.toml"
-    if not path.exists():
-        return None
-    try:
-        study: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OnsetError(f"cannot read the study: {error}", where=path, advice="restore this file") from error
-    texts = study.get("validation") or [{}]
-    name = texts[0].get("name") if isinstance(texts, list) else next(iter(texts))
-    return None if name is None else str(name)
+    return parse(path.read_text(encoding="utf-8"), where=path).validation[0].name if path.exists() else None
 
 
 def _forms_apart(scores: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -216,7 +211,7 @@ def _description(run: RunDir) -> dict[str, Any]:
     meta = run.meta()
     spec: dict[str, Any] = meta.get("spec") or {}
     schedule, shape = spec.get("schedule") or {}, spec.get("shape") or {}
-    values = {"schedule": schedule.get("kind"), "peak_rate": schedule.get("peak_rate"), **spec, **shape}
+    values = {**spec, **shape, "schedule": schedule.get("kind"), "peak_rate": schedule.get("peak_rate")}
     factors = {key: values[key] for key in FACTORS if isinstance(values.get(key), int | float | str)}
     if meta.get("group"):
         factors["group"] = meta["group"]

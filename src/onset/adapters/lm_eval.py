@@ -1,0 +1,267 @@
+"""lm-evaluation-harness: its output folders to observations.
+
+Read are today's ``results_<date>.json`` with ``samples_<task>_<date>.jsonl`` beside it, and the single JSON files of
+older versions. The harness knows neither losses nor training tokens: they come from a table of the user's.
+Published metric names are kept, without the name of a filter where there is only one; from samples our own metrics
+are measured beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from onset import metrics
+from onset.adapters import lm_eval_samples
+from onset.analysis import files
+from onset.errors import OnsetError
+
+SAME = {"accuracy": "acc", "exact_match": "exact_match", "accuracy_per_byte": "acc_norm"}
+"""Our metrics that the harness publishes itself, under these names: not measured twice."""
+
+WANTED = "the columns run (or model), params, tokens, loss, and step or revision where a model has several checkpoints"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One results file: one model at one checkpoint."""
+
+    path: Path
+    content: Mapping[str, Any]
+    model: str
+    revision: str
+
+    @property
+    def step(self) -> int | None:
+        """The step that a revision such as 'step1000' names."""
+        found = re.search(r"step[-_]?(\d+)", self.revision)
+        return int(found.group(1)) if found else None
+
+    @property
+    def label(self) -> str:
+        return f"{self.model}@{self.revision}" if self.revision else self.model
+
+    def samples(self) -> Iterator[tuple[str, Path]]:
+        """Tasks whose samples were logged with these results."""
+        date = self.path.stem.removeprefix("results").lstrip("_")
+        for task in self.content["results"]:
+            log = self.path.with_name(f"samples_{task}_{date}.jsonl" if date else f"samples_{task}.jsonl")
+            if log.exists():
+                yield task, log
+
+
+def read(path: str | Path, *, losses: str | Path | None = None) -> pd.DataFrame:
+    """Observations of all results below ``path`` (a folder, or one JSON file).
+
+    ``losses`` is a table with the columns ``run`` (or ``model``), ``params``, ``tokens``, ``loss`` and, where a model
+    has several checkpoints, ``step`` or ``revision``; ``family``, ``loss_name`` and others are taken over. Raises
+    OnsetError when it is missing or lacks a model, and when two results of one checkpoint disagree.
+    """
+    found = results(Path(path))
+    if losses is None:
+        raise OnsetError(
+            "lm-evaluation-harness does not record losses and tokens: a table must give them",
+            where=path,
+            advice=f"--losses FILE with {WANTED}, for: " + ", ".join(sorted({result.label for result in found})[:8]),
+        )
+    scores = pd.concat([_scores(result) for result in found], ignore_index=True)
+    _refuse_disagreement(scores)
+    scores = scores.drop_duplicates(["model", "revision", "task", "metric"])
+    return _joined(scores.drop(columns="file"), Path(losses))
+
+
+def items(path: str | Path) -> pd.DataFrame:
+    """Item rows (``store.tables.ITEMS``) of all logged samples below ``path``; ``run`` is the model's name."""
+    parts = [_items(result, task, log) for result in results(Path(path)) for task, log in result.samples()]
+    if not parts:
+        raise OnsetError("no samples were logged", where=path, advice="evaluate with --log_samples")
+    return pd.concat(parts, ignore_index=True)
+
+
+def results(path: Path) -> list[Result]:
+    """All results files below a folder, or the one file, by path."""
+    if not path.exists():
+        raise OnsetError("there is no such folder or file", where=path, advice="give lm-evaluation-harness's output")
+    candidates = [path] if path.is_file() else sorted(path.rglob("*.json"))
+    found = [result for file in candidates if (result := _result(file, must=path.is_file())) is not None]
+    if not found:
+        raise OnsetError(
+            "no results of lm-evaluation-harness here",
+            where=path,
+            advice="give the folder of --output_path (it holds results_<date>.json), or an older single JSON",
+        )
+    return found
+
+
+def _result(path: Path, *, must: bool) -> Result | None:
+    """A results file; None for another JSON file, which is an error only where it was named."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        if not must and not path.name.startswith("results"):
+            return None
+        raise OnsetError(f"cannot read the results: {error}", where=path, advice="the file may be cut short") from error
+    tasks = content.get("results") if isinstance(content, dict) else None
+    if not isinstance(tasks, dict) or not all(isinstance(values, dict) for values in tasks.values()):
+        if must:
+            raise OnsetError("this is no result of lm-evaluation-harness", where=path, advice="it has no 'results'")
+        return None
+    config = content.get("config") or {}
+    arguments = _arguments(config.get("model_args"))
+    model = arguments.get("pretrained") or content.get("model_name") or arguments.get("model") or config.get("model")
+    revision = arguments.get("revision") or ""
+    return Result(path, content, str(model or path.stem), "" if revision == "main" else str(revision))
+
+
+def _arguments(given: Any) -> dict[str, Any]:
+    """``model_args``: a mapping, or the text 'pretrained=NAME,revision=step1000'."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    pairs = (pair.partition("=") for pair in str(given or "").split(","))
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+
+
+def _published(result: Result) -> pd.DataFrame:
+    """The published scores of one file, with standard errors, chance levels and directions where they are known."""
+    rows = []
+    for task, values in result.content["results"].items():
+        for name, value in values.items():
+            metric, _, chosen = name.partition(",")
+            if not isinstance(value, int | float) or isinstance(value, bool) or metric.endswith("_stderr"):
+                continue
+            if metric in ("alias", "name", "sample_len", "sample_count"):
+                continue
+            filters = [key for key in values if key.partition(",")[0] == metric]
+            stderr = values.get(f"{metric}_stderr,{chosen}" if chosen else f"{metric}_stderr")
+            rows.append({
+                "task": task,
+                "metric": metric if len(filters) == 1 or chosen in ("", "none") else f"{metric}:{chosen}",
+                "score": float(value),
+                # A standard error of zero is of scores that are all alike, not of certainty: the items tell it.
+                "stderr": float(stderr) if isinstance(stderr, int | float) and stderr > 0 else None,
+                "n_examples": _examples(result.content, task, values),
+                "direction": _direction(result.content, task, metric),
+                "chance": _chance(result.content, task, metric),
+            })  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["task", "metric", "score", "stderr", "n_examples", "direction", "chance"])
+    return _marked(frame, result)
+
+
+def _marked(frame: pd.DataFrame, result: Result) -> pd.DataFrame:
+    size = (result.content.get("config") or {}).get("model_num_parameters")
+    return frame.assign(
+        model=result.model, revision=result.revision, step=result.step, file=str(result.path),
+        model_params=size if isinstance(size, int) and size > 0 else None,
+    )  # fmt: skip
+
+
+def _examples(content: Mapping[str, Any], task: str, values: Mapping[str, Any]) -> int | None:
+    counted = (content.get("n-samples") or {}).get(task) or {}
+    found = counted.get("effective") or values.get("sample_len")
+    return int(found) if found else None
+
+
+def _direction(content: Mapping[str, Any], task: str, metric: str) -> str | None:
+    better = ((content.get("higher_is_better") or {}).get(task) or {}).get(metric)
+    return None if better is None else "higher" if better else "lower"
+
+
+def _chance(content: Mapping[str, Any], task: str, metric: str) -> float | None:
+    """One over the choices where the task's configuration lists them; none of a generated answer is right by chance."""
+    config = (content.get("configs") or {}).get(task) or {}
+    choices = config.get("doc_to_choice")
+    if metric in ("acc", "acc_norm") and isinstance(choices, list) and len(choices) > 1:
+        return 1.0 / len(choices)
+    if metric == "exact_match" and config.get("output_type") == "generate_until":
+        return 0.0
+    return None
+
+
+def _items(result: Result, task: str, log: Path) -> pd.DataFrame:
+    logged = lm_eval_samples.samples(log)
+    digest = (result.content.get("task_hashes") or {}).get(task) or ""
+    if not logged:
+        return pd.DataFrame()
+    return lm_eval_samples.item_rows(logged, run=result.label, step=result.step or 0, task=task, digest=digest)
+
+
+def _scores(result: Result) -> pd.DataFrame:
+    """Published scores, and our metrics of the logged samples beside them where the harness has no such metric."""
+    published = _published(result)
+    rows = [frame for task, log in result.samples() if len(frame := _items(result, task, log))]
+    if not rows:
+        return published
+    measured = metrics.measure(pd.concat(rows, ignore_index=True).assign(digest=""))
+    accuracy = measured[measured.metric == "accuracy"].set_index("task").chance
+    unknown = published.chance.isna() & published.metric.isin(["acc", "acc_norm"])
+    published["chance"] = published.chance.where(~unknown, published.task.map(accuracy))
+    have = set(zip(published.task, published.metric.str.partition(":")[0], strict=True))
+    twice = [(task, SAME.get(metric)) in have for task, metric in zip(measured.task, measured.metric, strict=True)]
+    ours = measured.loc[
+        [not is_twice for is_twice in twice], ["task", "metric", "score", "stderr", "chance", "n_examples"]
+    ]
+    ours = ours.assign(direction=ours.metric.map({name: metric.direction for name, metric in metrics.METRICS.items()}))
+    return pd.concat([published, _marked(ours, result)], ignore_index=True)
+
+
+def _refuse_disagreement(published: pd.DataFrame) -> None:
+    keys = ["model", "revision", "task", "metric"]
+    spread = published.groupby(keys).score.transform("nunique") > 1
+    if spread.any():
+        first = published[spread].iloc[0]
+        rows = published[(published[keys] == first[keys]).all(axis=1)]
+        raise OnsetError(
+            f"two results disagree on task '{first.task}', {first.metric}, of {first.model}: {rows.score.tolist()}",
+            where=", ".join(rows.file.unique()),
+            advice="move away the file that does not count",
+        )
+
+
+def _joined(scores: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The scores with what the user's table says of their checkpoint."""
+    table = files.read_table(path)
+    name = "model" if "model" in table else "run"
+    missing = [column for column in (name, "tokens", "loss") if column not in table]
+    if missing:
+        raise OnsetError(f"the table lacks {', '.join(missing)}", where=path, advice=f"give {WANTED}")
+    key = next((column for column in ("revision", "step") if column in table and _word(scores[column]).any()), None)
+    if key is None and scores.groupby("model").revision.nunique().max() > 1:
+        raise OnsetError("a model has several checkpoints, and the table does not name them", where=path, advice=WANTED)
+    models = set(scores.model)
+    told = table.assign(_model=[_model(text, models) for text in table[name]], _key=_word(table[key]) if key else "")
+    if "run" not in told:
+        told["run"] = told[name]
+    axis = [column for column in ("loss_name", "loss_unit") if column in told]
+    if told.duplicated(["_model", "_key", *axis]).any():
+        raise OnsetError("the table has several rows for one checkpoint", where=path, advice=f"give {WANTED}")
+    placed = scores.assign(_model=scores.model, _key=_word(scores[key]) if key else "")
+    theirs = {column: f"{column}_harness" for column in placed.columns if column in told and not column.startswith("_")}
+    joined = placed.rename(columns=theirs).merge(told, on=["_model", "_key"], how="left")
+    lost = joined[joined.loss.isna()]
+    if len(lost):
+        labels = (lost["_model"] + (" " + lost["_key"]).str.rstrip()).unique()
+        raise OnsetError(
+            f"the table has no loss for {', '.join(sorted(labels)[:5])}", where=path, advice=f"give {WANTED}"
+        )
+    if "params" not in joined:
+        joined["params"] = joined.model_params
+    extra = ["_model", "_key", "model", "model_harness", "revision", "revision_harness", "step_harness", "model_params"]
+    return joined.drop(columns=[column for column in extra if column in joined])
+
+
+def _word(values: pd.Series) -> pd.Series:
+    """Steps and revisions as they are compared: 'step1000', 1000 and 1000.0 are one."""
+    words = values.astype("str").where(values.notna(), "")
+    return words.str.removesuffix(".0").str.removeprefix("step").str.strip("-_")
+
+
+def _model(text: Any, models: set[str]) -> str:
+    """The model that a row of the user's table means: by its name, or by the last part of it where that is enough."""
+    near = [model for model in models if Path(model).name == str(text)]
+    return str(text) if str(text) in models or len(near) != 1 else near[0]

@@ -1,0 +1,95 @@
+"""SQL over a study's folder: views ``items``, ``losses`` and ``observations``, read only.
+
+The statement sees these three views and nothing else: no file, no network, no setting can be reached from it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from onset.errors import OnsetError
+from onset.store.rundir import run_dirs
+from onset.store.tables import SCHEMAS, read_part
+
+PARTS = {"items": "items/[0-9]*/*.parquet", "losses": "loss/[0-9]*.parquet"}
+
+
+def query(folder: str | Path, sql: str) -> pd.DataFrame:
+    """The rows that one SELECT statement gives over the views ``items``, ``losses`` and ``observations``.
+
+    ``observations`` (scores joined to the study's first loss, see ``onset.read``) is computed when the statement
+    names it. A study without parts has empty views. Raises OnsetError for SQL that is wrong or that is no single
+    SELECT, for a folder that does not exist, and for a part cut short.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise OnsetError("there is no such folder", where=folder, advice="give the folder of a study")
+    with duckdb.connect(config={"enable_external_access": "false"}) as database:
+        _only_select(database, sql)
+        for view, pattern in PARTS.items():
+            database.register(view, _parts(folder, view, pattern))
+        if re.search(r"\bobservations\b", sql, re.IGNORECASE):
+            database.register("observations", _observations(folder))
+        database.execute("SET python_enable_replacements = false")
+        database.execute("SET lock_configuration = true")
+        try:
+            frame: pd.DataFrame = database.sql(sql).df()
+        except duckdb.Error as error:
+            raise _explained(error, folder) from error
+    return frame
+
+
+def _only_select(database: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Refuse what is not one statement that reads."""
+    advice = 'write one SELECT, such as "SELECT task, count(*) FROM items GROUP BY task"'
+    try:
+        statements = database.extract_statements(sql)
+    except duckdb.Error as error:
+        raise OnsetError(f"the SQL cannot be understood: {error}", advice=advice) from error
+    if len(statements) != 1 or statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        raise OnsetError("a query is one statement that reads", advice=advice)
+
+
+def _parts(folder: Path, view: str, pattern: str) -> pa.Table | ds.Dataset:
+    """All parts of a kind as one table that is read when it is asked for; empty where there are none."""
+    parts = [str(part) for run in run_dirs(folder) for part in sorted(run.path.glob(pattern))]
+    if not parts:
+        return SCHEMAS[view].empty_table()
+    return ds.dataset(parts, schema=SCHEMAS[view], format="parquet")
+
+
+def _observations(folder: Path) -> pd.DataFrame:
+    """The study's observations, or an empty frame where nothing has been scored.
+
+    Measuring lives on a higher floor; it is looked up by name, as a result's drawing is.
+    """
+    module = importlib.import_module("onset.analysis.observations")
+    if not any(part for run in run_dirs(folder) for part in run.path.glob(PARTS["items"])):
+        return pd.DataFrame({name: pd.Series(dtype=_dtype(name, module.NUMBERS)) for name in module.COLUMNS})
+    frame: pd.DataFrame = module.read(folder)
+    return frame
+
+
+def _dtype(column: str, numbers: tuple[str, ...]) -> str:
+    return "float64" if column in numbers else "str"
+
+
+def _explained(error: duckdb.Error, folder: Path) -> OnsetError:
+    """A broken part is named; anything else is the statement's fault, told in the database's words."""
+    for run in run_dirs(folder):
+        for pattern in PARTS.values():
+            for part in sorted(run.path.glob(pattern)):
+                if str(part) in str(error):
+                    read_part(part)  # raises the OnsetError that names it
+    columns = "; ".join(f"{view}: {', '.join(SCHEMAS[view].names)}" for view in PARTS)
+    return OnsetError(
+        f"the SQL does not work: {str(error).strip()}",
+        advice=f"the views are {columns}; observations: as 'SELECT * FROM observations LIMIT 1' shows",
+    )
