@@ -62,7 +62,7 @@ def _is_mark(mark: str) -> bool:
 # Numbers -----------------------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)\]}])[-−])?[$€£¥]?\s?(?P<sign2>-)?"
+    r"(?P<sign>(?<![\w)\]}])[-−])?(?:[$€£¥]\s?(?P<sign2>-)?)?"
     r"(?P<digits>\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?P<rest>\.\d+)?(?:\s?/\s?(?P<under>\d+(?:\.\d+)?))?"
     r"(?:\s?(?P<times>万亿|亿|万|thousand\b|million\b|billion\b))?",
     re.IGNORECASE,
