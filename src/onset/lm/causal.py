@@ -175,23 +175,23 @@ def _reach(model: Any, states: Callable[..., Tensor], head: Any, context: int) -
 @torch.inference_mode()
 def _try_sharing(model: Any, states: Callable[..., Tensor], head: Any) -> int | None:
     """The smallest sliding window of the model's layers (a huge number without one) if sharing gives its own logits."""
-    tokens = _sample(model, 1, 15)
-    prefix, question, answers = tokens[:, :5], tokens[:, 5:9], (tokens[:, 9:11], tokens[:, 11:15])
+    tokens = _sample(model, 1, 9)
+    prefix, question, answers = tokens[:, :3], tokens[:, 3:5], (tokens[:, 5:6], tokens[:, 6:])
     rows = [torch.cat([prefix, question, answer], dim=1) for answer in answers]
-    expected = torch.cat([head(states(row))[:, 5:] for row in rows], dim=1)
+    expected = torch.cat([head(states(row))[:, 3:] for row in rows], dim=1)
     plan = sharing.Plan(keep=True)
-    branches = torch.tensor([[0] * 4 + [1] * 2 + [2] * 4], device=tokens.device)
-    places = torch.tensor([[5, 6, 7, 8, 9, 10, 9, 10, 11, 12]], device=tokens.device)
+    branches = torch.tensor([[0, 0, 1, 2, 2, 2]], device=tokens.device)
+    places = torch.tensor([[3, 4, 5, 5, 6, 7]], device=tokens.device)
     try:
         sharing.install(model)
         with sharing.use(plan):
-            states(prefix, torch.arange(5, device=tokens.device)[None])
+            states(prefix, torch.arange(3, device=tokens.device)[None])
         joined = sharing.Plan(prefix=plan.kept, mask=sharing.branch_mask(branches, next(model.parameters()).dtype))
         with sharing.use(joined):
             found = head(states(torch.cat([question, *answers], dim=1), places))
     except (sharing.CannotShare, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         return None  # its attention is not one that can be replaced: every row is computed whole
-    found = torch.cat([found[:, :6], found[:, :4], found[:, 6:]], dim=1)
+    found = torch.cat([found[:, :3], found[:, :2], found[:, 3:]], dim=1)
     return (joined.window or 2**31) if _close(expected, found) else None
 
 
