@@ -88,10 +88,10 @@ class Facts:
         self.table = np.stack([rng.permutation(np.arange(places) % VALUES) for _ in range(ATTRIBUTES)], axis=1).tolist()
 
     def place(self, index: int, words: Words) -> str:
-        """The place's name: heads all differ within 16 places, tails make the next ones new."""
+        """The place's name: heads all differ within 16 places, and each turn gives every head another tail."""
         heads, tails = words.place_heads, words.place_tails
-        turn = index // len(heads)
-        return heads[index % len(heads)] + tails[(5 * index + 7 * turn) % len(tails)]
+        turn, head = divmod(index, len(heads))
+        return heads[head] + tails[(5 * head + turn) % len(tails)]
 
 
 class Statements(Kind):

@@ -154,14 +154,14 @@ CHINESE = Words(
         ("红色", "蓝色", "绿色", "白色", "黑色", "黄色", "灰色", "粉色", "棕色", "紫色", "橙色", "银色"),
     ),
     statements=(
-        ("{place}养{value}。", "在{place}，人们养{value}。"),
-        ("{place}卖{value}。", "在{place}，人们卖{value}。"),
-        ("{place}穿{value}。", "在{place}，人们穿{value}。"),
+        ("{place}养的是：{value}。", "在{place}，人们养的是：{value}。"),
+        ("{place}卖的是：{value}。", "在{place}，人们卖的是：{value}。"),
+        ("{place}穿的是：{value}。", "在{place}，人们穿的是：{value}。"),
     ),
     questions=(
-        ("{place}养什么？", "在{place}，人们养什么？"),
-        ("{place}卖什么？", "在{place}，人们卖什么？"),
-        ("{place}穿什么？", "在{place}，人们穿什么？"),
+        ("{place}养的是什么？", "在{place}，人们养的是什么？"),
+        ("{place}卖的是什么？", "在{place}，人们卖的是什么？"),
+        ("{place}穿的是什么？", "在{place}，人们穿的是什么？"),
     ),
     statement_frame=("事实：", "", "\n"),
     scripts=(
@@ -183,9 +183,9 @@ CHINESE = Words(
         ("{first}害怕{second}，因为{pronoun}很强壮。", "谁很强壮？"),
     ),
     pronouns=("她", "他"),
-    owns="{person}有{thing}",
+    owns="{person}得到：{thing}",
     owns_joint="。",
-    owns_question="{person}有什么？",
+    owns_question="{person}得到：什么？",
     stories=(
         "{person}有{a}只{thing}，又买了{b}只。现在有几只？",
         "{person}有{a}只{thing}，卖掉了{b}只。现在有几只？",

@@ -1,0 +1,87 @@
+"""The kinds of document: every line once, and nothing that is held out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from onset.study.spec import WorldSpec
+from onset.world import build
+from onset.world.kinds import Arithmetic, Asked, Kind
+from onset.world.words import WORDS, Words
+
+SMALL = WorldSpec(places=8, items=20, documents=400, valid_documents=50)
+COUNTABLE = 5_000
+"""Kinds with fewer lines are enumerated; of the others so many lines are looked at."""
+
+
+def kinds() -> list[Kind]:
+    world = build(SMALL)
+    return [kind for language in WORDS for kind in world.kinds[language].values()]
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronouns[0]}-{kind.name}")
+def test_numbers_and_lines_are_one_to_one(kind: Kind) -> None:
+    """Two numbers with one line would make its probability, and the loss floor, wrong."""
+    stride = 1 if kind.size <= COUNTABLE else kind.size // COUNTABLE | 1
+    numbers = {number * stride % kind.size for number in range(COUNTABLE)}
+    numbers |= {number for number in range(min(kind.size, COUNTABLE))}
+    assert len({kind.line(number) for number in numbers}) == len(numbers)
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronouns[0]}-{kind.name}")
+def test_probabilities_of_a_kinds_lines_sum_to_one(kind: Kind) -> None:
+    """Held-out lines take no probability, and the rest must share all of it."""
+    if kind.size <= COUNTABLE:
+        allowed = sum(kind.allowed(number) for number in range(kind.size))
+    else:
+        allowed = (kind.keys - len(kind.held)) * kind.per_key
+        assert all(0 <= key < kind.keys for key in kind.held)
+    assert allowed * math.exp(-kind.nats) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronouns[0]}-{kind.name}")
+def test_lines_do_not_run_into_each_other(kind: Kind) -> None:
+    """A document must be readable back into its lines, or two line sequences could give one text."""
+    lines = [kind.line(number) for number in range(min(kind.size, 300))]
+    if kind.name == "statements":
+        assert all(line.count(".") + line.count("。") == 1 for line in lines)
+    else:
+        first = kind.words.layouts[kind.task].prompt.split("{")[0] if isinstance(kind, Asked) else ""
+        assert all(line.startswith(first) and line.count(first) == 1 and line.endswith("\n") for line in lines)
+
+
+def test_working_out_a_story_never_carries() -> None:
+    """The word problems promise digit-by-digit sums; a carry would be another ability."""
+    kind = Arithmetic(WORDS["en"])
+    for key in range(0, kind.keys, 7):
+        loss, a, b, result = kind.operands(key)
+        assert result == (a - b if loss else a + b)
+        low, high = sorted((result, b)) if loss else (a, b)
+        assert low % 10 + high % 10 < 10
+        assert 10 <= a <= 99
+        assert 10 <= b <= 99
+        assert 10 <= result <= 99
+
+
+def test_operands_are_all_different() -> None:
+    """Two keys with the same operands would let a held-out problem into the text."""
+    kind = Arithmetic(WORDS["en"])
+    assert len({kind.operands(key) for key in range(kind.keys)}) == kind.keys
+
+
+@pytest.mark.parametrize("words", WORDS.values(), ids=WORDS.keys())
+def test_words_of_a_list_are_all_different(words: Words) -> None:
+    """The same word twice would make a choice right and wrong at once."""
+    lists = [words.women + words.men, words.place_heads, words.place_tails, *words.values]
+    lists.append(tuple(event for _, events in words.scripts for event in events))
+    assert all(len(set(one)) == len(one) for one in lists)
+    assert [len(value) for value in words.values] == [12, 12, 12]
+
+
+def test_both_languages_have_the_same_shape() -> None:
+    """Entry i must mean the same in both, or the facts of the two languages differ."""
+    english, chinese = WORDS["en"], WORDS["zh"]
+    for field in ("women", "men", "place_heads", "place_tails", "scripts", "reasons"):
+        assert len(getattr(english, field)) == len(getattr(chinese, field))
