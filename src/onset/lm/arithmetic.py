@@ -1,29 +1,48 @@
-"""How a run computes: its number format and whether it is compiled, decided from sizes and the machine alone."""
+"""How a run computes: by which code, in which number format, decided from sizes and the machine alone.
+
+The same run on the same machine always gets the same arithmetic, so that a resume goes on bitwise.
+
+Measured on an AMD EPYC core with AVX-512 bfloat16 (matrix products at widths 48 to 512, by torch): 60 to 100
+GFLOP/s in float32, 140 to 215 in bfloat16. So bfloat16 pays at every size where the processor multiplies in it.
+Torch's own attention is slower in bfloat16 than in float32 there, so without our kernels float32 is the better one.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
+from onset.lm import kernels
+from onset.study.sizing import flops
 from onset.study.spec import Run
+
+COMPILE_FLOPS = 5e16
+"""A run of at least so much work is compiled on a GPU: minutes at 100 TFLOP/s, where compiling takes about one."""
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What decides a run's rounding: two trainings with equal arithmetic on one machine are bitwise equal."""
+    """What decides a run's rounding: two trainings with equal arithmetic are bitwise equal."""
 
+    engine: Literal["kernels", "torch", "compiled"]
+    """Our kernels (CPU), autograd, or autograd compiled by torch."""
     bfloat16: bool
-    """Whether the passes run in bfloat16 (weights and optimiser stay float32)."""
-    compiled: bool
-    """Whether the passes are compiled."""
+    """Whether matrix products are in bfloat16; weights, sums and optimiser stay float32."""
     threads: int
     device: str
-    torch: str
-    """Version of torch."""
+    version: str
+    """Of torch, and a digest of the compiled kernels and the processor where they are used."""
 
 
 def choose(run: Run, vocab: int, *, precision: str, threads: int, device: str) -> Arithmetic:
-    """The arithmetic of a run: the same for the same run on the same machine, so that a resume goes on exactly."""
-    bfloat16 = precision == "bfloat16"
-    return Arithmetic(bfloat16, False, threads, device, torch.__version__)
+    """The arithmetic of a run: ``precision`` is 'auto', 'float32' or 'bfloat16'."""
+    if torch.device(device).type != "cpu":
+        bfloat16 = precision == "bfloat16" or (precision == "auto" and torch.cuda.is_bf16_supported())
+        engine: Literal["torch", "compiled"] = "compiled" if flops(run, vocab) >= COMPILE_FLOPS else "torch"
+        return Arithmetic(engine, bfloat16, threads, torch.cuda.get_device_name(device), torch.__version__)
+    bfloat16 = precision == "bfloat16" or (precision == "auto" and kernels.multiplies_bfloat16())
+    if kernels.kernels(bfloat16=bfloat16) is not None:
+        return Arithmetic("kernels", bfloat16, threads, "cpu", f"{torch.__version__} {kernels.identity()}")
+    return Arithmetic("torch", precision == "bfloat16", threads, "cpu", torch.__version__)

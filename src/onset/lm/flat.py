@@ -18,20 +18,24 @@ class Flat:
     def __init__(self, module: nn.Module) -> None:
         named = sorted(module.named_parameters(), key=lambda pair: pair[1].dim() < 2)
         first = named[0][1]
-        self.layout: list[tuple[str, list[int]]] = [(name, list(parameter.shape)) for name, parameter in named]
-        starts, end, self.border = [], 0, 0
-        for _, parameter in named:
-            starts.append(end)
+        self.layout: dict[str, tuple[int, torch.Size]] = {}
+        end, self.border = 0, 0
+        for name, parameter in named:
+            self.layout[name] = (end, parameter.shape)
             end += -(-parameter.numel() // ALIGNED) * ALIGNED
             if parameter.dim() >= 2:
                 self.border = end
         self.values = torch.zeros(end, dtype=first.dtype, device=first.device)
         self.gradients = torch.zeros_like(self.values)
-        for (_, parameter), start in zip(named, starts, strict=True):
-            place = slice(start, start + parameter.numel())
-            self.values[place] = parameter.detach().reshape(-1)
-            parameter.data = self.values[place].view(parameter.shape)
-            parameter.grad = self.gradients[place].view(parameter.shape)
+        values, gradients = self.views(self.values), self.views(self.gradients)
+        for name, parameter in named:
+            values[name].copy_(parameter.detach())
+            parameter.data = values[name]
+            parameter.grad = gradients[name]
+
+    def views(self, buffer: Tensor) -> dict[str, Tensor]:
+        """Each parameter's place in a buffer of this layout, by the parameter's name."""
+        return {name: buffer[start : start + shape.numel()].view(shape) for name, (start, shape) in self.layout.items()}
 
     def parts(self, buffer: Tensor) -> tuple[Tensor, Tensor]:
         """The stretches of a buffer of this layout that hold matrices and gains."""

@@ -1,12 +1,7 @@
 """The decoder of the paper in one file: RMSNorm, SwiGLU, grouped queries, rotary on half of each head.
 
 It is Glm of transformers: ``save`` writes a folder that ``AutoModelForCausalLM.from_pretrained`` loads, with the
-same logits. Inside, two things are laid out for speed and undone on the way out:
-
-- queries, keys and values come from one matrix;
-- Glm rotates neighbouring dimensions (0, 1), (2, 3), ...; here dimension i is paired with i + quarter, so that
-  the rotation works on whole slices. That is a permutation of rows, the same for queries and keys, and leaves
-  their products as they are.
+same logits. The one difference inside is that queries, keys and values come from one matrix.
 """
 
 from __future__ import annotations
@@ -85,7 +80,8 @@ class Decoder(nn.Module):
     def initialise(self) -> None:
         """Set gains to 1 and draw matrices from normal distributions.
 
-        Their deviation is sqrt(2 / (5 width)), and 2 / (layers sqrt(width)) for those that write to the stream. The first is "small init" (Nguyen and Salazar 2019, arXiv 1910.05895), the second Wang's; together they are
+        Their deviation is sqrt(2 / (5 width)), and 2 / (layers sqrt(width)) for those that write to the stream.
+        The first is "small init" (Nguyen and Salazar 2019, arXiv 1910.05895), the second Wang's; together they are
         the rule of GPT-NeoX-20B and Pythia (Black et al. 2022, arXiv 2204.06745, section 2.1).
         """
         small = math.sqrt(2 / (5 * self.shape.width))
@@ -140,10 +136,11 @@ def rotary_table(shape: Shape) -> tuple[Tensor, Tensor]:
 
 
 def rotated(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Heads (batch, length, heads, head_dim) with their first half turned by position, pairs a quarter apart."""
-    quarter = cosine.shape[-1]
-    first, second, rest = heads.split((quarter, quarter, heads.shape[-1] - 2 * quarter), dim=-1)
-    return torch.cat((first * cosine - second * sine, first * sine + second * cosine, rest), dim=-1)
+    """Heads (batch, length, heads, head_dim), the pairs (0, 1), (2, 3), ... of their first half turned by position."""
+    turning, rest = heads.chunk(2, dim=-1)
+    first, second = turning[..., 0::2], turning[..., 1::2]
+    turned = torch.stack((first * cosine - second * sine, first * sine + second * cosine), dim=-1)
+    return torch.cat((turned.flatten(-2), rest), dim=-1)
 
 
 def glm_config(shape: Shape, vocab: int, eos: int) -> dict[str, object]:
@@ -179,19 +176,18 @@ def glm_config(shape: Shape, vocab: int, eos: int) -> dict[str, object]:
 
 
 def glm_weights(model: Decoder) -> dict[str, Tensor]:
-    """The model's weights under Glm's names and in its order of rows, float32 on the CPU."""
+    """The model's weights under Glm's names, float32 on the CPU."""
     weights = {"model.embed_tokens.weight": model.embedding, "model.norm.weight": model.gain}
     if model.head is not None:
         weights["lm_head.weight"] = model.head
     sizes = _qkv_rows(model.shape)
-    order = _glm_order(model.shape.head_dim)
     for index, block in enumerate(model.blocks):
         assert isinstance(block, Block)
         queries, keys, values = block.qkv.split(sizes)
         named = {
             "input_layernorm": block.attention_gain,
-            "self_attn.q_proj": _reordered(queries, order),
-            "self_attn.k_proj": _reordered(keys, order),
+            "self_attn.q_proj": queries,
+            "self_attn.k_proj": keys,
             "self_attn.v_proj": values,
             "self_attn.o_proj": block.out,
             "post_attention_layernorm": block.feed_gain,
@@ -205,7 +201,6 @@ def glm_weights(model: Decoder) -> dict[str, Tensor]:
 @torch.no_grad()
 def take_glm_weights(model: Decoder, weights: Mapping[str, Tensor]) -> None:
     """Put Glm's weights into the model: the inverse of ``glm_weights``. KeyError or ValueError for a misfit."""
-    order = torch.argsort(_glm_order(model.shape.head_dim))
     _put(model.embedding, weights["model.embed_tokens.weight"])
     _put(model.gain, weights["model.norm.weight"])
     if model.head is not None:
@@ -217,8 +212,7 @@ def take_glm_weights(model: Decoder, weights: Mapping[str, Tensor]) -> None:
             for name, tensor in weights.items()
             if name.startswith(f"model.layers.{index}.")
         }
-        queries, keys = (_reordered(at[f"self_attn.{part}_proj"], order) for part in "qk")
-        _put(block.qkv, torch.cat((queries, keys, at["self_attn.v_proj"])))
+        _put(block.qkv, torch.cat([at[f"self_attn.{part}_proj"] for part in "qkv"]))
         _put(block.attention_gain, at["input_layernorm"])
         _put(block.out, at["self_attn.o_proj"])
         _put(block.feed_gain, at["post_attention_layernorm"])
@@ -263,18 +257,6 @@ def load(folder: Path) -> Decoder:
 def _qkv_rows(shape: Shape) -> list[int]:
     """Rows of the fused matrix that belong to queries, keys and values."""
     return [shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.kv_heads * shape.head_dim]
-
-
-def _glm_order(head_dim: int) -> Tensor:
-    """For each of Glm's dimensions of a head, ours: its pairs (2i, 2i + 1) are our (i, i + quarter)."""
-    quarter = head_dim // 4
-    turned = torch.arange(2 * quarter).view(2, quarter).T.reshape(-1)
-    return torch.cat((turned, torch.arange(2 * quarter, head_dim)))
-
-
-def _reordered(rows: Tensor, order: Tensor) -> Tensor:
-    """Rows of a query or key matrix with every head's dimensions in another order."""
-    return rows.view(-1, len(order), rows.shape[-1])[:, order.to(rows.device)].reshape(rows.shape)
 
 
 def _put(parameter: Tensor, value: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from onset.lm.arithmetic import Arithmetic
 from onset.lm.flat import Flat
 from onset.lm.model import Decoder
+from onset.lm.passes import passes
 from onset.study.spec import Optimizer
 
 
@@ -20,21 +22,21 @@ class Outcome:
     loss: float
     norm: float
 
+    @property
+    def finite(self) -> bool:
+        """Whether both are numbers that training can go on with."""
+        return math.isfinite(self.loss) and math.isfinite(self.norm)
+
 
 class Stepper:
-    """Trains a decoder's float32 weights; with bfloat16 the passes run on a copy that is renewed once a step."""
+    """Trains a decoder's float32 weights in place, by the passes that its arithmetic says."""
 
-    def __init__(self, model: Decoder, optimizer: Optimizer, arithmetic: Arithmetic) -> None:
+    def __init__(self, model: Decoder, optimizer: Optimizer, arithmetic: Arithmetic, *, batch: int) -> None:
         self.model = model
         self.arithmetic = arithmetic
-        self.master = Flat(model)
         self.clip = optimizer.clip
-        self.worker = model
-        self.layout = self.master.layout
-        self.copy = self.master
-        if arithmetic.bfloat16:
-            self.worker = Decoder(model.shape, model.vocab).to(model.embedding.device, torch.bfloat16)
-            self.copy = Flat(self.worker)
+        self.master = Flat(model)
+        self.passes = passes(model, self.master, arithmetic, batch)
         self._weights = self.master.parts(self.master.values)
         for part, gradient in zip(self._weights, self.master.parts(self.master.gradients), strict=True):
             part.grad = gradient
@@ -50,17 +52,10 @@ class Stepper:
         )
 
     def step(self, inputs: Tensor, targets: Tensor, rate: float) -> Outcome:
-        """Update the weights on one batch (rows, context) at a learning rate; a loss that is not finite changes none."""
-        if self.copy is not self.master:
-            self.copy.values.copy_(self.master.values)
-        self.copy.gradients.zero_()
-        loss = self.worker.loss(inputs, targets)
-        loss.backward()
-        if self.copy is not self.master:
-            self.master.gradients.copy_(self.copy.gradients)
-        norm = torch.linalg.vector_norm(self.master.gradients)
-        outcome = Outcome(float(loss.detach()), float(norm))
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        """Update the weights on one batch (rows, context) at a rate; one whose loss is not finite changes none."""
+        loss = self.passes.run(inputs, targets)
+        outcome = Outcome(loss, float(torch.linalg.vector_norm(self.master.gradients)))
+        if not outcome.finite:
             return outcome
         if outcome.norm > self.clip:
             self.master.gradients.mul_(self.clip / outcome.norm)
@@ -83,7 +78,7 @@ class Stepper:
         self.master.values.copy_(tensors["values"])
         for name, part in zip(("matrices", "gains"), self._weights, strict=True):
             self.adam.state[part] = {
-                key.removeprefix(f"{name}."): value.clone()
+                key.removeprefix(f"{name}."): value.to(part.device, copy=True)
                 for key, value in tensors.items()
                 if key.startswith(f"{name}.")
             }

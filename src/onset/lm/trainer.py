@@ -11,7 +11,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,67 +75,86 @@ def train(
     resume; it must leave the model as it is. ``on_notice`` is told what was found damaged. Raises OnsetError when
     the loss is not finite (the reason is then in the run's FAILED), and when the disk cannot be written.
     """
-    notice = on_notice or (lambda text: None)
+    hooks = _Hooks(
+        on_checkpoint or (lambda step, model: None),
+        on_progress or (lambda here: None),
+        on_notice or (lambda text: None),
+        should_stop or (lambda: False),
+    )
     checkpoint.sweep(job.rundir)
-    damaged = _set_damaged_aside(job, notice)
+    damaged = _set_damaged_aside(job, hooks.notice)
     if job.rundir.done and not damaged:
         return True
     job.rundir.done_path.unlink(missing_ok=True)
     job.rundir.failed_path.unlink(missing_ok=True)
-    torch.set_num_threads(job.threads)
-    torch.manual_seed(job.run.seed)
-    model = Decoder(job.run.shape, job.vocab).to(job.device)
     arithmetic = choose(job.run, job.vocab, precision=job.precision, threads=job.threads, device=job.device)
-    stepper = Stepper(model, job.run.optimizer, arithmetic)
-    first = _resume(job, stepper, notice)
-    log = Log(job.rundir.log_path, first)
-    try:
-        finished = _steps(job, stepper, first, log, on_checkpoint, on_progress, should_stop)
-    finally:
-        log.close()
+    with _threads(1 if arithmetic.engine == "kernels" else job.threads):  # the kernels' passes bring their own threads
+        torch.manual_seed(job.run.seed)
+        model = Decoder(job.run.shape, job.vocab).to(job.device)
+        stepper = Stepper(model, job.run.optimizer, arithmetic, batch=job.run.batch)
+        first = _resume(job, stepper, hooks.notice)
+        log = Log(job.rundir.log_path, first)
+        try:
+            finished = _steps(job, stepper, first, log, hooks)
+        finally:
+            log.close()
     if finished:
         write_text(job.rundir.done_path, json.dumps({"steps": job.run.steps, "time": time.time()}) + "\n")
         checkpoint.drop_states(job.rundir)
     return finished
 
 
-def _steps(
-    job: Job,
-    stepper: Stepper,
-    first: int,
-    log: Log,
-    on_checkpoint: Callable[[int, Decoder], None] | None,
-    on_progress: Callable[[Progress], None] | None,
-    should_stop: Callable[[], bool] | None,
-) -> bool:
+@dataclass(frozen=True)
+class _Hooks:
+    checkpoint: Callable[[int, Decoder], None]
+    progress: Callable[[Progress], None]
+    notice: Callable[[str], None]
+    stop: Callable[[], bool]
+
+
+def _steps(job: Job, stepper: Stepper, first: int, log: Log, hooks: _Hooks) -> bool:
     """The steps after ``first``, with their log lines and checkpoints; False where it was asked to stop."""
     run, declared = job.run, frozenset(checkpoint_steps(job.run))
-    if first and on_checkpoint:
-        on_checkpoint(first, stepper.model)
+    if first:
+        _show(job, stepper, first, hooks)
     speed = Speed(run.tokens_per_step)
     for step in range(first, run.steps):
-        if should_stop and should_stop():
+        if hooks.stop():
             return False
         batch = torch.from_numpy(job.mixture.batch(step)).to(job.device)
         learning_rate = rate(run.schedule, step, run.steps)
         outcome = stepper.step(batch[:, :-1], batch[:, 1:], learning_rate)
         done = step + 1
-        if not (math.isfinite(outcome.loss) and math.isfinite(outcome.norm)):
+        if not outcome.finite:
             raise _give_up(job, done, outcome)
-        here = Progress(
-            done, run.steps, done * run.tokens_per_step, outcome.loss, learning_rate, outcome.norm, speed.tick()
-        )
+        tokens = done * run.tokens_per_step
+        here = Progress(done, run.steps, tokens, outcome.loss, learning_rate, outcome.norm, speed.tick())
         log.add(_line(here))
+        hooks.progress(here)
         if done in declared:
             log.flush()
             checkpoint.write(job.rundir, done, stepper.model, job.tokenizer)
             checkpoint.write_state(job.rundir, done, stepper.state(), _facts(stepper), STATES_KEPT)
-            if on_checkpoint:
-                on_checkpoint(done, stepper.model)
+            _show(job, stepper, done, hooks)
             speed.restart()
-        if on_progress:
-            on_progress(here)
     return True
+
+
+def _show(job: Job, stepper: Stepper, step: int, hooks: _Hooks) -> None:
+    """Let the hook see the model at a checkpoint, with all of the run's threads at its service."""
+    with _threads(job.threads), torch.no_grad():
+        hooks.checkpoint(step, stepper.model)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch on so many threads within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _set_damaged_aside(job: Job, notice: Callable[[str], None]) -> bool:
@@ -182,7 +202,10 @@ def _resume(job: Job, stepper: Stepper, notice: Callable[[str], None]) -> int:
 
 def _facts(stepper: Stepper) -> dict[str, Any]:
     """What a resume state says of itself."""
-    return {"arithmetic": asdict(stepper.arithmetic), "layout": [[name, shape] for name, shape in stepper.layout]}
+    return {
+        "arithmetic": asdict(stepper.arithmetic),
+        "layout": {name: [start, *shape] for name, (start, shape) in stepper.master.layout.items()},
+    }
 
 
 def _line(here: Progress) -> dict[str, object]:
@@ -216,7 +239,7 @@ class Speed:
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
         self.seconds: float | None = None
-        self.restart()
+        self.before = time.perf_counter()
 
     def tick(self) -> float:
         """Note that a step is done; the rate so far, recent steps weighing most."""
