@@ -90,7 +90,8 @@ def _with_flops(obs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _threshold(rows: pd.DataFrame, level: float, seed: int) -> ThresholdFit:
-    return threshold(rows, level=level, seed=seed)
+    """The fit without its drawn laws: a finding keeps the curve, and the laws are much to carry."""
+    return replace(threshold(rows, level=level, seed=seed), laws=None)
 
 
 def _finding(pair: tuple[pd.DataFrame, ThresholdFit], settings: Settings) -> Finding:
