@@ -92,6 +92,15 @@ def test_requests_are_written_as_they_are_asked(tmp_path: Path) -> None:
     assert [tuple(line.values()) for line in lines] == asked
 
 
+def test_the_table_in_the_documentation_is_the_catalogue() -> None:
+    """A user plans by the table; it must not promise other shots than are given."""
+    text = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    for row in listing().itertuples():
+        if not str(row.task).startswith("world_"):
+            start = f"| `{row.task}` | {row.language} | {row.ability} | {row.format} | {row.shots} | {row.metric} |"
+            assert start in text
+
+
 # On real rows ------------------------------------------------------------------------------------------------------
 
 

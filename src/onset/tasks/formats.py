@@ -92,7 +92,7 @@ class Cloze:
     def requests(self, item: Item, shots: Sequence[Item], language: str) -> list[Request]:
         """One request a choice."""
         say = words(language)
-        shown = _shots(self, tuple(shots), language)
+        header, shown = _header(self.header, item), _shots(self, tuple(shots), language)
         question = self.ask(item, language)
         return [
             Request(
@@ -102,7 +102,7 @@ class Cloze:
                 kind="score",
                 question=question,
                 continuation=say.gap + choice,
-                header=_header(self.header, item),
+                header=header,
                 shots=shown,
                 uncond=say.answer if self.uncond else None,
             )
@@ -137,7 +137,7 @@ class Letters:
     def requests(self, item: Item, shots: Sequence[Item], language: str) -> list[Request]:
         """One request a letter."""
         gap = words(language).gap
-        shown = _shots(self, tuple(shots), language)
+        header, shown = _header(self.header, item), _shots(self, tuple(shots), language)
         question = self.ask(item, language)
         return [
             Request(
@@ -147,7 +147,7 @@ class Letters:
                 kind="score",
                 question=question,
                 continuation=gap + LETTERS[place],
-                header=_header(self.header, item),
+                header=header,
                 shots=shown,
             )
             for place in range(len(item.choices))

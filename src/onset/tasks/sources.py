@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +259,8 @@ def open_item(row: Row) -> Item:
 
 def same_subject(item: Item, pool: Sequence[Item], shots: int) -> list[Item]:
     """The first examples of the item's own subject, the item itself left out."""
-    return [example for example in pool if example.subject == item.subject and example.id != item.id][:shots]
+    fitting = (example for example in pool if example.subject == item.subject and example.id != item.id)
+    return list(islice(fitting, shots))
 
 
 def whole(value: object) -> int | None:

@@ -222,17 +222,14 @@ class Task:
     def _digest(self) -> str:
         # Kept with the frozen value: prompts of one Task never change, and all of them are rendered here.
         made = hashlib.sha256(json.dumps(self.source.identity(), sort_keys=True, default=str).encode())
+        encode = json.JSONEncoder(ensure_ascii=False).encode
         shown: dict[tuple[str, ...], str] = {}  # examples are long and shared by many requests: hashed once
-        for request in self._asked():
-            if request.shots not in shown:
-                shown[request.shots] = hashlib.sha256("".join(request.shots).encode()).hexdigest()
-            made.update(
-                json.dumps(
-                    [request.item, request.choice, request.gold, request.kind, request.header, shown[request.shots],
-                     request.question, request.continuation, request.uncond, request.stop, request.max_tokens],
-                    ensure_ascii=False,
-                ).encode()
-            )  # fmt: skip
+        for one in self._asked():
+            if one.shots not in shown:
+                shown[one.shots] = hashlib.sha256("".join(one.shots).encode()).hexdigest()
+            shape = (one.item, one.choice, one.gold, one.kind, one.header, shown[one.shots], one.question,
+                     one.continuation, one.uncond, one.stop, one.max_tokens)  # fmt: skip
+            made.update(encode(shape).encode())
         return made.hexdigest()
 
 
