@@ -120,7 +120,7 @@ def by_document(
     if not 0 < stride <= lm.context:
         raise OnsetError(f"a stride of {stride} tokens", advice=f"between 1 and the context, {lm.context}")
     prepared = _prepared(lm.encoder, tuple(documents), lm.context, stride)
-    if not prepared.rows:
+    if not prepared.bytes.sum():
         raise OnsetError("the held-out text is empty", where=where, advice="give at least one document")
     share = prepared.changed / max(int(prepared.bytes.sum()), 1)
     if share > MOST_CHANGED:
