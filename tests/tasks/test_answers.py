@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onset.tasks.answers import chinese_number, exact_chinese, exact_english, final_number, first_number, same_number
 from onset.tasks.task import Item
@@ -148,3 +150,11 @@ def test_direct_answers_are_read_from_the_first_number() -> None:
 def test_chinese_numerals(text: str, number: float) -> None:
     """答案是十一 is as right as 答案是 11."""
     assert chinese_number(text) == pytest.approx(number)
+
+
+@given(st.text(alphabet=st.characters() | st.sampled_from("0123456789,./-−$万亿十百点负答案是answer:#\n"), max_size=60))
+@settings(max_examples=150, deadline=None)
+def test_whatever_a_model_writes_is_judged(text: str) -> None:
+    """A study of days must not end because a model wrote something odd."""
+    for judge in (exact_english, exact_chinese, same_number, first_number):
+        assert judge(text, item("17")) in (True, False)

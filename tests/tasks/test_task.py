@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from onset.errors import OnsetError
 from onset.tasks.formats import Cloze, Letters, Open
+from onset.tasks.generated import addition
 from onset.tasks.sources import choice_item, open_item, same_subject
 from onset.tasks.task import Item, Row, Task, fault
 
@@ -148,6 +150,16 @@ def test_the_digest_does_not_change_by_itself() -> None:
     first, second = (task([row("1")], [row("s1")], shots=1) for _ in range(2))
     assert first.digest() == second.digest() == first.digest()
     assert replace(first, source_note="told anew").digest() == first.digest()
+
+
+def test_a_task_goes_to_another_process_as_its_definition() -> None:
+    """Workers would be sent megabytes of prompts, or could not be sent a task at all."""
+    made = addition(2)
+    size = len(pickle.dumps(made))
+    digest = made.digest()
+    assert len(pickle.dumps(made)) == size
+    assert pickle.loads(pickle.dumps(made)).digest() == digest
+    assert made.requests()[0] is made.requests()[0]
 
 
 @pytest.mark.parametrize(

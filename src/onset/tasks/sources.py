@@ -27,8 +27,15 @@ SUMS = "SHA256SUMS"
 ROW_FORMAT = "one JSON object a line: id, question and/or context, then choices and answer (0-based), or answers"
 
 
+class _Kept:
+    """Rows are read once and kept with the source, and are not sent along to another process."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+
 @dataclass(frozen=True)
-class LocalRows:
+class LocalRows(_Kept):
     """Rows of ``<folder>/<name>.eval.jsonl.gz`` and ``<name>.fewshot.jsonl.gz``."""
 
     folder: Path
@@ -83,7 +90,7 @@ class LocalRows:
 
 
 @dataclass(frozen=True)
-class HubRows:
+class HubRows(_Kept):
     """Rows of a public data set at one revision, read with ``datasets`` when first asked for."""
 
     hub: str
@@ -175,7 +182,7 @@ class NowhereRows:
 
 
 @dataclass(frozen=True)
-class MadeRows:
+class MadeRows(_Kept):
     """Rows made by a function of a seed: no data needed."""
 
     name: str

@@ -148,11 +148,11 @@ class Task:
         return {**self._questions[1], **examples}
 
     def requests(self) -> list[Request]:
-        """All requests of the task, item by item.
+        """All requests of the task, item by item: made once, the same objects each time.
 
         Raises OnsetError when no row can be asked, when two have one id, or when there are too few examples.
         """
-        return list(self._asked())
+        return list(self._requests)
 
     def digest(self) -> str:
         """Sixty-four hexadecimal digits over all that shapes a request: rows, prompts, shots, limit."""
@@ -162,6 +162,14 @@ class Task:
         """The same task with other shots or a limit."""
         changed = replace(self, limit=limit if limit is not None else self.limit)
         return replace(changed, shots=shots) if shots is not None else changed
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Sent to another process as its definition: rows and prompts are made there.
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+    @cached_property
+    def _requests(self) -> tuple[Request, ...]:
+        return tuple(self._asked())
 
     @cached_property
     def _questions(self) -> tuple[list[Item], dict[str, int]]:
@@ -224,7 +232,7 @@ class Task:
         made = hashlib.sha256(json.dumps(self.source.identity(), sort_keys=True, default=str).encode())
         encode = json.JSONEncoder(ensure_ascii=False).encode
         shown: dict[tuple[str, ...], str] = {}  # examples are long and shared by many requests: hashed once
-        for one in self._asked():
+        for one in self._requests:
             if one.shots not in shown:
                 shown[one.shots] = hashlib.sha256("".join(one.shots).encode()).hexdigest()
             shape = (one.item, one.choice, one.gold, one.kind, one.header, shown[one.shots], one.question,
