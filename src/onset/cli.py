@@ -126,24 +126,16 @@ def tasks(
     as_json: Json = False,
 ) -> None:
     """List the catalogue, or write what a task asks."""
-    from onset.study.spec import WorldSpec
     from onset.tasks import catalogue
 
     if task is not None and requests is not None:
-        chosen = catalogue.find([task], data=data, world=WorldSpec())[task]
-        count = catalogue.write_requests(chosen, requests)
+        count = catalogue.write_requests(catalogue.find([task], data)[0], requests)
         typer.echo(f"{count} requests of {task} in {requests}")
         return
-    rows = catalogue.listing(data=data, world=WorldSpec())
+    frame = catalogue.listing(data)
     if task is not None:
-        catalogue.find([task], data=data, world=WorldSpec())
-        rows = [row for row in rows if row["task"] == task]
-    if as_json:
-        _print_json(rows)
-        return
-    from onset.work.show import rows_table
-
-    _console().print(rows_table(rows))
+        frame = frame[frame["task"] == catalogue.find([task], data)[0].name]
+    _print_frame(frame, as_json)
 
 
 @app.command("eval")
@@ -163,12 +155,15 @@ def evaluate(
     watch: Annotated[bool, typer.Option(help="Go on scoring checkpoints as they appear, until Ctrl-C.")] = False,
 ) -> None:
     """Ask any causal language model tasks; what is there already is not asked again."""
-    from onset.study.spec import TaskUse
     from onset.work.models import Bench, Loading
 
-    uses = tuple(TaskUse(name=name, limit=limit, shots=shots) for name in tasks.replace(",", " ").split())
+    names = tuple(tasks.replace(",", " ").split())
     loading = Loading(dtype, device, allow_bin, trust_remote_code)
-    _bench(models, out, tokens, lambda found: Bench(found, uses, {}, data, None, loading), workers, watch)
+
+    def make(found: tuple[Subject, ...]) -> Bench:
+        return Bench(found, names, data=data, shots=shots, limit=limit, loading=loading)
+
+    _bench(models, out, tokens, make, workers, watch)
 
 
 @app.command()
@@ -188,7 +183,7 @@ def loss(
 
     loading = Loading(dtype, device, allow_bin, trust_remote_code)
     texts = texts_of(text)
-    _bench(models, out, tokens, lambda found: Bench(found, (), texts, None, None, loading), workers, watch=False)
+    _bench(models, out, tokens, lambda found: Bench(found, texts=texts, loading=loading), workers, watch=False)
 
 
 @app.command()
@@ -225,13 +220,7 @@ def query(
     """Run SQL over a study's items, losses and observations."""
     from onset.store.query import query as ask
 
-    frame = ask(folder, sql)
-    if as_json:
-        typer.echo(frame.to_json(orient="records", force_ascii=False))
-        return
-    from onset.work.show import rows_table
-
-    _console().print(rows_table(frame.to_dict(orient="records"), columns=list(frame.columns)))
+    _print_frame(ask(folder, sql), as_json)
 
 
 def _load(study: str) -> Study:
@@ -241,11 +230,12 @@ def _load(study: str) -> Study:
 
 
 def _run(study: Study, out: Path, workers: int | None, engine: str) -> None:
-    from onset.work.findings import report
     from onset.work.run import run_study
 
     console = _console(stderr=True)
     outcome = run_study(study, out, workers=workers, engine=engine, console=console)
+    from onset.work.findings import report
+
     console.print(f"{outcome.done} done, {outcome.owed} owed", highlight=False)
     with console.status("analysing"):
         analysis, page = report(out, out)
@@ -294,6 +284,16 @@ def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr)
+
+
+def _print_frame(frame: pd.DataFrame, as_json: bool) -> None:
+    """A frame as a table, or as JSON rows with null for what is missing."""
+    from onset.work.show import rows_table
+
+    if as_json:
+        typer.echo(frame.to_json(orient="records", force_ascii=False, indent=2))
+    else:
+        _console().print(rows_table(frame.to_dict(orient="records"), columns=list(frame.columns)))
 
 
 def _print_json(value: Any) -> None:

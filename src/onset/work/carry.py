@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onset.errors import OnsetError
-from onset.store.rundir import RunDir
 from onset.work.evaluate import open_scorer, write_items, write_losses
 from onset.work.pieces import Piece, Report, Workplace
+
+if TYPE_CHECKING:
+    from onset.lm.heldout import Unigram
 
 SECONDS_BETWEEN = 0.5
 """Progress of a training is told at most so often."""
@@ -36,6 +38,7 @@ def _train(place: Workplace, piece: Piece, threads: int, report: Report) -> None
                 advice="wait for it to end (onset status), or stop it, then run the same command again",
             )
         rundir.create(place.meta(run))
+        rundir.done_path.unlink(missing_ok=True)  # a piece is owed: where the run was done, a checkpoint is lost
 
         told = 0.0
 
@@ -67,28 +70,38 @@ def _train(place: Workplace, piece: Piece, threads: int, report: Report) -> None
 
 
 def _evaluate(place: Workplace, piece: Piece, report: Report) -> None:
+    from onset.lm.checkpoint import fault, set_aside
+
     run = place.study.run(piece.run)
     rundir = place.rundir(run)
     missing = place.missing_tasks(run, piece.step)
     no_loss = place.missing_loss(run, piece.step)
     if not missing and not no_loss:
         return
-    lm, scorer = open_scorer(_whole_checkpoint(rundir, piece.step))
+    folder = rundir.checkpoint(piece.step)
+    if (why := fault(folder)) is not None:
+        # Not scored, and not a dead end: with the folder gone, its training is owed again.
+        report({"notice": f"checkpoint {piece.step} of {rundir.name} is damaged ({why}): it is made again"})
+        set_aside(folder)
+        return
+    lm, scorer = open_scorer(folder)
     if no_loss:
         report({"doing": "held-out loss"})
-        write_losses(lm, _texts(place.out, place), rundir, piece.step)
+        write_losses(lm, _texts(place), rundir, piece.step, _unigram(place, run.mix, run.tokenizer))
     for name in missing:
         report({"doing": name})
         write_items(scorer, place.tasks[name], place.task_digests[name], rundir, piece.step)
 
 
-def _whole_checkpoint(rundir: RunDir, step: int) -> Path:
-    folder = rundir.checkpoint(step)
-    if not folder.is_dir():
-        raise OnsetError("the checkpoint is not there", where=folder, advice="run the study again: it is made anew")
-    return folder
-
-
 @lru_cache(maxsize=2)
-def _texts(out: Path, place: Workplace) -> dict[str, dict[str, list[str]]]:
+def _texts(place: Workplace) -> dict[str, dict[str, list[str]]]:
     return {text.name: place.materials.held_out(text) for text in place.study.validation}
+
+
+@lru_cache(maxsize=4)
+def _unigram(place: Workplace, mix: str, tokenizer: str) -> Unigram:
+    """How frequent tokens are in the training text of a mix."""
+    from onset.lm.heldout import Unigram
+
+    shards = [place.materials.shard(source, tokenizer) for source in place.study.mixes[mix].sources]
+    return Unigram.of_ids((shard.ids for shard in shards), place.materials.vocab(tokenizer))

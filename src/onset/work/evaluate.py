@@ -15,6 +15,7 @@ from onset.tasks.task import Item, Request, Task
 
 if TYPE_CHECKING:
     from onset.lm.causal import CausalLM
+    from onset.lm.heldout import Unigram
     from onset.lm.scorer import Scored, Scorer
 
 Say = Callable[[str], None]
@@ -22,13 +23,18 @@ Texts = Mapping[str, Mapping[str, Sequence[str]]]
 """Validation texts: name to language to documents."""
 
 
-def write_losses(lm: CausalLM, texts: Texts, rundir: RunDir, step: int) -> None:
-    """Measure a checkpoint's held-out losses and write them as one part."""
+def write_losses(lm: CausalLM, texts: Texts, rundir: RunDir, step: int, unigram: Unigram | None = None) -> None:
+    """Measure a checkpoint's held-out losses and write them as one part.
+
+    ``unigram`` is how frequent tokens are in the training text; without it that column is empty.
+    """
     from onset.lm.heldout import losses
 
     rows: list[dict[str, Any]] = []
     for name, by_language in texts.items():
-        rows += [{"run": rundir.name, "step": step, "text": name, **row} for row in losses(lm, by_language)]
+        rows += [
+            {"run": rundir.name, "step": step, "text": name, **row} for row in losses(lm, by_language, unigram=unigram)
+        ]
     write_part(rundir.loss(step), rows, LOSSES)
 
 
@@ -44,7 +50,9 @@ def item_rows(scorer: Scorer, task: Task) -> list[dict[str, Any]]:
     requests = task.requests()
     scored = scorer.score(requests)
     asked = [index for index, request in enumerate(requests) if request.kind == "generate"]
-    texts = dict(zip(asked, scorer.generate([requests[index] for index in asked]), strict=True)) if asked else {}
+    texts: dict[int, str | None] = {}
+    if asked:
+        texts = dict(zip(asked, scorer.generate([requests[index] for index in asked]), strict=True))
     items = {item.id: item for item in task.items()} if asked else {}
     return [
         _row(request, score, texts.get(index), task, items)

@@ -21,7 +21,7 @@ from rich.console import Console
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir
 from onset.store.text import documents
-from onset.study.spec import TaskUse, WorldSpec
+from onset.study.spec import WorldSpec
 from onset.tasks.catalogue import find
 from onset.tasks.task import Task
 from onset.work.engine import LocalEngine
@@ -57,10 +57,13 @@ class Bench:
     """Models to be asked tasks and measured on texts: a place of work for an engine."""
 
     subjects: tuple[Subject, ...]
-    tasks_asked: tuple[TaskUse, ...] = ()
+    names: tuple[str, ...] = ()
+    """Tasks of the catalogue."""
     texts: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     """Validation texts: name to language to file."""
     data: Path | None = None
+    shots: int | None = None
+    limit: int | None = None
     world: WorldSpec | None = None
     loading: Loading = Loading()
 
@@ -69,8 +72,8 @@ class Bench:
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
-        found = find([use.name for use in self.tasks_asked], data=self.data, world=self.world or WorldSpec())
-        return {use.name: found[use.name].with_use(shots=use.shots, limit=use.limit) for use in self.tasks_asked}
+        found = find(self.names, data=self.data, world=self.world)
+        return {task.name: task.with_use(shots=self.shots, limit=self.limit) for task in found}
 
     @cached_property
     def digests(self) -> dict[str, str]:

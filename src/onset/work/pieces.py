@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir
 from onset.study import sizing
-from onset.study.spec import Run, Study, WorldSpec
+from onset.study.spec import Run, Study, TaskUse
 from onset.tasks.catalogue import find
 from onset.tasks.task import Task
 from onset.work.materials import Materials
@@ -115,20 +115,19 @@ class Workplace:
         for run in self.study.runs:
             rundir = self.rundir(run)
             why = rundir.failed
+            whole = set(rundir.steps())
+            unscored = [
+                step for step in self.steps(run) if self.missing_loss(run, step) or self.missing_tasks(run, step)
+            ]
+            done += len(self.steps(run)) - len(unscored)
             if why is not None:
                 failed[run.name] = why
-            elif not rundir.done:
+                unscored = [step for step in unscored if step in whole]
+            elif not rundir.done or not whole.issuperset(unscored):
                 pieces.append(Piece("train", run.name, 0, sizing.flops(run, self.vocab(run))))
             else:
                 done += 1
-            whole = set(rundir.steps())
-            for step in self.steps(run):
-                if why is not None and step not in whole:
-                    continue
-                if step in whole and not self.missing_loss(run, step) and not self.missing_tasks(run, step):
-                    done += 1
-                else:
-                    pieces.append(Piece("evaluate", run.name, step, 1.0))
+            pieces += [Piece("evaluate", run.name, step, 1.0) for step in unscored]
         pieces.sort(key=lambda piece: (piece.kind != "train", -piece.cost))
         return Owing(done, tuple(pieces), failed)
 
@@ -182,16 +181,16 @@ def family(study: Study, run: Run) -> str:
 def study_tasks(study: Study) -> dict[str, Task]:
     """The tasks of a study with its shots and limits. Raises OnsetError for a name that is not known."""
     data = None if study.data is None else Path(study.data)
-    world = study.world if study.world is not None else None
-    found = find([use.name for use in study.tasks], data=data, world=world or WorldSpec())
-    asked = {}
-    for use in study.tasks:
-        task = found[use.name]
+    found = find([use.name for use in study.tasks], data=data, world=study.world)
+    uses = {use.name: use for use in study.tasks}
+    for task in found:
         if task.name.startswith("world_") and study.world is None:
             raise OnsetError(
-                f"task '{use.name}' asks about the embedded world, which the study does not have",
+                f"task '{task.name}' asks about the embedded world, which the study does not have",
                 where=f"study '{study.name}'",
                 advice="add a [world] section, or leave the task out",
             )
-        asked[use.name] = task.with_use(shots=use.shots, limit=use.limit)
-    return asked
+    # A name may stand for several tasks ('paper'): they share its shots and limit.
+    fallback = TaskUse(name="all") if "paper" not in uses else uses["paper"]
+    asked = [(task, uses.get(task.name, fallback)) for task in found]
+    return {task.name: task.with_use(shots=use.shots, limit=use.limit) for task, use in asked}

@@ -16,7 +16,7 @@ from onset.work.progress import duration
 VERDICT_STYLES = {"emergent": "bold green", "smooth": "cyan", "at_chance": "dim", "unresolved": "yellow"}
 
 
-def rows_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Table:
+def rows_table(rows: Sequence[Mapping[Any, Any]], columns: Sequence[str] | None = None) -> Table:
     """Any rows, one column a key. Values are shown as text, never as markup."""
     table = Table(box=box.SIMPLE_HEAD)
     names = list(columns if columns is not None else (rows[0] if rows else []))
