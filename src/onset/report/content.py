@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,11 @@ class FindingRow:
     ability: str
     metric: str
     metric_label: str
+    loss: str
     headline: bool
+    """Whether this is the task's headline metric."""
+    main: bool
+    """Whether it is that on the first loss axis."""
     verdict: str
     verdict_label: str
     cells: tuple[Cell, ...]
@@ -48,21 +52,40 @@ class FindingRow:
     why: str
 
 
-def finding_rows(panels: list[Panel], seen: dict[tuple[str, str], words.Seen], level: float) -> list[FindingRow]:
-    """The findings in the order of the panels."""
-    first = {(panel.finding.task, panel.finding.metric) for panel in frames.headlines(panels)}
+def finding_rows(book: Sequence[tuple[Points, list[Panel]]], analysis: Analysis) -> list[FindingRow]:
+    """The findings in the order of the panels, the first loss axis before the others."""
+    several = len(book) > 1
     rows = []
-    for panel in panels:
-        finding = panel.finding
-        key = (finding.task, finding.metric)
-        rows.append(
-            FindingRow(
-                finding.task, panel.title.text, panel.title.ability, finding.metric,
-                words.metric_label(finding.metric), key in first, finding.verdict, words.VERDICTS[finding.verdict],
-                _cells(finding), words.sentence(finding, seen[key], level), finding.why,
-            )
-        )  # fmt: skip
+    for index, (points, panels) in enumerate(book):
+        first = _headline_keys(panels)
+        ranges = _ranges(analysis, points)
+        for panel in panels:
+            finding = panel.finding
+            key = (finding.task, finding.metric)
+            rows.append(
+                FindingRow(
+                    finding.task, panel.title.text, panel.title.ability, finding.metric,
+                    words.metric_label(finding.metric), finding.loss_name, key in first,
+                    key in first and index == 0, finding.verdict, words.VERDICTS[finding.verdict], _cells(finding),
+                    words.sentence(finding, ranges.get(key, points.seen), analysis.level, name_loss=several),
+                    finding.why,
+                )
+            )  # fmt: skip
     return rows
+
+
+def _headline_keys(panels: list[Panel]) -> set[tuple[str, str]]:
+    return {(panel.finding.task, panel.finding.metric) for panel in frames.headlines(panels)}
+
+
+def _ranges(analysis: Analysis, points: Points) -> dict[tuple[str, str], words.Seen]:
+    """The losses seen by each (task, metric) on one loss axis."""
+    rows = frames.of_loss(analysis.observations, points.loss_name)
+    grouped = rows.groupby(["task", "metric"], sort=False)["loss"].agg(["max", "min"])
+    return {
+        (str(task), str(metric)): words.Seen(float(high), float(low), points.seen.unit)
+        for (task, metric), high, low in zip(grouped.index, grouped["max"], grouped["min"], strict=True)
+    }
 
 
 def _cells(finding: Finding) -> tuple[Cell, ...]:
@@ -73,13 +96,11 @@ def _cells(finding: Finding) -> tuple[Cell, ...]:
     else:
         value, low, high = words.losses(threshold)
         at = Cell(value, threshold.value, f"{low} to {high}")
-    if effect is None or not math.isfinite(effect.points_per_decade):
-        moved = Cell("", math.nan)
-    else:
-        moved = Cell(
-            words.number(effect.points_per_decade, 1, sign=True), effect.points_per_decade,
-            f"{words.number(effect.low, 1)} to {words.number(effect.high, 1)}", words.COLLAPSES[effect.verdict],
-        )  # fmt: skip
+    moved = _moved(
+        None
+        if effect is None or not math.isfinite(effect.points_per_decade)
+        else {"points": effect.points_per_decade, "low": effect.low, "high": effect.high, "verdict": effect.verdict}
+    )
     return (
         at, moved, _number(finding.spearman), _number(finding.pearson), _number(finding.chance),
         Cell(f"{finding.n_points:,}", finding.n_points), Cell(f"{finding.n_runs:,}", finding.n_runs),
@@ -88,17 +109,6 @@ def _cells(finding: Finding) -> tuple[Cell, ...]:
 
 def _number(value: float | None, places: int = 2) -> Cell:
     return Cell(words.number(value, places), math.nan if value is None else value)
-
-
-def seen_by_panel(analysis: Analysis) -> dict[tuple[str, str], words.Seen]:
-    """The losses seen by each finding; of the whole table where a finding has no rows of its own."""
-    rows = analysis.observations
-    ends = {
-        (str(key[0]), str(key[1])): words.seen(group)
-        for key, group in rows.groupby(["task", "metric"], sort=False)
-    }  # fmt: skip
-    whole = words.seen(rows)
-    return {(f.task, f.metric): ends.get((f.task, f.metric), whole) for f in analysis.findings}
 
 
 def fact_list(analysis: Analysis, points: Points, study: StudyFacts | None) -> list[tuple[str, str]]:
@@ -116,8 +126,7 @@ def fact_list(analysis: Analysis, points: Points, study: StudyFacts | None) -> l
     ]
     if study is not None:
         told.insert(0, ("Study", study.name))
-        if study.floor.get("all") is not None:
-            told.append(("Entropy of the held-out text", f"{words.number(study.floor['all'], 3)} {points.seen.unit}"))
+        told += _floors(study, points.seen.unit)
         told += [(name, f"{value:,}" if isinstance(value, int | float) else value)
                  for name, value in study.counts.items()]  # fmt: skip
         if study.seconds is not None:
@@ -125,6 +134,16 @@ def fact_list(analysis: Analysis, points: Points, study: StudyFacts | None) -> l
         if study.digest:
             told.append(("Digest", study.digest[:16]))
     return told
+
+
+def _floors(study: StudyFacts, unit: str) -> list[tuple[str, str]]:
+    """The entropy of the held-out text, whole and by language, where it is known."""
+    known = {language: value for language, value in study.floor.items() if value is not None}
+    whole = known.pop("all", None)
+    by_language = ", ".join(f"{words.LANGUAGES.get(name, name)} {words.number(known[name], 3)}" for name in known)
+    parts = [f"{words.number(whole, 3)} {unit}" if whole is not None else "", by_language]
+    text = "; ".join(part for part in parts if part)
+    return [("Entropy of the held-out text", text)] if text else []
 
 
 def _range(values: pd.Series[float], unit: str) -> str:
@@ -139,8 +158,8 @@ def run_rows(study: StudyFacts) -> list[tuple[Cell, ...]]:
     """The runs of a study: run, family, group, parameters, tokens, steps, final loss, status."""
     return [
         (
-            _words(row["run"]), _words(row["family"]), _words(row["group"]), _count(row["params"]), _count(row["tokens"]),
-            _whole(row["steps"]), _number(_float(row["loss"]), 3), _words(row["status"]),
+            _words(row["run"]), _words(row["family"]), _words(row["group"]), _count(row["params"]),
+            _count(row["tokens"]), _whole(row["steps"]), _number(_float(row["loss"]), 3), _words(row["status"]),
         )
         for row in study.runs.to_dict("records")
     ]  # fmt: skip
@@ -178,9 +197,9 @@ def predictor_rows(panels: list[Panel]) -> list[tuple[Cell, ...]]:
     return rows
 
 
-def panel_data(points: Points, panels: list[Panel]) -> dict[str, Any]:
+def panel_data(points: Points, panels: list[Panel], near: tuple[float, float] | None) -> dict[str, Any]:
     """The data of all panels: checkpoints once, each panel's scores by the row of their checkpoint."""
-    first = {(panel.finding.task, panel.finding.metric) for panel in frames.headlines(panels)}
+    first = _headline_keys(panels)
     scores = dict(iter(points.scores.groupby(["task", "metric"], sort=False)))
     made = []
     for panel in panels:
@@ -198,11 +217,12 @@ def panel_data(points: Points, panels: list[Panel]) -> dict[str, Any]:
                 "stderr": numbers(rows["stderr"]) if rows["stderr"].notna().any() else None,
                 "curve": {name: numbers(values) for name, values in _coarse(panel.curve).items()},
                 "threshold": _threshold(finding), "chance": _known(finding.chance),
-                "extent": [round_to(end) for end in panel.extent],
+                "extent": [round_to(end) for end in panel.extent()],
+                "nearExtent": [round_to(end) for end in panel.extent(near)],
             }
         )  # fmt: skip
         if key in first:
-            made[-1]["residuals"] = _residuals(panel, points)
+            made[-1]["residuals"] = _residuals(panel, points, near)
     return {"checkpoints": _checkpoints(points), "panels": made}
 
 
@@ -221,9 +241,9 @@ CURVE_POINTS = 120
 RESIDUALS = 400
 
 
-def _residuals(panel: Panel, points: Points) -> dict[str, Any] | None:
+def _residuals(panel: Panel, points: Points, near: tuple[float, float] | None) -> dict[str, Any] | None:
     """A panel's residuals by column, evenly thinned; None where nothing was fitted."""
-    frame = frames.residuals(panel, points.sizes)
+    frame = frames.residuals(panel, points.sizes, near)
     if frame.empty:
         return None
     frame = frame.iloc[:: max(1, math.ceil(len(frame) / RESIDUALS))]
@@ -248,6 +268,62 @@ def _threshold(finding: Finding) -> dict[str, Any] | None:
         "loss": round_to(found.value), "low": round_to(found.low), "high": round_to(found.high),
         "text": f"{value} [{low}, {high}]",
     }  # fmt: skip
+
+
+def notes(analysis: Analysis) -> list[str]:
+    """What was left out or changed when the table was read."""
+    told = [*analysis.observations.attrs.get("notes", ()), *analysis.extra.get("notes", ())]
+    return list(dict.fromkeys(str(note) for note in told))
+
+
+def turn_rows(analysis: Analysis) -> list[tuple[Cell, ...]]:
+    """Whether each task's turn is in the model or in the metric; only tasks of which something can be said."""
+    rows = []
+    for entry in analysis.extra.get("turns", ()):
+        title = words.title(str(entry["task"]))
+        if entry["verdict"] != "cannot_tell":
+            rows.append((title.rank, (Cell(title.text, title.text, str(entry["task"])), _words(entry["loss_name"]),
+                                      _words(entry["sentence"]), _words(entry["why"]))))  # fmt: skip
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+
+
+def link_rows(analysis: Analysis) -> list[tuple[Cell, ...]]:
+    """What breaks the link between loss and ability: factor, loss, breaks or not, counts, median points."""
+    return [
+        (
+            _words(entry["factor"]), _words(entry["loss_name"]), _words("breaks it" if entry["breaks"] else "does not"),
+            _whole(entry["beyond"]), _whole(entry["within"]), _whole(entry["cannot_tell"]),
+            _number(_float(entry["points"]), 1),
+        )
+        for entry in analysis.extra.get("link", ())
+    ]  # fmt: skip
+
+
+def family_rows(panels: list[Panel]) -> list[tuple[Cell, ...]]:
+    """The same questions within each family, under each task's headline metric."""
+    rows: list[tuple[Cell, ...]] = []
+    for panel in frames.headlines(panels):
+        families: Mapping[str, Any] = panel.finding.extra.get("families", {})
+        for name, entry in families.items():
+            rows.append(
+                (
+                    Cell(panel.title.text, panel.title.text, panel.finding.task), _words(name),
+                    _number(entry["spearman"]), _number(entry["pearson"]), _moved(entry.get("collapse")),
+                    _whole(entry["n_points"]), _whole(entry["n_runs"]),
+                )
+            )  # fmt: skip
+    return rows
+
+
+def _moved(effect: Mapping[str, Any] | None) -> Cell:
+    """What ten times the parameters move, as a cell."""
+    if effect is None or effect.get("points") is None:
+        return Cell("", math.nan)
+    return Cell(
+        words.number(effect["points"], 1, sign=True), effect["points"],
+        f"{words.number(effect['low'], 1)} to {words.number(effect['high'], 1)}",
+        words.COLLAPSES[effect["verdict"]],
+    )  # fmt: skip
 
 
 def legend(points: Points) -> dict[str, list[dict[str, str]]]:

@@ -61,8 +61,14 @@ class Panel:
     title: words.Title
     points: pd.DataFrame
     """``run, step, params, tokens, flops, loss, size, kind, final, score, stderr``, one row a point."""
-    extent: tuple[float, float]
-    """Of the score axis."""
+
+    def extent(self, near: tuple[float, float] | None = None) -> tuple[float, float]:
+        """Ends of the score axis for all points, or for those within a range of losses, with a little room."""
+        low, high = near or (-math.inf, math.inf)
+        curve = self.curve
+        scores = self.points["score"][self.points["loss"].between(low, high)]
+        law = curve["score"][curve["loss"].between(low, high)]
+        return _extent([*scores, *law, *self.chance["score"]])
 
     @property
     def curve(self) -> pd.DataFrame:
@@ -86,9 +92,24 @@ class Panel:
         return pd.DataFrame({"score": [chance] if known else []}, dtype=float)
 
 
-def points(analysis: Analysis, groups: Mapping[str, str] | None = None, limit: int = DRAWN_POINTS) -> Points:
-    """The points of an analysis, thinned to about ``limit``; ``groups`` maps runs to the group of their design."""
-    rows = analysis.observations
+def loss_names(analysis: Analysis) -> list[str]:
+    """The loss axes of an analysis, that with the most findings first."""
+    names = [finding.loss_name for finding in analysis.findings]
+    return sorted(dict.fromkeys(names), key=lambda name: -names.count(name))
+
+
+def points(
+    analysis: Analysis,
+    loss_name: str | None = None,
+    groups: Mapping[str, str] | None = None,
+    limit: int = DRAWN_POINTS,
+) -> Points:
+    """The points on one loss axis (by default the first), thinned to about ``limit``.
+
+    ``groups`` maps runs to the group of their design.
+    """
+    name = loss_names(analysis)[0] if loss_name is None else loss_name
+    rows = of_loss(analysis.observations, name)
     found = pd.DataFrame(index=range(len(rows)))
     for column in [*CHECKPOINT, "task", "metric", "score", "stderr"]:
         found[column] = rows[column].to_numpy() if column in rows else math.nan
@@ -110,8 +131,15 @@ def points(analysis: Analysis, groups: Mapping[str, str] | None = None, limit: i
     scores = found[["task", "metric", "at", "score", "stderr"]]
     return Points(
         checkpoints, thin(scores, checkpoints, limit), known, kinds, len(scores), estimated,
-        words.seen(rows), analysis.findings[0].loss_name if analysis.findings else "",
+        words.seen(rows), name,
     )  # fmt: skip
+
+
+def of_loss(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The observations on one loss axis; all of them where the table does not name its losses."""
+    if "loss_name" not in rows or rows["loss_name"].nunique() < 2:
+        return rows
+    return rows[rows["loss_name"] == name]
 
 
 def _kinds(
@@ -150,15 +178,17 @@ def thin(scores: pd.DataFrame, checkpoints: pd.DataFrame, limit: int) -> pd.Data
 
 
 def panels(analysis: Analysis, drawn: Points) -> list[Panel]:
-    """One panel a finding, ordered by ability, language, task and metric."""
+    """One panel a finding on the loss axis of ``drawn``, ordered by ability, language, task and metric."""
     by_panel = dict(iter(drawn.scores.groupby(["task", "metric"], sort=False)))
     none = drawn.scores.iloc[:0]
     made = []
     for finding in analysis.findings:
+        if finding.loss_name != drawn.loss_name:
+            continue
         scores = by_panel.get((finding.task, finding.metric), none)
         rows = drawn.checkpoints.iloc[scores["at"].to_numpy(dtype=int)].reset_index(drop=True)
         rows = rows.assign(score=scores["score"].to_numpy(), stderr=scores["stderr"].to_numpy())
-        made.append(Panel(finding, words.title(finding.task), rows, _extent(finding, rows)))
+        made.append(Panel(finding, words.title(finding.task), rows))
     return sorted(made, key=lambda panel: (panel.title.rank, words.metric_rank(panel.finding.metric)))
 
 
@@ -176,17 +206,12 @@ def finals(panel: Panel, kind: str | None = None) -> Panel:
     rows = panel.points[panel.points["final"]]
     if kind is not None:
         rows = rows[rows["kind"] == kind]
-    return Panel(panel.finding, panel.title, rows.reset_index(drop=True), panel.extent)
+    return Panel(panel.finding, panel.title, rows.reset_index(drop=True))
 
 
-def _extent(finding: Finding, rows: pd.DataFrame) -> tuple[float, float]:
-    """Ends of the score axis: all points, the law and chance, with a little room."""
-    values = rows["score"].to_list()
-    if finding.curve is not None and len(finding.curve):
-        values += [float(finding.curve["score"].min()), float(finding.curve["score"].max())]
-    if finding.chance is not None:
-        values.append(finding.chance)
-    values = [value for value in values if math.isfinite(value)]
+def _extent(found: list[float]) -> tuple[float, float]:
+    """Ends of a score axis that shows these values."""
+    values = [value for value in found if math.isfinite(value)]
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)
@@ -256,12 +281,14 @@ def effects(made: list[Panel]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def residuals(panel: Panel, known: Sizes) -> pd.DataFrame:
-    """Observed minus fitted: ``run, size, params, loss, points`` (hundredths of the score)."""
+def residuals(panel: Panel, known: Sizes, near: tuple[float, float] | None = None) -> pd.DataFrame:
+    """Observed minus fitted: ``run, size, params, loss, points`` (hundredths of the score), at losses in ``near``."""
     rows = panel.finding.residuals
     columns = ["run", "size", "params", "loss", "points"]
     if rows is None or rows.empty:
         return pd.DataFrame(columns=columns)
+    if near is not None:
+        rows = rows[rows["loss"].between(*near)]
     label = dict(zip(known.params, known.labels, strict=True))
     made = pd.DataFrame(
         {

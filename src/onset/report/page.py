@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files as resources
 from pathlib import Path
@@ -34,16 +35,16 @@ def write(out: Path, analysis: Analysis, study: StudyFacts | None = None, *, pic
     ``pictures=False`` leaves the figure files out. Raises OnsetError for an analysis without findings or rows, and
     where ``out`` cannot be written.
     """
-    drawing = prepare(analysis, study)
+    book = prepare(analysis, study)
     path = Path(out) / REPORT
-    write_text(path, html(drawing, analysis, study))
+    write_text(path, html(book, analysis, study))
     if pictures:
-        figures.write_all(drawing, Path(out) / FIGURES)
+        figures.write_all(book, Path(out) / FIGURES)
     return path
 
 
-def prepare(analysis: Analysis, study: StudyFacts | None = None) -> Drawing:
-    """All that the page and the figures are drawn from."""
+def prepare(analysis: Analysis, study: StudyFacts | None = None) -> list[Drawing]:
+    """All that the page and the figures are drawn from, one drawing a loss axis, the main one first."""
     if not analysis.findings or analysis.observations.empty:
         raise OnsetError(
             "there is nothing to report: the analysis has no findings",
@@ -51,59 +52,88 @@ def prepare(analysis: Analysis, study: StudyFacts | None = None) -> Drawing:
             advice="a table needs at least one row with a run, a loss, a task, a metric and a score",
         )
     groups = {} if study is None else dict(zip(study.runs["run"].astype(str), study.runs["group"], strict=True))
-    points = frames.points(analysis, {run: str(group or "") for run, group in groups.items()})
-    made = frames.panels(analysis, points)
-    return Drawing(points, made, frames.window(points, made), words.percent(analysis.level), study)
+    named = {run: str(group or "") for run, group in groups.items()}
+    losses = frames.loss_names(analysis)
+    book = []
+    for loss in losses:
+        points = frames.points(analysis, loss, named, frames.DRAWN_POINTS // len(losses))
+        made = frames.panels(analysis, points)
+        near = frames.window(points, made)
+        book.append(Drawing(points, made, near, words.percent(analysis.level), study))
+    return book
 
 
-def html(drawing: Drawing, analysis: Analysis, study: StudyFacts | None = None) -> str:
+def html(book: list[Drawing], analysis: Analysis, study: StudyFacts | None = None) -> str:
     """The page as one text."""
     scripts = [_bundle(), _resource("page.js")]
+    data = page_data(book)
     return _template().render(
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
         style=_resource("page.css"),
-        data=content.safe_json(page_data(drawing)),
-        **sections(drawing, analysis, study),
+        data=content.safe_json(data),
+        **sections(book, analysis, study, data),
     )
 
 
-def sections(drawing: Drawing, analysis: Analysis, study: StudyFacts | None) -> dict[str, Any]:
+def sections(
+    book: list[Drawing], analysis: Analysis, study: StudyFacts | None, data: Mapping[str, Any]
+) -> dict[str, Any]:
     """What the template sets, by the names that it uses."""
-    rows = content.finding_rows(drawing.panels, content.seen_by_panel(analysis), analysis.level)
-    several = sorted({row.metric for row in rows}, key=words.metric_rank)
+    main = book[0]
+    rows = content.finding_rows([(drawing.points, drawing.panels) for drawing in book], analysis)
     return {
         "name": study.name if study is not None else analysis.source,
-        "level": drawing.level,
-        "points": drawing.points,
-        "near": drawing.near,
-        "outside": figures.outside(drawing),
-        "facts": content.fact_list(analysis, drawing.points, study),
+        "level": main.level,
+        "points": main.points,
+        "drawn": sum(drawing.points.drawn for drawing in book),
+        "total": sum(drawing.points.total for drawing in book),
+        "near": main.near,
+        "outside": figures.outside(main),
+        "notes": content.notes(analysis),
+        "facts": content.fact_list(analysis, main.points, study),
         "runs": [] if study is None else content.run_rows(study),
         "failed": [] if study is None else study.failed.to_dict("records"),
         "items": [] if study is None else content.item_rows(study),
         "findings": rows,
         "verdicts": _tally(rows),
-        "metrics": [(metric, words.metric_label(metric)) for metric in several],
-        "predictors": content.predictor_rows(drawing.panels),
+        "metrics": [
+            (metric, words.metric_label(metric))
+            for metric in sorted({row.metric for row in rows}, key=words.metric_rank)
+        ],
+        "losses": [(drawing.points.loss_name, words.loss_label(drawing.points.loss_name)) for drawing in book],
+        "turns": content.turn_rows(analysis),
+        "link": content.link_rows(analysis),
+        "families": content.family_rows(main.panels),
+        "predictors": content.predictor_rows(main.panels),
         "predictor_names": list(frames.PREDICTORS.values()),
-        "legend": content.legend(drawing.points),
-        "axes": panels.axes(drawing),
-        "has": panels.has(drawing),
-        "loss_label": words.loss_label(drawing.points.loss_name),
-        "unit": drawing.points.seen.unit,
+        "legend": content.legend(main.points),
+        "axes": panels.axes(main),
+        "has": panels.has(main, data["alone"]),
+        "unit": main.points.seen.unit,
     }
 
 
-def page_data(drawing: Drawing) -> dict[str, Any]:
-    """The data that the page's script reads: panels, their templates, and the charts that stand alone."""
-    return {**content.panel_data(drawing.points, drawing.panels), **panels.specifications(drawing)}
+def page_data(book: list[Drawing]) -> dict[str, Any]:
+    """The data that the page's script reads: panels and templates of each loss, and the charts that stand alone."""
+    datasets: dict[str, Any] = {}
+    return {
+        "losses": [
+            {
+                **content.panel_data(drawing.points, drawing.panels, drawing.near),
+                "templates": panels.templates(drawing, datasets),
+            }
+            for drawing in book
+        ],
+        "alone": panels.alone(book[0], datasets),
+        "datasets": datasets,
+    }
 
 
 def _tally(rows: list[content.FindingRow]) -> list[tuple[str, str, int]]:
     """How many tasks have each verdict under their headline metric."""
     return [
-        (verdict, label, sum(row.headline and row.verdict == verdict for row in rows))
+        (verdict, label, sum(row.main and row.verdict == verdict for row in rows))
         for verdict, label in words.VERDICTS.items()
     ]
 

@@ -204,11 +204,16 @@ def seen(rows: pd.DataFrame) -> Seen:
     return Seen(float(rows["loss"].max()), float(rows["loss"].min()), units[0] if len(units) == 1 else "nats/token")
 
 
-def sentence(finding: Finding, seen: Seen, level: float = 0.95) -> str:
-    """What one would write in a paper: only what the data shows, nothing read off an extrapolation."""
-    told = _VERDICTS[finding.verdict](finding, _in_text(finding.metric), seen, level)
-    size = _size(finding.collapse, level)
-    return f"{told}; {size}." if size else f"{told}."
+def sentence(finding: Finding, seen: Seen, level: float = 0.95, *, name_loss: bool = False) -> str:
+    """What one would write in a paper: only what the data shows, nothing read off an extrapolation.
+
+    ``seen`` are the losses of the finding's points; ``name_loss`` says on which text the loss is.
+    """
+    on = f"On {finding.task}" + (f" and the loss '{finding.loss_name}'" if name_loss else "")
+    told = f"{on}, {_VERDICTS[finding.verdict](finding, _in_text(finding.metric), seen, level)}"
+    size = _size(finding.collapse)
+    said = f"{told}; {size}." if size else f"{told}."
+    return f"{said} {finding.why}" if finding.verdict in ("smooth", "unresolved") and finding.why else said
 
 
 def _in_text(metric: str) -> str:
@@ -219,35 +224,29 @@ def _in_text(metric: str) -> str:
 
 def _emergent(finding: Finding, score: str, seen: Seen, level: float) -> str:
     if finding.threshold is None:
-        return f"On {finding.task}, {score} leaves chance{_chance(finding)} at a loss that could not be placed"
+        return f"{score} leaves chance{_chance(finding)} at a loss that could not be placed"
     value, low, high = losses(finding.threshold)
     way = "rises" if finding.direction == "higher" else "falls"
     return (
-        f"On {finding.task}, {score} stays at chance{_chance(finding)} until the loss falls to {value} {seen.unit} "
+        f"{score} stays at chance{_chance(finding)} until the loss falls to {value} {seen.unit} "
         f"({percent(level)} interval {low} to {high}), then {way}"
     )
 
 
 def _smooth(finding: Finding, score: str, seen: Seen, level: float) -> str:
     rank = "" if finding.spearman is None else f" (Spearman {number(finding.spearman)})"
-    return (
-        f"On {finding.task}, {score} follows the loss{rank} without a threshold that the data supports, "
-        f"from {seen}: {_why(finding)}"
-    )
+    return f"{score} follows the loss{rank} from {seen}, and no threshold is supported"
 
 
 def _at_chance(finding: Finding, score: str, seen: Seen, level: float) -> str:
     return (
-        f"On {finding.task}, {score} is not shown to leave chance{_chance(finding)} at any loss seen ({seen}); "
+        f"{score} is not shown to leave chance{_chance(finding)} at any loss seen ({seen}); "
         "what lower losses would bring is not known"
     )
 
 
 def _unresolved(finding: Finding, score: str, seen: Seen, level: float) -> str:
-    return (
-        f"On {finding.task}, the data cannot tell whether {score} has a threshold within the losses seen ({seen}): "
-        f"{_why(finding)}"
-    )
+    return f"the data cannot tell whether {score} has a threshold within the losses seen ({seen})"
 
 
 _VERDICTS = {"emergent": _emergent, "smooth": _smooth, "at_chance": _at_chance, "unresolved": _unresolved}
@@ -257,12 +256,7 @@ def _chance(finding: Finding) -> str:
     return "" if finding.chance is None or not math.isfinite(finding.chance) else f" ({number(finding.chance)})"
 
 
-def _why(finding: Finding) -> str:
-    why = finding.why.strip().rstrip(".")
-    return why if why else "no reason was recorded"
-
-
-def _size(effect: SizeEffect | None, level: float) -> str:
+def _size(effect: SizeEffect | None) -> str:
     """The clause on size at equal loss; empty where it was not estimated."""
     if effect is None or not math.isfinite(effect.points_per_decade):
         return ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import altair as alt
+
 from onset.analysis.findings import Analysis
 from onset.errors import OnsetError
 from onset.report import frames
@@ -29,7 +31,7 @@ def _analysis(analysis: Analysis) -> Chart:
     made = frames.panels(analysis, drawn)
     shared = performance.frame(drawn, "loss", frames.window(drawn, made))
     shown = frames.headlines(made)
-    chart = None if shared is None else performance.figure(shown, shared, "Performance against loss", [])
-    if chart is None:
+    spec = None if shared is None else performance.figure(shown, shared, "Performance against loss", [])
+    if spec is None:
         raise OnsetError("there are no observations to draw", where=analysis.source)
-    return chart
+    return alt.ConcatChart.from_dict(spec)

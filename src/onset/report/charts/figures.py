@@ -2,71 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 
 from onset.report import frames
 from onset.report.charts import files, others, performance, theme
-from onset.report.charts.theme import Chart
+from onset.report.charts.performance import Spec
 from onset.report.facts import StudyFacts
 from onset.report.frames import Panel, Points
 
 PER_FIGURE = 12
-MOST_PAGES = 8
-"""A table of many tasks gives figures of twelve panels each, and no more than eight of a kind."""
+TASKS_PER_FIGURE = 6
+MOST_PAGES = 5
+"""A table of many tasks gives figures of twelve panels each, and no more than five of a kind."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What all figures of one analysis are drawn from."""
+    """What all pictures on one loss axis are drawn from."""
 
     points: Points
     panels: list[Panel]
     """All panels, ordered."""
     near: tuple[float, float] | None
-    """The losses to look at; None for all."""
+    """The losses to look at first; None for all."""
     level: str
-    facts: StudyFacts | None
+    facts: StudyFacts | None = None
 
     @property
     def headlines(self) -> list[Panel]:
+        """The panels of each task's headline metric."""
         return frames.headlines(self.panels)
 
+    def shared(self, axis: theme.Axis) -> performance.Frame | None:
+        """What panels on that axis share."""
+        return performance.frame(self.points, axis, self.near)
 
-def write_all(drawing: Drawing, folder: Path) -> list[Path]:
-    """Write every figure that the data has something for; returns the paths of the SVG files."""
+
+def write_all(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
+    """Write every figure that the data has something for; returns the paths of the SVG files.
+
+    Figures of a second and further loss axis have the loss in their names.
+    """
     written: list[Path] = []
-    for name, chart in all_figures(drawing).items():
-        written.append(files.write(chart, folder, name)[0])
+    for index, drawing in enumerate(drawings):
+        ending = f"_on_{_slug(drawing.points.loss_name)}" if index else ""
+        written += [files.write(spec, folder, name + ending)[0] for name, spec in all_figures(drawing)]
     return written
 
 
-def all_figures(drawing: Drawing) -> dict[str, Chart]:
-    """The charts by the name of their files."""
-    made: dict[str, Chart] = {}
-    for name, chart in (
-        *_performance(drawing, "performance_vs_loss", "loss", "Performance against loss", _law(drawing)),
-        *_finals(drawing),
-        *_metrics(drawing),
-        *_performance(drawing, "performance_vs_compute", "flops", "Performance against compute", ["Dashed: chance."]),
-    ):
-        made[name] = chart
+def all_figures(drawing: Drawing) -> Iterator[tuple[str, Spec]]:
+    """The figures of one loss axis: the name of their files, and the specification."""
+    yield from _paged("performance_vs_loss", drawing, "loss", "Performance against loss", _law(drawing))
+    yield from _finals(drawing)
+    yield from _metrics(drawing)
+    yield from _paged("performance_vs_compute", drawing, "flops", "Performance against compute", ["Dashed: chance."])
     for name, build in _SINGLE.items():
-        single = build(drawing)
-        if single is not None:
-            made[name] = single
-    return made
-
-
-def _law(drawing: Drawing) -> list[str]:
-    told = (
-        f"Dashed: chance. Line and band: fitted law with its {drawing.level} interval. "
-        f"Vertical line and band: threshold with its {drawing.level} interval."
-    )
-    return [told, *outside(drawing)]
+        chart = build(drawing)
+        if chart is not None:
+            yield name, files.specification(chart.configure(**theme.config()))
 
 
 def outside(drawing: Drawing) -> list[str]:
@@ -78,60 +77,12 @@ def outside(drawing: Drawing) -> list[str]:
     return [f"{left} of {len(losses)} checkpoints, at losses above {drawing.near[1]:.2f}, lie outside of the picture."]
 
 
-def _pages(panels: list[Panel], size: int) -> list[list[Panel]]:
-    pages = [panels[start : start + size] for start in range(0, len(panels), size)]
-    return pages[:MOST_PAGES]
-
-
-def _performance(
-    drawing: Drawing, name: str, axis: theme.Axis, title: str, subtitle: list[str], panels: list[Panel] | None = None
-) -> list[tuple[str, Chart]]:
-    shared = performance.frame(drawing.points, axis, drawing.near)
-    if shared is None:
-        return []
-    made = []
-    for index, page in enumerate(_pages(drawing.headlines if panels is None else panels, PER_FIGURE)):
-        chart = performance.figure(page, shared, title, subtitle)
-        if chart is not None:
-            made.append((name if index == 0 else f"{name}_{index + 1}", chart))
-    return made
-
-
-def _finals(drawing: Drawing) -> list[tuple[str, Chart]]:
-    chosen = final_panels(drawing)
-    if not chosen:
-        return []
-    what = "the grid" if "grid" in drawing.points.kinds else "every run"
-    subtitle = [
-        f"Final checkpoints of {what}. The law is fitted to all checkpoints. Dashed: chance.",
-        *outside(drawing),
-    ]
-    return _performance(drawing, "final_checkpoints", "loss", "Final checkpoints", subtitle, chosen)
-
-
 def final_panels(drawing: Drawing) -> list[Panel]:
     """Panels of final checkpoints, of the grid where there is one; empty where all checkpoints are final."""
     if bool(drawing.points.checkpoints["final"].all()):
         return []
     kind = "grid" if "grid" in drawing.points.kinds else None
     return [frames.finals(panel, kind) for panel in drawing.headlines]
-
-
-def _metrics(drawing: Drawing) -> list[tuple[str, Chart]]:
-    """Metrics side by side: one row a task, the tasks with a threshold first."""
-    shared = performance.frame(drawing.points, "loss", drawing.near)
-    rows = side_by_side(drawing.panels)
-    if shared is None or not rows:
-        return []
-    made = []
-    columns = max(len(row) for row in rows)
-    for index in range(0, min(len(rows), 6 * MOST_PAGES), 6):
-        chart = performance.grid(rows[index : index + 6], shared, "The same answers under each metric",
-                                 _law(drawing), columns)  # fmt: skip
-        name = "metrics_side_by_side" if index == 0 else f"metrics_side_by_side_{index // 6 + 1}"
-        if chart is not None:
-            made.append((name, chart))
-    return made
 
 
 def side_by_side(panels: list[Panel]) -> list[list[Panel]]:
@@ -142,45 +93,110 @@ def side_by_side(panels: list[Panel]) -> list[list[Panel]]:
     return [row for row in rows.values() if len(row) > 1]
 
 
-def _training(drawing: Drawing) -> Chart | None:
+def _law(drawing: Drawing) -> list[str]:
+    told = (
+        f"Dashed: chance. Line and band: fitted law with its {drawing.level} interval. "
+        f"Vertical line and band: threshold with its {drawing.level} interval."
+    )
+    return [told, *outside(drawing)]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40] or "other"
+
+
+def _named(name: str, index: int) -> str:
+    return name if index == 0 else f"{name}_{index + 1}"
+
+
+def _paged(
+    name: str, drawing: Drawing, axis: theme.Axis, title: str, subtitle: list[str], panels: list[Panel] | None = None
+) -> Iterator[tuple[str, Spec]]:
+    """Figures of twelve panels each."""
+    shared = drawing.shared(axis)
+    shown = drawing.headlines if panels is None else panels
+    if shared is None:
+        return
+    for index in range(min(MOST_PAGES, -(-len(shown) // PER_FIGURE))):
+        page = shown[index * PER_FIGURE : (index + 1) * PER_FIGURE]
+        spec = performance.figure(page, shared, title, subtitle)
+        if spec is not None:
+            yield _named(name, index), spec
+
+
+def _finals(drawing: Drawing) -> Iterator[tuple[str, Spec]]:
+    chosen = final_panels(drawing)
+    what = "the grid" if "grid" in drawing.points.kinds else "every run"
+    told = f"Final checkpoints of {what}. The law is fitted to all checkpoints. Dashed: chance."
+    yield from _paged(
+        "final_checkpoints", drawing, "loss", "Final checkpoints", [told, *outside(drawing)], panels=chosen
+    )
+
+
+def _metrics(drawing: Drawing) -> Iterator[tuple[str, Spec]]:
+    """Metrics side by side, one row a task; tasks with the same metrics stand together."""
+    shared, rows = drawing.shared("loss"), side_by_side(drawing.panels)
+    if shared is None:
+        return
+    alike: dict[tuple[str, ...], list[list[Panel]]] = {}
+    for row in rows:
+        alike.setdefault(tuple(panel.finding.metric for panel in row), []).append(row)
+    pages = [
+        (metrics, of_these[start : start + TASKS_PER_FIGURE])
+        for metrics, of_these in alike.items()
+        for start in range(0, len(of_these), TASKS_PER_FIGURE)
+    ]
+    for index, (metrics, page) in enumerate(pages[:MOST_PAGES]):
+        spec = performance.grid(page, shared, "The same answers under each metric", _law(drawing), metrics)
+        if spec is not None:
+            yield _named("metrics_side_by_side", index), spec
+
+
+def training(drawing: Drawing, **size: Any) -> theme.Chart | None:
+    """Loss against tokens; None without a study."""
     if drawing.facts is None:
         return None
     frame, floor = frames.training(drawing.facts, drawing.points.sizes)
     if frame.empty:
         return None
-    chart = others.training(frame, floor, drawing.points.sizes, unit=drawing.points.seen.unit)
-    return chart.configure(**theme.config())
+    return others.training(frame, floor, drawing.points.sizes, unit=drawing.points.seen.unit, **size)
 
 
-def _effects(drawing: Drawing) -> Chart | None:
+def effects(drawing: Drawing, **size: Any) -> theme.Chart | None:
+    """Size at equal loss; None where no effect was estimated."""
     frame = frames.effects(drawing.headlines)
-    return None if frame.empty else others.effects(frame, level=drawing.level).configure(**theme.config())
+    return None if frame.empty else others.effects(frame, level=drawing.level, **size)
 
 
-def _predictors(drawing: Drawing) -> Chart | None:
+def predictors(drawing: Drawing, **size: Any) -> theme.Chart | None:
+    """What foretells a score; None where nothing was tried."""
     frame = frames.predictors(drawing.headlines).dropna(subset=["r2"])
-    return None if frame.empty else others.predictors(frame).configure(**theme.config())
+    return None if frame.empty else others.predictors(frame, **size)
 
 
-def _residuals(drawing: Drawing) -> Chart | None:
-    shared = performance.frame(drawing.points, "loss", drawing.near)
+def residuals(drawing: Drawing) -> theme.Chart | None:
+    """Residuals by size of the first twelve tasks with a law; None where nothing was fitted."""
+    shared = drawing.shared("loss")
     if shared is None:
         return None
-    charts = []
-    for panel in drawing.headlines[:PER_FIGURE]:
-        frame = frames.residuals(panel, drawing.points.sizes)
-        if len(frame):
-            chart = others.residuals(frame, drawing.points.sizes, shared.x_title, shared.x, width=196)
-            charts.append(chart.properties(height=140, title=panel.title.text))
+    known = drawing.points.sizes
+    with_law = [(panel, frames.residuals(panel, known, drawing.near)) for panel in drawing.headlines]
+    charts = [
+        others.residuals(frame, known, shared.x_title, shared.x, width=196).properties(
+            height=140, title=panel.title.text
+        )
+        for panel, frame in with_law
+        if len(frame)
+    ]
     if not charts:
         return None
     title = alt.TitleParams("Observed minus fitted, by size", fontSize=17, offset=14)
-    return alt.concat(*charts, columns=4).properties(title=title).configure(**theme.config())
+    return alt.concat(*charts[:PER_FIGURE], columns=4).properties(title=title)
 
 
-_SINGLE: dict[str, Callable[[Drawing], Chart | None]] = {
-    "loss_vs_tokens": _training,
-    "size_effects": _effects,
-    "residuals_by_size": _residuals,
-    "predictors": _predictors,
+_SINGLE: dict[str, Callable[[Drawing], theme.Chart | None]] = {
+    "loss_vs_tokens": training,
+    "size_effects": effects,
+    "residuals_by_size": residuals,
+    "predictors": predictors,
 }

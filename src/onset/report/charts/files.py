@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +38,9 @@ def javascript() -> str:
     return bundle
 
 
-def write(chart: Chart, folder: Path, name: str) -> list[Path]:
-    """Write a chart as ``name.svg``, ``name.pdf`` and ``name.png``; returns the three paths."""
-    svg: str = vl_convert.vegalite_to_svg(specification(chart), vl_version=vegalite_version())
+def write(spec: dict[str, Any], folder: Path, name: str) -> list[Path]:
+    """Write a specification as ``name.svg``, ``name.pdf`` and ``name.png``; returns the three paths."""
+    svg: str = vl_convert.vegalite_to_svg(spec, vl_version=vegalite_version())
     contents = {
         "svg": svg.encode(),
         "pdf": vl_convert.svg_to_pdf(svg),
@@ -54,12 +53,6 @@ def write(chart: Chart, folder: Path, name: str) -> list[Path]:
             beside.write_bytes(contents[kind])
         paths.append(path)
     return paths
-
-
-def data_of(spec: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
-    """A specification without its data, and the data by name (equal data have equal names)."""
-    bare = json.loads(json.dumps({key: value for key, value in spec.items() if key != "datasets"}))
-    return bare, spec.get("datasets", {})
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ PREDICTOR_COLOURS = {"Loss": "#0b6e4f", "Compute": "#d1495b", "Parameters": "#e0
 PREDICTOR_SHAPES = {"Loss": "circle", "Compute": "triangle-up", "Parameters": "square", "Tokens": "diamond"}
 
 _ROW = 17
+_FEW = alt.Axis(tickCount=7)
 
 
 def training(frame: pd.DataFrame, floor: pd.DataFrame, known: Sizes, *, unit: str, width: Any = 640) -> Chart:
@@ -35,12 +36,12 @@ def training(frame: pd.DataFrame, floor: pd.DataFrame, known: Sizes, *, unit: st
     )
     lines = (
         alt.Chart(frame)
-        .mark_line(strokeWidth=1.5, opacity=0.85)
+        .mark_line(strokeWidth=1.5)
         .encode(x=x, y=y, color=theme.colour(known, legend=True), detail="run:N", order="tokens:Q")
     )
     dots = (
         alt.Chart(frame)
-        .mark_point(filled=True, size=22, opacity=0.9)
+        .mark_point(filled=True, size=22, opacity=1)
         .encode(
             x=x, y=y, color=theme.colour(known, legend=True),
             tooltip=[alt.Tooltip("run:N", title="run"), alt.Tooltip("params:Q", title="parameters", format=","),
@@ -84,7 +85,7 @@ def residuals(
     zero = alt.Chart(pd.DataFrame({"points": [0.0]})).mark_rule(color=CHANCE, strokeDash=[5, 4]).encode(y=y)
     dots = (
         alt.Chart(frame)
-        .mark_point(filled=True, size=34, opacity=0.82, stroke="white", strokeWidth=0.4, clip=True)
+        .mark_point(filled=True, size=34, opacity=1, fillOpacity=0.85, stroke="white", strokeWidth=0.4, clip=True)
         .encode(
             x=x, y=y, color=theme.colour(known, legend=legend),
             tooltip=[alt.Tooltip("run:N", title="run"), alt.Tooltip("params:Q", title="parameters", format=","),
@@ -99,7 +100,7 @@ def effects(frame: pd.DataFrame, *, width: Any = 560, level: str = "95 %") -> Ch
     """Points of score that ten times the parameters move at equal loss, with the margin. ``frames.effects``."""
     margin = float(frame["margin"].iloc[0])
     y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260, grid=True))
-    x = alt.X("low:Q", title=f"Points of score per tenfold parameters at equal loss ({level} interval)")
+    x = alt.X("low:Q", title=f"Points of score per tenfold parameters at equal loss ({level} interval)", axis=_FEW)
     verdicts = list(COLLAPSE_COLOURS)
     colour = alt.Color(
         "verdict:N",
@@ -113,7 +114,7 @@ def effects(frame: pd.DataFrame, *, width: Any = 560, level: str = "95 %") -> Ch
     ]  # fmt: skip
     within = (
         alt.Chart(pd.DataFrame({"low": [-margin], "high": [margin]}))
-        .mark_rect(color=CHANCE, opacity=0.16)
+        .mark_rect(color=CHANCE, fillOpacity=0.16)
         .encode(x=x, x2="high:Q")
     )
     zero = alt.Chart(pd.DataFrame({"low": [0.0]})).mark_rule(color=CHANCE).encode(x=x)
@@ -132,6 +133,7 @@ def predictors(frame: pd.DataFrame, *, width: Any = 560) -> Chart:
         "shown:Q",
         title="R² on a size that was left out (1 is perfect; at or below −0.5 is drawn at −0.5)",
         scale=alt.Scale(domain=[-0.55, 1.02], nice=False),
+        axis=_FEW,
     )
     dots = (
         alt.Chart(drawn)

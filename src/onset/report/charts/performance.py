@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,23 +13,18 @@ import pandas as pd
 
 from onset.report import words
 from onset.report.charts import theme
+from onset.report.charts.files import specification
 from onset.report.charts.theme import Axis, Chart
 from onset.report.frames import Panel, Points, span
 from onset.report.palette import BAND, CHANCE, INK
 
-Data = pd.DataFrame | alt.NamedData
-
 POINT_COLUMNS = ["run", "size", "kind", "step", "params", "tokens", "flops", "loss", "score", "stderr"]
 
+Spec = dict[str, Any]
+"""A Vega-Lite specification."""
 
-@dataclass(frozen=True)
-class Layers:
-    """What a panel draws: frames, or names of data that a page fills in later."""
-
-    points: Data
-    curve: Data
-    threshold: Data
-    chance: Data
+DATA = ("points", "curve", "threshold", "chance")
+"""Names of the data of a panel: a template refers to them, and they are filled in panel by panel."""
 
 
 @dataclass(frozen=True)
@@ -57,81 +54,71 @@ def frame(points: Points, axis: Axis, near: tuple[float, float] | None = None) -
     return None if ends is None else Frame(points, axis, ends)
 
 
-def layers(panel: Panel, axis: Axis) -> Layers:
-    """The frames of one panel: the law and the threshold belong to the loss axis only."""
-    law = axis == "loss"
+def rows(panel: Panel, shared: Frame) -> dict[str, pd.DataFrame]:
+    """The frames of one panel by name, cut to the axis; the law and the threshold belong to the loss axis only."""
     points = panel.points[POINT_COLUMNS]
-    if axis != "loss":
-        points = points[points[axis] > 0]
-    return Layers(
-        points, panel.curve if law else panel.curve.iloc[:0], panel.threshold if law else panel.threshold.iloc[:0],
-        panel.chance,
-    )  # fmt: skip
+    low, high = shared.x
+    inside = points[shared.axis].between(low, high)
+    curve, threshold = panel.curve, panel.threshold
+    if shared.axis == "loss":
+        curve = curve[curve["loss"].between(low, high)]
+        threshold = threshold[threshold["loss"].between(low, high)].clip(low, high)
+    else:
+        curve, threshold = curve.iloc[:0], threshold.iloc[:0]
+    return {"points": points[inside], "curve": curve, "threshold": threshold, "chance": panel.chance}
 
 
-def template(shared: Frame) -> Chart:
-    """A panel whose data are named ``points, curve, threshold, chance`` and filled in by the page."""
-    named = [alt.NamedData(name=name) for name in ("points", "curve", "threshold", "chance")]
-    return panel_chart(Layers(*named), shared, "Score", (0.0, 1.0), legend=False).properties(
-        width="container", height=190, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
-    )
+def template(shared: Frame, *, legend: bool, clip: bool, size: float = 34) -> Chart:
+    """A panel without its data, title and ends of the score axis: threshold, chance, the law, then the points.
 
-
-def panel_chart(
-    data: Layers, shared: Frame, y_title: str | None, extent: tuple[float, float], *, legend: bool, size: float = 34
-) -> Chart:
-    """One panel: threshold band, chance, the law with its band, then the points."""
-    y_scale = alt.Scale(domain=list(extent), nice=False, zero=False)
-    y_axis = alt.Axis(tickCount=5)
+    ``clip`` is for data that are not cut to the axis; it makes pictures slow to write.
+    """
 
     def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", title=y_title, scale=y_scale, axis=y_axis)
+        scale = alt.Scale(domain=[0.0, 1.0], nice=False, zero=False)
+        return alt.Y(f"{field}:Q", title="Score", scale=scale, axis=alt.Axis(tickCount=5))
 
     def x(field: str | None = None) -> alt.X:
         return theme.x(shared.axis, shared.x, shared.x_title, field)
 
     drawn: list[Chart] = []
     if shared.axis == "loss":
-        drawn += _threshold(data.threshold, x)
-    line, *label = _chance(data.chance, y)
-    drawn.append(line)
+        drawn += _threshold(x, clip)
+    drawn.append(_chance(y))
     if shared.axis == "loss":
-        drawn += _law(data.curve, x, y)
-    drawn.append(_dots(data.points, shared, x(), y("score"), legend=legend, size=size))
-    drawn += label
+        drawn += _law(x, y, clip)
+    drawn.append(_dots(shared, x(), y("score"), legend=legend, size=size, clip=clip))
     return alt.layer(*drawn)
 
 
-def _threshold(data: Data, x: Any) -> list[Chart]:
-    base = alt.Chart(data)
+def page_template(shared: Frame) -> Chart:
+    """A template as wide as its place on a page."""
+    autosize = alt.AutoSizeParams(type="fit-x", contains="padding")
+    return template(shared, legend=False, clip=True).properties(width="container", height=200, autosize=autosize)
+
+
+def _threshold(x: Any, clip: bool) -> list[Chart]:
+    base = alt.Chart(alt.NamedData(name="threshold"))
     return [
-        base.mark_rect(color=BAND, opacity=0.2, clip=True).encode(x=x("low"), x2="high:Q"),
-        base.mark_rule(color=BAND, strokeWidth=1.6, clip=True).encode(x=x("loss")),
+        base.mark_rect(color=BAND, fillOpacity=0.2, clip=clip).encode(x=x("low"), x2="high:Q"),
+        base.mark_rule(color=BAND, strokeWidth=1.6, clip=clip).encode(x=x("loss")),
     ]
 
 
-def _chance(data: Data, y: Any) -> list[Chart]:
-    base = alt.Chart(data)
+def _chance(y: Any) -> Chart:
+    base = alt.Chart(alt.NamedData(name="chance"))
+    return base.mark_rule(color=CHANCE, strokeDash=[5, 4], strokeWidth=1.3).encode(y=y("score"))
+
+
+def _law(x: Any, y: Any, clip: bool) -> list[Chart]:
+    base = alt.Chart(alt.NamedData(name="curve"))
     return [
-        base.mark_rule(color=CHANCE, strokeDash=[5, 4], strokeWidth=1.3, clip=True).encode(y=y("score")),
-        *(
-            base.mark_text(text="chance", align="right", baseline="bottom", dy=-3, fontSize=10, **ink).encode(
-                y=y("score"), x=alt.value("width")
-            )
-            for ink in ({"stroke": "white", "strokeWidth": 3, "opacity": 0.8}, {"color": CHANCE})
-        ),
+        base.mark_area(color=INK, fillOpacity=0.13, clip=True).encode(x=x("loss"), y=y("low"), y2="high:Q"),
+        base.mark_line(color="#4a5160", strokeWidth=1.6, clip=clip).encode(x=x("loss"), y=y("score")),
     ]
 
 
-def _law(data: Data, x: Any, y: Any) -> list[Chart]:
-    base = alt.Chart(data)
-    return [
-        base.mark_area(color=INK, opacity=0.13, clip=True).encode(x=x("loss"), y=y("low"), y2="high:Q"),
-        base.mark_line(color=INK, strokeWidth=1.6, opacity=0.75, clip=True).encode(x=x("loss"), y=y("score")),
-    ]
-
-
-def _dots(data: Data, shared: Frame, x: alt.X, y: alt.Y, *, legend: bool, size: float) -> Chart:
+def _dots(shared: Frame, x: alt.X, y: alt.Y, *, legend: bool, size: float, clip: bool) -> Chart:
     known, kinds = shared.points.sizes, shared.points.kinds
     encoded: dict[str, Any] = {
         "x": x,
@@ -143,8 +130,8 @@ def _dots(data: Data, shared: Frame, x: alt.X, y: alt.Y, *, legend: bool, size: 
     if shaped is not None:
         encoded["shape"] = shaped
     return (
-        alt.Chart(data)
-        .mark_point(filled=True, size=size, opacity=0.82, stroke="white", strokeWidth=0.4, clip=True)
+        alt.Chart(alt.NamedData(name="points"))
+        .mark_point(filled=True, size=size, opacity=1, fillOpacity=0.85, stroke="white", strokeWidth=0.4, clip=clip)
         .encode(**encoded)
     )
 
@@ -168,26 +155,64 @@ def tooltips(points: Points) -> list[alt.Tooltip]:
 
 def figure(
     panels: Sequence[Panel], shared: Frame, title: str, subtitle: Sequence[str], *, columns: int = 4, width: int = 196
-) -> Chart | None:
-    """Many panels with one legend; None where there is nothing to draw."""
-    charts = [_titled(panel, shared, width) for panel in panels if len(layers(panel, shared.axis).points)]
-    if not charts:
+) -> Spec | None:
+    """Many panels with one legend, as a specification; None where there is nothing to draw."""
+    return _joined([panel for panel in panels if len(rows(panel, shared)["points"])], shared,
+                   title, subtitle, columns, width)  # fmt: skip
+
+
+def grid(
+    of_tasks: Sequence[Sequence[Panel]], shared: Frame, title: str, subtitle: Sequence[str], columns: Sequence[str]
+) -> Spec | None:
+    """One row a task and one column a metric, as a specification; a metric that a task has not is left blank."""
+    cells: list[Panel | None] = []
+    for row in of_tasks:
+        by_metric = {panel.finding.metric: panel for panel in row if len(panel.points)}
+        cells += [by_metric.get(metric) for metric in columns]
+    width = max(120, round(900 / len(columns)) - 50)
+    return _joined(cells, shared, title, subtitle, len(columns), width) if any(cells) else None
+
+
+def _joined(
+    cells: Sequence[Panel | None], shared: Frame, title: str, subtitle: Sequence[str], columns: int, width: int
+) -> Spec | None:
+    """Panels beside and below each other: copies of one template, each with data of its own."""
+    if not cells:
         return None
-    return (
-        alt.concat(*charts, columns=columns)
-        .properties(title=alt.TitleParams(title, subtitle=list(subtitle), fontSize=17, subtitleFontSize=12, offset=14))
-        .configure(**theme.config())
-    )
+    empty = specification(template(shared, legend=True, clip=False))
+    head = {"text": title, "subtitle": list(subtitle), "fontSize": 17, "subtitleFontSize": 12, "offset": 14}
+    spec: Spec = {"$schema": empty.pop("$schema"), "config": theme.config(), "title": head, "columns": columns}
+    spec |= {"concat": [], "datasets": {}}
+    size = {"width": width, "height": round(width * 0.72)}
+    for index, panel in enumerate(cells):
+        if panel is None:
+            spec["concat"].append({**size, "data": {"values": []}, "mark": "point"})
+            continue
+        spec["concat"].append({**_filled(empty, panel, shared, index), **size})
+        spec["datasets"] |= {f"{name}_{index}": records(frame) for name, frame in rows(panel, shared).items()}
+    return spec
 
 
-def _titled(panel: Panel, shared: Frame, width: int) -> Chart:
-    finding = panel.finding
-    chart = panel_chart(
-        layers(panel, shared.axis), shared, words.metric_label(finding.metric), panel.extent, legend=True
-    )
-    return chart.properties(
-        width=width, height=round(width * 0.72), title=alt.TitleParams(panel.title.text, subtitle=_subtitle(panel))
-    )
+def _filled(empty: Spec, panel: Panel, shared: Frame, index: int) -> Spec:
+    """A copy of the template with a panel's title, ends and names of data."""
+    spec: Spec = copy.deepcopy({key: value for key, value in empty.items() if key != "config"})
+    ends = list(panel.extent(shared.x if shared.axis == "loss" else None))
+    for layer in spec["layer"]:
+        layer["data"]["name"] += f"_{index}"
+        if "y" in layer["encoding"]:
+            layer["encoding"]["y"]["scale"]["domain"] = ends
+            layer["encoding"]["y"]["title"] = words.metric_label(panel.finding.metric)
+    spec["title"] = {"text": panel.title.text, "subtitle": _subtitle(panel)}
+    return spec
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON has them: what is missing becomes null."""
+    return [
+        {str(key): None if isinstance(value, float) and not math.isfinite(value) else value
+         for key, value in row.items()}
+        for row in frame.to_dict("records")
+    ]  # fmt: skip
 
 
 def _subtitle(panel: Panel) -> str:
@@ -197,22 +222,3 @@ def _subtitle(panel: Panel) -> str:
         return verdict
     value, low, high = words.losses(finding.threshold)
     return f"{verdict} at {value} [{low}, {high}]"
-
-
-def grid(
-    rows: Sequence[Sequence[Panel]], shared: Frame, title: str, subtitle: Sequence[str], columns: int
-) -> Chart | None:
-    """Rows of panels, one row a task and one column a metric."""
-    width = max(130, round(880 / columns) - 45)
-    drawn = []
-    for row in rows:
-        charts = [_titled(panel, shared, width) for panel in row if len(panel.points)]
-        if charts:
-            drawn.append(alt.hconcat(*charts, spacing=14))
-    if not drawn:
-        return None
-    return (
-        alt.vconcat(*drawn)
-        .properties(title=alt.TitleParams(title, subtitle=list(subtitle), fontSize=17, subtitleFontSize=12, offset=14))
-        .configure(**theme.config())
-    )

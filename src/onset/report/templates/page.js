@@ -4,19 +4,19 @@
   const data = JSON.parse(document.getElementById("page-data").textContent);
   const PER_PAGE = { panels: 12, metrics: 4, residuals: 12 };
   const MANY = 600; // points above which a picture is a canvas, not SVG
-  const checkpoints = data.checkpoints;
-  const named = (name, index) => checkpoints[name].names[checkpoints[name].of[index]];
+  const named = (column, index) => column.names[column.of[index]];
 
   // ---- pictures -------------------------------------------------------------------------------------------
   function points(panel, axis, view) {
+    const { checkpoints } = data.losses[view.loss];
     const rows = [];
     panel.at.forEach((at, index) => {
       if (view.finals && !checkpoints.final[at]) return;
-      if (view.kind && named("kind", at) !== view.kind) return;
+      if (view.kind && named(checkpoints.kind, at) !== view.kind) return;
       const value = checkpoints[axis][at];
       if (value === null || (axis !== "loss" && value <= 0)) return;
       rows.push({
-        run: named("run", at), size: named("size", at), kind: named("kind", at), step: checkpoints.step[at],
+        run: named(checkpoints.run, at), size: named(checkpoints.size, at), kind: named(checkpoints.kind, at), step: checkpoints.step[at],
         params: checkpoints.params[at], tokens: checkpoints.tokens[at], flops: checkpoints.flops[at],
         loss: checkpoints.loss[at], score: panel.score[index], stderr: panel.stderr ? panel.stderr[index] : null,
       });
@@ -31,8 +31,9 @@
 
   function specification(panel, view) {
     const axis = view.axis;
-    const near = axis === "loss" && view.range === "near" && data.templates.loss_near;
-    const spec = structuredClone(near ? data.templates.loss_near : data.templates[axis]);
+    const { templates } = data.losses[view.loss];
+    const near = axis === "loss" && view.range === "near" && templates.loss_near;
+    const spec = structuredClone(near ? templates.loss_near : templates[axis]);
     const law = axis === "loss";
     const rows = points(panel, axis, view);
     spec.datasets = {
@@ -44,15 +45,15 @@
     for (const layer of spec.layer) {
       const y = layer.encoding.y;
       if (!y) continue;
-      y.scale.domain = panel.extent;
-      y.title = panel.label + (panel.lower ? " (lower is better)" : "");
+      y.scale.domain = near ? panel.nearExtent : panel.extent;
+      y.title = panel.label;
     }
     return [spec, rows.length];
   }
 
-  function residualSpecification(panel) {
-    const spec = structuredClone(data.templates.residuals);
-    spec.datasets = { ...spec.datasets, points: rowsOf(panel.residuals) };
+  function residualSpecification(panel, view) {
+    const spec = structuredClone(data.losses[view.loss].templates.residuals);
+    spec.datasets = { ...data.datasets, points: rowsOf(panel.residuals) };
     return [spec, panel.residuals.loss.length];
   }
 
@@ -101,7 +102,7 @@
     const box = make("div", "card");
     box.append(make("h4", "", heading));
     const sub = make("p", "sub");
-    sub.append(note ? note + " · " : "");
+    sub.append([note, panel.lower ? "lower is better" : "", ""].filter((part, at) => part || at === 2).join(" · "));
     const verdict = make("b", "", panel.verdictLabel);
     verdict.style.color = panel.colour;
     sub.append(verdict, panel.threshold ? " at " + panel.threshold.text : "");
@@ -117,18 +118,19 @@
     const pager = element.querySelector(".pager");
     const view = {
       kind: element.dataset.kind || "", finals: element.dataset.finals === "1", axis: element.dataset.axis,
-      range: data.templates.loss_near ? "near" : "all", metric: "", page: 0,
+      range: "near", metric: "", page: 0, loss: 0,
     };
     const mode = element.dataset.view;
 
     function entries() {
+      const { panels } = data.losses[view.loss];
       if (mode === "metrics") {
         const byTask = new Map();
-        for (const panel of data.panels) byTask.set(panel.task, [...(byTask.get(panel.task) || []), panel]);
+        for (const panel of panels) byTask.set(panel.task, [...(byTask.get(panel.task) || []), panel]);
         return [...byTask.values()].filter((row) => row.length > 1);
       }
-      if (mode === "residuals") return data.panels.filter((panel) => panel.residuals);
-      return data.panels.filter((panel) => (view.metric ? panel.metric === view.metric : panel.headline));
+      if (mode === "residuals") return panels.filter((panel) => panel.residuals);
+      return panels.filter((panel) => (view.metric ? panel.metric === view.metric : panel.headline));
     }
 
     function render() {
@@ -144,12 +146,12 @@
       back.disabled = view.page === 0;
       on.disabled = (view.page + 1) * size >= all.length;
       const range = element.querySelector("[data-role=range]");
-      if (range) range.hidden = view.axis !== "loss";
+      if (range) range.hidden = view.axis !== "loss" || !data.losses[view.loss].templates.loss_near;
       element.dataset.axis = view.axis;
     }
 
     function one(panel) {
-      if (mode === "residuals") return card(panel, panel.title, panel.label, () => residualSpecification(panel));
+      if (mode === "residuals") return card({ ...panel, lower: false }, panel.title, panel.label, () => residualSpecification(panel, { ...view }));
       return card(panel, panel.title, panel.label, () => specification(panel, { ...view }));
     }
 
@@ -173,6 +175,7 @@
       const target = event.target;
       const role = target.dataset.role || target.closest("[data-role]")?.dataset.role;
       if (role === "finals") set("finals", target.checked);
+      else if (role === "loss") set("loss", Number(target.value));
       else if (role) set(role, target.value);
     });
     pager.addEventListener("click", (event) => {
@@ -214,9 +217,12 @@
   function filter() {
     const metric = document.getElementById("filter-metric") ? wanted("filter-metric") : "";
     const [verdict, text] = [wanted("filter-verdict"), wanted("filter-task").trim().toLowerCase()];
+    const loss = wanted("filter-loss");
+
     let count = 0;
     for (const row of summary.tBodies[0].rows) {
       const fits = (metric === "headline" ? row.dataset.headline : !metric || row.dataset.metric === metric)
+        && (!loss || row.dataset.loss === loss)
         && (!verdict || row.dataset.verdict === verdict)
         && (!text || (row.cells[0].textContent + " " + row.cells[1].textContent).toLowerCase().includes(text));
       row.hidden = !fits;
@@ -224,7 +230,7 @@
     }
     document.getElementById("shown").textContent = `${count} shown`;
   }
-  for (const id of ["filter-metric", "filter-verdict", "filter-task"]) {
+  for (const id of ["filter-metric", "filter-loss", "filter-verdict", "filter-task"]) {
     document.getElementById(id)?.addEventListener("input", filter);
   }
   filter();
