@@ -11,6 +11,7 @@ Everything is imported when it is first used: ``import onset`` is quick and need
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +88,27 @@ def collapse(
 
 
 def forecast(
-    obs: pd.DataFrame, targets: Any, task: str | None = None, metric: str | None = None, *, loss: str | None = None
+    obs: pd.DataFrame,
+    targets: pd.DataFrame | Sequence[Mapping[str, Any]],
+    *,
+    task: str | None = None,
+    metric: str | None = None,
+    loss: str | None = None,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Forecast:
-    """Scores of ``targets`` (by loss, or by params and tokens) with prediction intervals."""
-    raise NotImplementedError
+    """Scores of ``targets`` with prediction intervals, and when abilities set in, from a table of observations.
+
+    A target is a row with ``loss``, or with ``params`` and ``tokens``. Without ``task`` and ``metric`` every one of
+    the table is foreseen.
+    """
+    import pandas as pd
+
+    from onset.analysis.forecast import forecast as foresee
+    from onset.analysis.observations import select
+
+    rows = select(obs, task=task, metric=metric, loss_name=loss)
+    return foresee(rows, pd.DataFrame(targets), level=level, seed=seed)
 
 
 def analyze(obs: pd.DataFrame, **settings: Any) -> Analysis:

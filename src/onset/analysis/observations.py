@@ -89,20 +89,28 @@ def check(frame: pd.DataFrame, *, where: object = None) -> pd.DataFrame:
     return _finished(checked.typed, checked.notes)
 
 
-def of_task(obs: pd.DataFrame, task: str, metric: str | None = None, loss: str | None = None) -> pd.DataFrame:
-    """The checked rows of one task, metric and loss; the last two may be left out where there is only one.
+def select(obs: pd.DataFrame, **wanted: str | None) -> pd.DataFrame:
+    """The checked rows whose columns have the wanted values; None wants all.
 
-    Raises OnsetError, with the nearest names, for one that the table does not have.
+    Raises OnsetError, with the nearest names, for a value that the table does not have.
     """
     rows = check(obs)
-    for column, wanted in (("task", task), ("metric", metric), ("loss_name", loss)):
+    for column, value in wanted.items():
         known = list(rows[column].unique())
-        if wanted is None and len(known) > 1:
-            raise OnsetError(f"task '{task}' has several values of {column}", advice="choose one: " + ", ".join(known))
-        if wanted is not None and wanted not in known:
-            raise OnsetError(f"the table has no {column} '{wanted}'", advice=did_you_mean(wanted, known))
-        rows = rows if wanted is None else rows[rows[column] == wanted]
+        if value is not None and value not in known:
+            raise OnsetError(f"the table has no {column} '{value}'", advice=did_you_mean(value, known))
+        rows = rows if value is None else rows[rows[column] == value]
     return rows.reset_index(drop=True)
+
+
+def of_task(obs: pd.DataFrame, task: str, metric: str | None = None, loss: str | None = None) -> pd.DataFrame:
+    """The checked rows of one task, metric and loss; the last two may be left out where there is only one."""
+    rows = select(obs, task=task, metric=metric, loss_name=loss)
+    for column in ("metric", "loss_name"):
+        known = sorted(rows[column].unique())
+        if len(known) > 1:
+            raise OnsetError(f"task '{task}' has several values of {column}", advice="choose one: " + ", ".join(known))
+    return rows
 
 
 @dataclass(frozen=True)
