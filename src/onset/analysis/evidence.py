@@ -25,8 +25,14 @@ from onset.analysis.points import Points
 
 Array = NDArray[np.float64]
 
-ROUNDS = 3
-"""Times that shapes are drawn anew where the evidence is."""
+NOISES = 2
+"""Times that the noise is estimated, each time from a better law."""
+ROUNDS = 6
+"""Most times that shapes are drawn anew where the evidence is, once the noise is known."""
+ENOUGH = 60.0
+"""Effective number of shapes from which a family's evidence is known well enough."""
+SLIGHT = 8.0
+"""Log evidence behind the best of its side by which a family no longer matters."""
 DRAWS = {True: 600, False: 250}
 """Shapes drawn a round for a family with a turn and for a smooth one."""
 FREEDOM = 4.0
@@ -50,6 +56,11 @@ class Sample:
     """(k,) log likelihood averaged over heights, against chance alone."""
     height: Array
     """(k,) best height: the ability at the lowest loss seen."""
+
+    @property
+    def size(self) -> float:
+        """Effective number of shapes that the evidence rests on."""
+        return float(1 / np.sum(_normal(self.weight + self.evidence) ** 2))
 
     @property
     def posterior(self) -> Array:
@@ -99,6 +110,12 @@ class Solver:
         precision = np.maximum(weigh @ sums.k_k - along**2 / offset, 1e-12)
         pull = weigh @ sums.y_k - along * (weigh @ sums.one_y) / offset
         return _over_heights(pull, precision, self.points.room)
+
+    def distances(self, values: Array, ability: Array) -> Array:
+        """(k,) squared distance, in standard deviations, of an ability from each of (n, k) shapes at its best height."""
+        y, k = whiten(self._roots, self.starts, ability), whiten(self._roots, self.starts, values)
+        height = np.clip((y @ k) / np.maximum((k * k).sum(axis=0), 1e-12), 0.0, self.points.room)
+        return np.asarray(((y[:, None] - k * height) ** 2).sum(axis=0))
 
     def height_error(self, values: Array) -> Array:
         """Standard error of the height of each of (n, k) shapes."""
@@ -173,16 +190,37 @@ def weigh(points: Points, rng: np.random.Generator) -> Weighed:
         weight = np.full(len(unit), -np.log(len(unit)))
         drawn.append((family, parameters, weight, family.values(parameters, points.loss, low)))
     noise, ability = _first_noise(points), np.clip(points.ability, 0.0, None)
-    for done in range(ROUNDS + 1):
+    for done in range(NOISES + 1):
         solver = Solver(points, noise, ability)
-        samples = tuple(_sampled(solver, *shapes) for shapes in drawn)
-        if done == ROUNDS:
-            break
-        ability = _best(samples)
-        if done < 2:
+        samples = [_sampled(solver, *shapes) for shapes in drawn]
+        if done < NOISES:
+            ability = _best(samples)
             noise = estimate(points, ability)
-        drawn = [_redrawn(sample, points, DRAWS[sample.family.turn], rng) for sample in samples]
-    return Weighed(solver, samples)
+            drawn = [_redrawn(sample, points, DRAWS[sample.family.turn], rng) for sample in samples]
+    for _ in range(ROUNDS):
+        telling = _unsure(samples)
+        if not telling:
+            break
+        for index in telling:
+            count = DRAWS[samples[index].family.turn]
+            again = _sampled(solver, *_redrawn(samples[index], points, count, rng))
+            if again.size > samples[index].size or again.evidence.max() > samples[index].evidence.max():
+                samples[index] = again
+    return Weighed(solver, tuple(samples))
+
+
+def _unsure(samples: list[Sample]) -> list[int]:
+    """Families that matter to their side and whose evidence rests on too few shapes."""
+    total = [float(logsumexp(sample.posterior)) for sample in samples]
+    best = {
+        turn: max(value for value, sample in zip(total, samples, strict=True) if sample.family.turn is turn)
+        for turn in (True, False)
+    }
+    return [
+        index
+        for index, (value, sample) in enumerate(zip(total, samples, strict=True))
+        if value > best[sample.family.turn] - SLIGHT and sample.size < ENOUGH and sample.family.name != "flat"
+    ]
 
 
 def _first_noise(points: Points) -> Noise:
@@ -197,7 +235,27 @@ def _sampled(solver: Solver, family: Family, parameters: Array, weight: Array, v
     return Sample(family, parameters, weight, values, evidence, height)
 
 
-def _best(samples: tuple[Sample, ...]) -> Array:
+def _normal(logs: Array) -> Array:
+    """Log weights as weights that sum to one."""
+    found = np.exp(logs - logs.max())
+    return np.asarray(found / found.sum())
+
+
+def _tempered(logs: Array, least: float) -> tuple[Array, float]:
+    """Weights flattened until at least ``least`` shapes count, and the power that did it.
+
+    Where a few shapes of many carry all the weight, their spread says nothing; flattened weights
+    still lead to where the evidence is.
+    """
+    power = 1.0
+    weights = _normal(logs)
+    while 1 / np.sum(weights**2) < least and power > 1e-9:
+        power /= 2
+        weights = _normal(power * logs)
+    return weights, power
+
+
+def _best(samples: list[Sample]) -> Array:
     sample = max(samples, key=lambda one: float(one.evidence.max()))
     index = int(np.argmax(sample.evidence))
     return np.asarray(sample.height[index] * sample.values[:, index])
@@ -208,13 +266,14 @@ def _redrawn(
 ) -> tuple[Family, Array, Array, Array]:
     """Shapes drawn where a family's evidence is: a Student t fitted to the weighted shapes, and the even prior."""
     family, dims = sample.family, len(sample.family.bounds)
-    weight = sample.weight + sample.evidence
-    weight = np.exp(weight - logsumexp(weight))
+    weight, power = _tempered(sample.weight + sample.evidence, 4.0 * dims)
     places = family.places(sample.parameters)
     centre = weight @ places
-    # Never narrower than a small part of the grid's step, or one heavy shape would end the search.
-    least = np.diag((0.03 / np.array(family.counts)) ** 2)
-    spread = 1.5 * ((places - centre) * weight[:, None]).T @ (places - centre) + least
+    # Never of no width at all, or one heavy shape would end the search.
+    least = np.diag((0.003 / np.array(family.counts)) ** 2)
+    # A Gaussian flattened to a power is wider by its inverse; half of that is taken back a round.
+    wider = 1.5 * max(power, 0.3)
+    spread = wider * ((places - centre) * weight[:, None]).T @ (places - centre) + least
     root = np.linalg.cholesky(spread)
     normal, stretch = rng.standard_normal((count, dims)), np.sqrt(FREEDOM / rng.chisquare(FREEDOM, count))
     drawn = centre + (normal @ root.T) * stretch[:, None]

@@ -11,15 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from onset.analysis import laws
 from onset.analysis.points import Points
 
 Array = NDArray[np.float64]
 Shape = Callable[[Array, Array], Array]
+Scale = Literal["plain", "log", "square", "bend"]
+"""Even in the value, in its logarithm, in its square root (small values likelier), or normal about a power of one."""
+BEND = 0.4
+"""Standard deviation of the logarithm of a power: onsets are nearer to straight than to bent."""
+
+Bounds = tuple[float, float]
 
 SOFTEST = 0.04
 """The widest corner of a law with a turn, in ranges of loss."""
@@ -38,8 +46,8 @@ class Family:
     name: str
     shape: Shape
     bounds: tuple[tuple[float, float], ...]
-    logs: tuple[bool, ...]
-    """Whether the prior is even in the logarithm of a parameter."""
+    scales: tuple[Scale, ...]
+    """On what scale the prior of a parameter is even."""
     counts: tuple[int, ...]
     """Points of the first grid along each parameter."""
     weight: float
@@ -48,17 +56,13 @@ class Family:
 
     def natural(self, unit: Array) -> Array:
         """(d, k) parameters from (k, d) places in the unit cube."""
-        columns = []
-        for place, (low, high), logged in zip(unit.T, self.bounds, self.logs, strict=True):
-            columns.append(low * (high / low) ** place if logged else low + (high - low) * place)
-        return np.array(columns)
+        found = zip(self.scales, unit.T, self.bounds, strict=True)
+        return np.array([_value(scale, place, *bounds) for scale, place, bounds in found])
 
     def places(self, parameters: Array) -> Array:
         """(k, d) places in the unit cube of (d, k) parameters."""
-        columns = []
-        for values, (low, high), logged in zip(parameters, self.bounds, self.logs, strict=True):
-            columns.append(np.log(values / low) / np.log(high / low) if logged else (values - low) / (high - low))
-        return np.stack(columns, axis=1)
+        found = zip(self.scales, parameters, self.bounds, strict=True)
+        return np.stack([_place(scale, values, *bounds) for scale, values, bounds in found], axis=1)
 
     def grid(self) -> Array:
         """(k, d) midpoints of an even grid in the unit cube."""
@@ -71,6 +75,28 @@ class Family:
         top = found[-1]
         rises = top > 1e-12
         return np.asarray(np.where(rises, found[:-1] / np.where(rises, top, 1.0), 0.0))
+
+
+def _value(scale: Scale, place: Array, low: float, high: float) -> Array:
+    if scale == "log":
+        return np.asarray(low * (high / low) ** place)
+    if scale == "square":
+        return np.asarray(low + (high - low) * place**2)
+    if scale == "bend":
+        first, last = ndtr(np.log([low, high]) / BEND)
+        return np.asarray(np.exp(BEND * ndtri(first + (last - first) * place)))
+    return np.asarray(low + (high - low) * place)
+
+
+def _place(scale: Scale, values: Array, low: float, high: float) -> Array:
+    if scale == "log":
+        return np.asarray(np.log(values / low) / np.log(high / low))
+    if scale == "square":
+        return np.asarray(np.sqrt((values - low) / (high - low)))
+    if scale == "bend":
+        first, last = ndtr(np.log([low, high]) / BEND)
+        return np.asarray((ndtr(np.log(values) / BEND) - first) / (last - first))
+    return np.asarray((values - low) / (high - low))
 
 
 def span(points: Points) -> float:
@@ -90,11 +116,12 @@ def turns(points: Points) -> list[Family]:
     low, high = float(points.loss.min()), float(points.loss.max())
     eta = (low + 0.01 * scale, high - 0.01 * scale)
     soft, pace = (0.0, SOFTEST * scale), (0.015 * scale, 0.6 * scale)
-    bent, logs = (eta, (0.6, 2.0), pace, soft), (False, True, True, False)
+    bent: tuple[Bounds, ...] = (eta, (0.5, 2.5), pace, soft)
+    scales: tuple[Scale, ...] = ("plain", "bend", "log", "square")
     return [
-        Family("hinge", _hinge, (eta, (0.5, 2.5), soft), (False, True, False), (60, 7, 3), 0.4, True),
-        Family("onset", _onset, bent, logs, (50, 3, 6, 2), 0.3, True),
-        Family("step", _step, bent, logs, (50, 3, 6, 2), 0.3, True),
+        Family("hinge", _hinge, (eta, (0.4, 2.7), soft), ("plain", "bend", "square"), (60, 7, 3), 0.4, True),
+        Family("onset", _onset, bent, scales, (50, 3, 6, 2), 0.3, True),
+        Family("step", _step, bent, scales, (50, 3, 6, 2), 0.3, True),
     ]
 
 
@@ -112,14 +139,14 @@ def smooths(points: Points) -> list[Family]:
         (0.2, 0.8),
     )
     found = [
-        Family("logistic", _logistic, (middle, width, (0.4, 2.5)), (False, True, True), (20, 8, 4), 0.35, False),
-        Family("exponential", _exponential(low), ((SHARPEST * scale, 2 * scale),), (True,), (30,), 0.15, False),
-        Family("bowed", _bowed(high), ((0.01 * scale, 3 * scale), (0.4, 2.6)), (True, True), (12, 8), 0.2, False),
-        Family("two sigmoids", _two, two, (False, True, False, True, False), (5, 3, 6, 3, 3), 0.1, False),
-        Family("flat", _flat, ((0.0, 1.0),), (False,), (2,), 0.1, False),
+        Family("logistic", _logistic, (middle, width, (0.4, 2.5)), ("plain", "log", "log"), (20, 8, 4), 0.35, False),
+        Family("exponential", _exponential(low), ((SHARPEST * scale, 2 * scale),), ("log",), (30,), 0.15, False),
+        Family("bowed", _bowed(high), ((0.01 * scale, 3 * scale), (0.4, 2.6)), ("log", "log"), (12, 8), 0.2, False),
+        Family("two sigmoids", _two, two, ("plain", "log", "plain", "log", "plain"), (5, 3, 6, 3, 3), 0.1, False),
+        Family("flat", _flat, ((0.0, 1.0),), ("plain",), (2,), 0.1, False),
     ]
     if low > 0:
-        found.append(Family("power", _power(low), ((0.4, 20.0),), (True,), (24,), 0.1, False))
+        found.append(Family("power", _power(low), ((0.4, 20.0),), ("log",), (24,), 0.1, False))
     return found
 
 

@@ -51,8 +51,8 @@ def items_variance(points: Points, ability: Array) -> Array:
     given = points.stderr**2
     if points.bounded:
         score = points.to_score(ability)
-        # One item more or less: a score of exactly 0 or 1 is not free of noise.
-        edge = 0.5 / np.where(np.isfinite(points.count), points.count, 1e4)
+        # Two items more or less: a score of exactly 0 or 1 is not free of noise.
+        edge = np.minimum(2 / np.where(np.isfinite(points.count), points.count, 1e4), 0.5)
         score = np.clip(score, edge, 1 - edge)
         binomial = score * (1 - score) / points.count
     else:
@@ -108,6 +108,8 @@ class _Scales:
 
     layout: Layout
     known: Array
+    edge: Array
+    """Variance of a score of exactly 0 or 1, which no share makes smaller."""
     there: Array
     steep: Array
     weight: Array
@@ -115,7 +117,9 @@ class _Scales:
     @classmethod
     def of(cls, points: Points, ability: Array) -> _Scales:
         layout = Layout.of(points)
-        per_point = (items_variance(points, ability), presence(ability), steepness(points, ability), points.weight)
+        known = items_variance(points, ability)
+        edge = np.minimum(known, np.where(np.isfinite(points.count), 2 / points.count**2, 0.0))
+        per_point = (known, edge, presence(ability), steepness(points, ability), points.weight)
         return cls(layout, *(values[layout.place] for values in per_point))
 
     def covariance(self, trials: list[Noise]) -> Array:
@@ -131,7 +135,8 @@ class _Scales:
         block = run[..., :, None] * run[..., None, :] + drift[..., :, None] * drift[..., None, :] * memory[:, None]
         both = self.layout.real[:, :, None] & self.layout.real[:, None, :]
         block = np.where(both, block, 0.0)
-        own = part("share") * self.known + (part("loss") * self.steep) ** 2 + 1e-12
+        share = part("share")
+        own = share * self.known + (1 - share) * self.edge + (part("loss") * self.steep) ** 2 + 1e-12
         diagonal = np.arange(block.shape[-1])
         block[..., diagonal, diagonal] += np.where(self.layout.real, own, 1.0)
         return np.asarray(block)

@@ -227,7 +227,7 @@ def _draw(samples: list[Sample], weighed: Weighed, rng: np.random.Generator) -> 
     weight = np.exp(weight - logsumexp(weight))
     owner = np.concatenate([np.full(len(sample.weight), index) for index, sample in enumerate(samples)])
     inner = np.concatenate([np.arange(len(sample.weight)) for sample in samples])
-    picks = rng.choice(len(weight), size=CURVE, p=weight)
+    picks = rng.choice(len(weight), size=CURVE, p=weight / weight.sum())
     drawn = []
     for index, sample in enumerate(samples):
         chosen = inner[picks[owner[picks] == index]]

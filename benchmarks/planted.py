@@ -1,0 +1,170 @@
+"""How often the thresholds are right: planted curves whose truth is known, and the obvious way beside.
+
+    python benchmarks/planted.py [--curves 600] [--seed 1] [--processes 2] [--against 60] [--out FILE]
+
+Prints the verdicts against the truth, false claims, coverage and error of the intervals, by kind of
+curve and by design; then the same curves under the obvious way, a SciPy hinge refitted in a
+bootstrap over checkpoints, with the time that both took. "The data could tell" means that a
+reader who knew the planted curve and all of its noise would find it at least three standard
+deviations from the nearest smooth law, and two checkpoints of each of two runs beyond the threshold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import multiprocessing
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from planting import Planted, mixture
+from scipy.optimize import curve_fit
+
+from onset.analysis.evidence import Solver
+from onset.analysis.families import smooths
+from onset.analysis.noise import Noise
+from onset.analysis.points import points
+from onset.analysis.threshold import threshold
+
+FACTS = ("sizes", "checkpoints", "items", "run_noise", "drift", "loss_noise", "effect", "bad_run", "spacing", "chance")
+LEAST_DISTANCE = 3.0
+"""Standard deviations from the nearest smooth law from which the data could tell a turn."""
+
+
+def judged(planted: Planted) -> dict[str, object]:
+    """One curve's truth and what `threshold` makes of it."""
+    begin = time.process_time()
+    found = threshold(planted.observations)
+    seconds = time.process_time() - begin
+    where = found.threshold
+    return {
+        "kind": planted.kind, "truth": planted.verdict, "eta": planted.eta, "verdict": found.verdict, "why": found.why,
+        "value": where.value if where else math.nan, "low": where.low if where else math.nan,
+        "high": where.high if where else math.nan, "turns": found.turns, "leaves_chance": found.leaves_chance,
+        "p_value": found.p_value, "seconds": seconds, "points": len(planted.observations),
+        "can_tell": could_tell(planted), **{name: planted.facts[name] for name in FACTS},
+    }  # fmt: skip
+
+
+def could_tell(planted: Planted) -> bool:
+    """Whether an ability with a turn is far enough from every smooth law, given all of the noise that was planted."""
+    if planted.eta is None:
+        return True
+    seen = points(planted.observations)
+    clean = np.abs(planted.curve(seen.loss) - planted.facts["chance"])
+    beyond = (seen.loss < planted.eta) & (clean > 2 * np.sqrt(0.25 / planted.facts["items"]))
+    if (np.bincount(seen.run[beyond], minlength=len(seen.names)) >= 2).sum() < 2:
+        return False
+    noise = Noise(
+        run_ability=planted.facts["run_noise"], drift_ability=planted.facts["drift"], memory=0.7,
+        loss=planted.facts["loss_noise"],
+    )  # fmt: skip
+    solver = Solver(seen, noise, clean)
+    low, nearest = float(seen.loss.min()), math.inf
+    for family in smooths(seen):
+        values = family.values(family.natural(family.grid()), seen.loss, low)
+        nearest = min(nearest, solver.distances(values, clean).min())
+    return bool(nearest >= LEAST_DISTANCE**2)
+
+
+def obvious(planted: Planted, resamples: int = 200, seed: int = 0) -> dict[str, object]:
+    """The obvious way: a hinge and a line by least squares, AIC between them, a bootstrap over checkpoints."""
+    begin = time.process_time()
+    table = planted.observations
+    loss, score = table["loss"].to_numpy(), table["score"].to_numpy()
+    chance = planted.observations["chance"].iloc[0]
+    rng = np.random.default_rng(seed)
+
+    def hinge(at: np.ndarray, eta: float, slope: float) -> np.ndarray:
+        return chance + slope * np.maximum(eta - at, 0)
+
+    def fitted(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        values, _ = curve_fit(hinge, x, y, p0=[float(np.median(x)), 0.1], maxfev=5000)
+        return float(values[0]), float(np.sum((hinge(x, *values) - y) ** 2))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            eta, left = fitted(loss, score)
+            straight = np.polyfit(loss, score, 1)
+            other = float(np.sum((np.polyval(straight, loss) - score) ** 2))
+            drawn = []
+            for _ in range(resamples):
+                pick = rng.integers(len(loss), size=len(loss))
+                drawn.append(fitted(loss[pick], score[pick])[0])
+        except RuntimeError:
+            eta, left, other, drawn = math.nan, 1.0, 0.0, [math.nan]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    inside = loss.min() < eta < loss.max()
+    rises = abs(np.corrcoef(loss, score)[0, 1]) > 0.3 if np.ptp(score) > 0 else False
+    verdict = "emergent" if inside and left < other and rises else ("smooth" if rises else "at_chance")
+    return {
+        "kind": planted.kind, "truth": planted.verdict, "eta": planted.eta, "verdict": verdict, "value": eta,
+        "low": low, "high": high, "seconds": time.process_time() - begin,
+    }  # fmt: skip
+
+
+def scores(table: pd.DataFrame) -> dict[str, float]:
+    """Verdicts right, wrong and unresolved, emergence claimed falsely, coverage, and error, in shares and nats."""
+    right = table["verdict"] == table["truth"]
+    unresolved = table["verdict"] == "unresolved"
+    not_emergent = table[table["truth"] != "emergent"]
+    found = table[(table["truth"] == "emergent") & (table["verdict"] == "emergent")]
+    covers = (found["low"] <= found["eta"]) & (found["eta"] <= found["high"])
+    return {
+        "curves": len(table),
+        "right": right.mean(),
+        "unresolved": unresolved.mean(),
+        "wrong": (~right & ~unresolved).mean(),
+        "falsely_emergent": (not_emergent["verdict"] == "emergent").mean() if len(not_emergent) else math.nan,
+        "covered": covers.mean() if len(found) else math.nan,
+        "median_error": (found["value"] - found["eta"]).abs().median() if len(found) else math.nan,
+        "seconds": table["seconds"].mean(),
+    }
+
+
+def strata(table: pd.DataFrame) -> pd.DataFrame:
+    """`scores` by kind and by each fact of the design."""
+    cut = table.assign(
+        items=pd.cut(table["items"], [0, 300, 1000, 5000], labels=["100-300", "300-1000", "1000-5000"]),
+        checkpoints=pd.cut(table["checkpoints"], [0, 10, 20, 40], labels=["5-10", "11-20", "21-40"]),
+        loss_noise=np.where(table["loss_noise"] > 0, "yes", "no"),
+        bad_run=table["bad_run"].replace("", "none"),
+    )
+    rows = []
+    for fact in ("kind", "can_tell", *FACTS):
+        for value, part in cut.groupby(fact, observed=True):
+            rows.append({"by": fact, "value": value, **scores(part)})
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Runs the benchmark and prints its tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--curves", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--against", type=int, default=60, help="curves that the obvious way is run on as well")
+    parser.add_argument("--out", type=Path, help="where to write every curve's row, as CSV")
+    options = parser.parse_args()
+    curves = list(mixture(options.curves, options.seed))
+    with multiprocessing.Pool(options.processes) as pool:
+        ours = pd.DataFrame(pool.map(judged, curves, chunksize=8))
+        theirs = pd.DataFrame(pool.map(functools.partial(obvious), curves[: options.against], chunksize=4))
+    if options.out:
+        ours.to_csv(options.out, index=False)
+    with pd.option_context("display.width", 200, "display.max_rows", 200):
+        print(pd.crosstab(ours["truth"], ours["verdict"]), "\n")
+        print(pd.DataFrame({"all": scores(ours), "data could tell": scores(ours[ours["can_tell"]])}).round(3), "\n")
+        print(strata(ours).round(3).to_string(index=False), "\n")
+        same = ours.iloc[: options.against]
+        beside = pd.DataFrame({"onset": scores(same), "hinge and bootstrap": scores(theirs)})
+        print(beside.round(3), f"\ntime ratio {theirs['seconds'].sum() / same['seconds'].sum():.1f}")
+
+
+if __name__ == "__main__":
+    main()
