@@ -45,12 +45,12 @@ def write_state(rundir: RunDir, step: int, tensors: Mapping[str, Tensor], facts:
 
     folder = state_folder(rundir, step)
     if folder.exists():
-        shutil.rmtree(folder)
+        remove(folder)
     write_folder(folder, fill)
     if (why := fault(folder)) is not None:
         raise OnsetError(f"what was written does not read back: {why}", where=folder, advice="check the disk")
     for old in states(rundir)[:-keep]:
-        shutil.rmtree(state_folder(rundir, old))
+        remove(state_folder(rundir, old))
 
 
 def read_state(rundir: RunDir, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -66,9 +66,17 @@ def states(rundir: RunDir) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()) if folder.is_dir() else []
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder so that a kill on the way leaves nothing that looks like it."""
+    gone = _beside(folder)
+    os.rename(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def drop_states(rundir: RunDir) -> None:
     """Remove all resume states: a run that is done needs none."""
-    shutil.rmtree(rundir.path / "resume", ignore_errors=True)
+    for step in states(rundir):
+        remove(state_folder(rundir, step))
 
 
 def state_folder(rundir: RunDir, step: int) -> Path:
@@ -88,7 +96,7 @@ def set_aside(folder: Path) -> Path:
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder by ``fill``, add checksums of its files, flush, and rename it to its place."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+    beside = _beside(folder)
     try:
         beside.mkdir(parents=True)
         fill(beside)
@@ -131,6 +139,10 @@ def sweep(rundir: RunDir) -> None:
             for entry in parent.iterdir():
                 if entry.name.startswith(".") and entry.name.endswith(".part"):
                     shutil.rmtree(entry, ignore_errors=True)
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
 
 
 def _checksum(file: Path) -> str:

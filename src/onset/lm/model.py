@@ -59,9 +59,9 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A causal language model over ``vocab`` tokens. Weights are float32 and initialised from torch's seed."""
+    """A causal language model over ``vocab`` tokens. Weights are float32, drawn from ``seed``, or unset for None."""
 
-    def __init__(self, shape: Shape, vocab: int) -> None:
+    def __init__(self, shape: Shape, vocab: int, seed: int | None = 0) -> None:
         super().__init__()
         self.shape, self.vocab = shape, vocab
         self.embedding = nn.Parameter(torch.empty(vocab, shape.width))
@@ -71,26 +71,28 @@ class Decoder(nn.Module):
         cosine, sine = rotary_table(shape)
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
-        self.initialise()
+        if seed is not None:
+            self.initialise(seed)
 
     cosine: Tensor
     sine: Tensor
 
     @torch.no_grad()
-    def initialise(self) -> None:
+    def initialise(self, seed: int) -> None:
         """Set gains to 1 and draw matrices from normal distributions.
 
         Their deviation is sqrt(2 / (5 width)), and 2 / (layers sqrt(width)) for those that write to the stream.
         The first is "small init" (Nguyen and Salazar 2019, arXiv 1910.05895), the second Wang's; together they are
         the rule of GPT-NeoX-20B and Pythia (Black et al. 2022, arXiv 2204.06745, section 2.1).
         """
+        draw = torch.Generator().manual_seed(seed)  # of its own: nothing else is disturbed, nor disturbs it
         small = math.sqrt(2 / (5 * self.shape.width))
         writing = min(small, 2 / (self.shape.layers * math.sqrt(self.shape.width)))
         for name, parameter in self.named_parameters():
             if parameter.dim() == 1:
                 parameter.fill_(1.0)
             else:
-                parameter.normal_(0.0, writing if name.endswith((".out", ".down")) else small)
+                parameter.normal_(0.0, writing if name.endswith((".out", ".down")) else small, generator=draw)
 
     def hidden(self, tokens: Tensor) -> Tensor:
         """The normed stream after the last block, (batch, length, width), for token ids (batch, length)."""
@@ -243,7 +245,7 @@ def load(folder: Path) -> Decoder:
             tied=config["tie_word_embeddings"],
             rotary_base=config["rope_parameters"]["rope_theta"],
         )
-        model = Decoder(shape, config["vocab_size"])
+        model = Decoder(shape, config["vocab_size"], seed=None)
         take_glm_weights(model, load_file(folder / "model.safetensors"))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise OnsetError(

@@ -36,7 +36,7 @@ class TorchPasses:
         self.master = self.copy = master
         self.worker = model
         if bfloat16:
-            self.worker = Decoder(model.shape, model.vocab).to(model.embedding.device, torch.bfloat16)
+            self.worker = Decoder(model.shape, model.vocab, seed=None).to(model.embedding.device, torch.bfloat16)
             self.copy = Flat(self.worker)
         self.loss = torch.compile(self.worker.loss, fullgraph=True, dynamic=False) if compiled else self.worker.loss
 

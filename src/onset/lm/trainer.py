@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -89,8 +88,7 @@ def train(
     job.rundir.failed_path.unlink(missing_ok=True)
     arithmetic = choose(job.run, job.vocab, precision=job.precision, threads=job.threads, device=job.device)
     with _threads(1 if arithmetic.engine == "kernels" else job.threads):  # the kernels' passes bring their own threads
-        torch.manual_seed(job.run.seed)
-        model = Decoder(job.run.shape, job.vocab).to(job.device)
+        model = Decoder(job.run.shape, job.vocab, job.run.seed).to(job.device)
         stepper = Stepper(model, job.run.optimizer, arithmetic, batch=job.run.batch)
         first = _resume(job, stepper, hooks.notice)
         log = Log(job.rundir.log_path, first)
@@ -181,7 +179,7 @@ def _resume(job: Job, stepper: Stepper, notice: Callable[[str], None]) -> int:
         folder = checkpoint.state_folder(job.rundir, step)
         if (why := checkpoint.fault(folder)) is not None:
             notice(f"the resume state at step {step} of {job.rundir.name} is damaged ({why}): an earlier one is used")
-            shutil.rmtree(folder)
+            checkpoint.remove(folder)
             continue
         if any(earlier < step and earlier not in there for earlier in declared):
             continue
