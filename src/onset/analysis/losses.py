@@ -111,6 +111,12 @@ def _axis(table: pd.DataFrame, wanted: tuple[str, str], path: Path) -> pd.DataFr
     return made
 
 
+def read_all(path: Path) -> pd.DataFrame:
+    """All axes of a table of losses: ``run, step, tokens, loss_name, loss_unit, loss``, each axis checked."""
+    table = files.read_table(path)
+    return pd.concat([_axis(table, wanted, path) for wanted in sorted(_available(table))], ignore_index=True)
+
+
 def _joined(frame: pd.DataFrame, axis: pd.DataFrame) -> pd.DataFrame:
     """The frame with the axis's losses, by run and step, or by run and tokens where there is no step."""
     name = axis.loss_name.iloc[0]

@@ -73,6 +73,19 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
     return described
 
 
+def all_losses(folder: Path) -> pd.DataFrame:
+    """Every held-out loss of every checkpoint: ``run, step, tokens, loss_name, loss_unit, loss``."""
+    held_out = pd.concat([_losses(run) for run in _sound_runs(folder)[0]], ignore_index=True)
+    axes = []
+    for (text, language), rows in held_out.groupby(["text", "language"], sort=True):
+        for unit, column in LOSS_COLUMNS.items():
+            name = LossChoice(str(text), str(language), unit).name
+            axes.append(
+                rows[["run", "step"]].assign(tokens=float("nan"), loss_name=name, loss_unit=unit, loss=rows[column])
+            )
+    return pd.concat(axes, ignore_index=True).dropna(subset=["loss"])
+
+
 def _sound_runs(folder: Path) -> tuple[list[RunDir], list[str]]:
     """The runs that did not fail, and a note on each that did."""
     runs = run_dirs(folder)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from onset.analysis.analyze import analyze, write
+from onset.analysis.axes import compare
 from onset.analysis.findings import Analysis
-from onset.analysis.observations import read
+from onset.analysis.observations import read, sift
 from onset.report import page
 from onset.store.tables import whole_file
 from onset.work.facts import gather
@@ -27,13 +28,13 @@ def report(
     Returns the analysis and the page's path.
     """
     if set_aside:
-        observations, rejected = read(source, loss, set_aside=True)
+        observations, rejected = sift(source, loss)
         if len(rejected):
             with whole_file(out / "set_aside.csv") as beside:
                 rejected.to_csv(beside, index=False)
     else:
         observations = read(source, loss)
-    analysis = analyze(observations, source=str(source), level=level, margin=margin)
+    analysis = compare(analyze(observations, source=str(source), level=level, margin=margin), source)
     write(analysis, out)
     facts = gather(source) if source.is_dir() else None
     return analysis, page.write(out, analysis, facts)
