@@ -21,12 +21,13 @@ Curve = Callable[[Array], Array]
 
 EMERGENT = (
     "straight", "bent_up", "bent_down", "saturating", "soft", "soft_bent", "sudden", "hard_ceiling",
-    "two_stage", "wavy", "shallow", "late",
+    "two_stage", "wavy", "shallow", "late", "joined", "logarithmic", "tanh", "overshoot", "dip_before", "staircase",
 )  # fmt: skip
 SMOOTH = (
     "logistic", "exponential", "linear", "power", "quadratic", "concave", "probit", "two_stage_smooth", "skewed",
+    "gompertz", "cubic", "arctan", "hill", "cosine", "already_there", "falling_short",
 )  # fmt: skip
-CHANCE = ("chance", "chance_wobbly", "chance_shifted", "chance_drift_down")
+CHANCE = ("chance", "chance_wobbly", "chance_shifted", "chance_drift_down", "lucky_checkpoint", "lucky_run")
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,30 @@ def _onset(
         return lambda loss: (
             top * (depth(loss) + depth_of_wave * np.sin(2 * np.pi * turns * depth(loss)) * (depth(loss) > 0))
         )
+    if kind == "joined":
+        # A parabola that goes over into its tangent.
+        knee = rng.uniform(0.05, 0.2)
+        return lambda loss: (
+            top * np.where(depth(loss) < knee, depth(loss) ** 2 / (2 * knee), depth(loss) - knee / 2) / (1 - knee / 2)
+        )
+    if kind == "logarithmic":
+        pace = rng.uniform(0.1, 0.5)
+        return lambda loss: top * np.log1p(depth(loss) / pace) / np.log1p(1 / pace)
+    if kind == "tanh":
+        pace = rng.uniform(0.25, 0.8)
+        return lambda loss: top * np.tanh(depth(loss) / pace)
+    if kind == "overshoot":
+        peak = rng.uniform(0.5, 0.8)
+        return lambda loss: top * (np.minimum(depth(loss) / peak, 1) - 0.3 * np.maximum(depth(loss) - peak, 0))
+    if kind == "dip_before":
+        # A little worse than chance just before the ability sets in.
+        fall, wide = rng.uniform(0.005, 0.02), span * rng.uniform(0.03, 0.08)
+        return lambda loss: (
+            top * depth(loss) - np.where(loss > eta, fall * np.exp(-((loss - eta - wide) ** 2) / (2 * wide**2)), 0.0)
+        )
+    if kind == "staircase":
+        steps = int(rng.integers(3, 6))
+        return lambda loss: top * np.ceil(depth(loss) * steps - 1e-9) / steps
     raise ValueError(kind)
 
 
@@ -239,6 +264,26 @@ def _smooth(kind: str, plan: Design, span: float, room: float, rng: np.random.Ge
         return lambda loss: (
             0.5 * top / (1 + np.exp((loss - first) / wide)) + 0.5 * top / (1 + np.exp((loss - second) / narrow))
         )
+    if kind == "gompertz":
+        middle, width = low + span * rng.uniform(0.05, 0.5), span * rng.uniform(0.25, 0.5)
+        return lambda loss: top * np.exp(-np.exp((loss - middle) / width))
+    if kind == "cubic":
+        first, bend = rng.uniform(0.01, 0.1) * top, rng.uniform(2.2, 3.2)
+        return lambda loss: first + (top - first) * (np.maximum(high - loss, 0) / span) ** bend
+    if kind == "arctan":
+        middle, width = low + span * rng.uniform(0.0, 0.6), span * rng.uniform(0.05, 0.2)
+        return lambda loss: top * (0.5 - np.arctan((loss - middle) / width) / np.pi)
+    if kind == "hill":
+        middle, steep = low * rng.uniform(0.9, 1.5), rng.uniform(3, 8)
+        return lambda loss: top / (1 + (loss / middle) ** steep)
+    if kind == "cosine":
+        return lambda loss: top * (0.5 + 0.5 * np.cos(np.pi * np.clip((loss - low) / (1.1 * span), 0, 1)))
+    if kind == "already_there":
+        return lambda loss: top * (0.8 + 0.2 * (high - loss) / span)
+    if kind == "falling_short":
+        # Rises from the start and then stays where it is.
+        pace = span * rng.uniform(0.1, 0.3)
+        return lambda loss: top * -np.expm1(-(1.08 * high - loss) / pace)
     raise ValueError(kind)
 
 
@@ -268,6 +313,12 @@ def _measure(table: pd.DataFrame, plan: Design, curve: Curve, rng: np.random.Gen
         if kind == "chance_drift_down":
             part = np.linspace(0, 1, int(here.sum()))
             score[here] -= min(0.03, plan.chance) * part
+    if kind == "lucky_checkpoint":
+        score[int(rng.integers(len(score)))] += rng.uniform(0.05, 0.15)
+    if kind == "lucky_run":
+        # Contaminated: one run knows the answers early, the others at the same losses do not.
+        lucky = (runs_seen == bad) & (loss < np.quantile(loss, 0.5))
+        score[lucky] += rng.uniform(0.05, 0.15)
     if kind == "chance_shifted":
         # Letters answered by habit score what the answer key makes of the habit.
         score += rng.standard_normal() * np.sqrt(plan.chance * (1 - plan.chance) / plan.items)

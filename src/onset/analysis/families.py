@@ -139,14 +139,35 @@ def smooths(points: Points) -> list[Family]:
         (0.2, 0.8),
     )
     found = [
-        Family("logistic", _logistic, (middle, width, (0.4, 2.5)), ("plain", "log", "log"), (20, 8, 4), 0.35, False),
+        Family("logistic", _logistic, (middle, width, (0.4, 2.5)), ("plain", "log", "log"), (20, 8, 4), 0.25, False),
         Family("exponential", _exponential(low), ((SHARPEST * scale, 2 * scale),), ("log",), (30,), 0.15, False),
-        Family("bowed", _bowed(high), ((0.01 * scale, 3 * scale), (0.4, 2.6)), ("log", "log"), (12, 8), 0.2, False),
+        Family("bowed", _bowed(high), ((0.01 * scale, 3 * scale), (0.4, 5.0)), ("log", "log"), (12, 9), 0.2, False),
         Family("two sigmoids", _two, two, ("plain", "log", "plain", "log", "plain"), (5, 3, 6, 3, 3), 0.1, False),
+        Family(
+            "gompertz",
+            _gompertz,
+            ((low - 0.2 * scale, low + scale), (0.12 * scale, 0.8 * scale)),
+            ("plain", "log"),
+            (20, 8),
+            0.1,
+            False,
+        ),
+        Family("arctan", _arctan, (middle, (0.04 * scale, 0.4 * scale)), ("plain", "log"), (20, 8), 0.1, False),
         Family("flat", _flat, ((0.0, 1.0),), ("plain",), (2,), 0.1, False),
     ]
     if low > 0:
         found.append(Family("power", _power(low), ((0.4, 20.0),), ("log",), (24,), 0.1, False))
+        steep = (1.0, low / (SHARPEST * scale))
+        hill = Family(
+            "hill",
+            _hill,
+            ((max(low - 0.2 * scale, 0.3 * low), low + scale), steep),
+            ("log", "log"),
+            (16, 10),
+            0.1,
+            False,
+        )
+        found.append(hill)
     return found
 
 
@@ -168,6 +189,21 @@ def _step(loss: Array, values: Array) -> Array:
 def _logistic(loss: Array, values: Array) -> Array:
     middle, width, skew = values
     return laws.logistic(loss, 1.0, middle, width, skew)
+
+
+def _gompertz(loss: Array, values: Array) -> Array:
+    middle, width = values
+    return laws.gompertz(loss, 1.0, middle, width)
+
+
+def _arctan(loss: Array, values: Array) -> Array:
+    middle, width = values
+    return np.asarray(0.5 - np.arctan((loss - middle) / width) / np.pi)
+
+
+def _hill(loss: Array, values: Array) -> Array:
+    middle, steep = values
+    return np.asarray(1 / (1 + (loss / middle) ** steep))
 
 
 def _two(loss: Array, values: Array) -> Array:

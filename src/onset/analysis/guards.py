@@ -14,7 +14,9 @@ Array = NDArray[np.float64]
 LEAST_ABOVE = 3
 """Checkpoints at chance above a threshold."""
 LEAST_BELOW = 3
-"""Checkpoints below a threshold, of which two are by themselves above chance."""
+"""Checkpoints below a threshold."""
+CLEAR = 2.5
+"""Standard errors from which several checkpoints together are above chance."""
 MOST_LEFT_OUT = 8
 """Runs left out one by one: those that speak most for the turn."""
 
@@ -33,10 +35,12 @@ def complaint(weighed: Weighed, eta: float, low: float, leaves: float) -> str | 
         return f"only {seen_below:.0f} checkpoint(s) are below it; checkpoints at lower losses would tell"
     if seen_above < LEAST_ABOVE:
         return f"only {seen_above:.0f} checkpoint(s) are above it; checkpoints at higher losses would tell"
-    strong = below & (_distance(weighed) > 2)
-    if points.weight[strong].sum() < 2:
+    ahead = np.maximum(_distance(weighed), -3.0) * below
+    # Left without its best checkpoint, the rest must still be above chance together.
+    if (ahead.sum() - ahead.max()) / np.sqrt(max(below.sum() - 1, 1)) < CLEAR:
         return "one checkpoint alone holds it; more checkpoints at lower losses would tell"
-    if several and len(set(points.run[strong].tolist())) < 2:
+    together = np.bincount(points.run, ahead) / np.sqrt(np.maximum(np.bincount(points.run, below), 1))
+    if several and (together > CLEAR).sum() < 2:
         return "one run alone is above chance below it; a second run at such losses would tell"
     if several and len(set(points.run[above].tolist())) < 2:
         return "one run alone was seen above it; a second run at such losses would tell"

@@ -95,6 +95,12 @@ def logistic(loss: Numbers, height: Numbers, middle: Numbers, width: Numbers, sk
     return np.asarray(height * np.exp(-np.asarray(skew, dtype=float) * np.logaddexp(0.0, steps)))
 
 
+def gompertz(loss: Numbers, height: Numbers, middle: Numbers, width: Numbers) -> Array:
+    """A lopsided sigmoid in loss, ``height exp(-exp((loss - middle) / width))``: the fastest to leave chance."""
+    steps = (np.asarray(loss, dtype=float) - np.asarray(middle, dtype=float)) / width
+    return np.asarray(height * np.exp(-np.exp(np.minimum(steps, 50.0))))
+
+
 def exponential(loss: Numbers, height: Numbers, pace: Numbers, origin: Numbers = 0.0) -> Array:
     """``height exp(-(loss - origin) / pace)``."""
     return np.asarray(height * np.exp(-(np.asarray(loss, dtype=float) - origin) / pace))

@@ -18,11 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from onset.analysis.evidence import Sample, Weighed, weigh
+from onset.analysis.families import span
 from onset.analysis.findings import Verdict
 from onset.analysis.guards import complaint
 from onset.analysis.noise import Noise
 from onset.analysis.points import Direction, Points, direction_of, points
 from onset.analysis.result import Interval, Result
+from onset.analysis.worse import Crossing, Worse, crossing, lifted
 from onset.errors import OnsetError
 
 Array = NDArray[np.float64]
@@ -33,6 +35,8 @@ TURNS = 1.2
 """Log evidence for a turn, against smooth laws, from which a turn is claimed."""
 LEANS = 0.4
 """Log evidence for a turn from which the data lean to one without telling: ``unresolved``."""
+WIDENED = 1.25
+"""What intervals are widened by, for curves that follow none of the laws; found on planted curves."""
 FEWEST = 5
 """Observations without which nothing is said."""
 CURVE = 200
@@ -46,13 +50,16 @@ class Drawn:
     samples: tuple[tuple[Sample, Array, Array], ...]
     """Family sample, indices drawn, and a height for each."""
     low: float
+    worse: Worse | None = None
+    """What was systematically worse than chance, to be drawn as well."""
 
     def ability(self, loss: Array) -> Array:
         """(n, draws) ability at losses."""
         parts = []
         for sample, chosen, height in self.samples:
             parts.append(sample.family.values(sample.parameters[:, chosen], loss, self.low) * height)
-        return np.concatenate(parts, axis=1)
+        found = np.concatenate(parts, axis=1)
+        return found if self.worse is None else found + self.worse.at(loss)[:, None]
 
 
 @dataclass(frozen=True)
@@ -132,11 +139,12 @@ def threshold(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0) -> Thres
             n_points=len(obs), n_runs=len(seen.names),
         )  # fmt: skip
     rng = np.random.default_rng(seed)
-    weighed = weigh(seen, rng)
+    fair, worse = lifted(seen)
+    weighed = weigh(fair, rng)
     where = eta_interval(weighed, level)
-    verdict, why = _judge(weighed, where, level)
+    verdict, why = _judge(weighed, where, "turn" if worse is None else crossing(seen, where.value, span(seen)))
     sides = {"emergent": [True], "smooth": [False]}.get(verdict, [True, False])
-    drawn = _draw([sample for turn in sides for sample in weighed.side(turn)], weighed, rng)
+    drawn = replace(_draw([sample for turn in sides for sample in weighed.side(turn)], weighed, rng), worse=worse)
     grid = np.linspace(seen.loss.min(), seen.loss.max(), CURVE)
     return ThresholdFit(
         verdict=verdict, why=why, threshold=where if verdict == "emergent" else None,
@@ -165,7 +173,7 @@ def eta_interval(weighed: Weighed, level: float) -> Interval:
     eta, weight = eta[order], weight[order]
     tail = (1 - level) / 2
     low, middle, high = np.interp([tail, 0.5, 1 - tail], np.cumsum(weight) - weight / 2, eta)
-    return Interval(float(middle), float(low), float(high))
+    return Interval(float(middle), float(middle - WIDENED * (middle - low)), float(middle + WIDENED * (high - middle)))
 
 
 def p_value(weighed: Weighed) -> float:
@@ -178,7 +186,7 @@ def p_value(weighed: Weighed) -> float:
     return max(turn, present)
 
 
-def _judge(weighed: Weighed, where: Interval, level: float) -> tuple[Verdict, str]:
+def _judge(weighed: Weighed, where: Interval, course: Crossing) -> tuple[Verdict, str]:
     seen = weighed.solver.points
     flat = seen.chance is None
     if weighed.leaves_chance < LEAVES:
@@ -193,6 +201,16 @@ def _judge(weighed: Weighed, where: Interval, level: float) -> tuple[Verdict, st
             return "smooth", "The score is better than chance from the highest losses seen on, and improves steadily."
         return "smooth", "The score leaves chance, and a curve without a turn explains it as well as one with a turn."
     spot = f"{where.value:.3f} [{where.low:.3f}, {where.high:.3f}]"
+    if course == "before":
+        return "unresolved", (
+            f"The score stands still worse than chance and turns before it passes chance near {where.value:.3f}; "
+            "a metric whose chance level it keeps, such as accuracy, would tell where the ability sets in."
+        )
+    if course == "straight":
+        return (
+            "smooth",
+            f"Worse than chance at high losses; it passes chance near {where.value:.3f} without a turn there.",
+        )
     if turn < TURNS:
         return "unresolved", (
             f"The data lean to a turn near a loss of {where.value:.3f} but do not exclude a smooth curve; "
