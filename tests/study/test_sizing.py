@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,14 +54,14 @@ def test_log_spaced_checkpoints_are_as_many_as_asked_and_end_at_the_end(steps: i
     assert len(found) == min(count, steps)
     assert found[-1] == steps
     assert found[0] >= 1
-    assert all(a < b for a, b in zip(found, found[1:], strict=False))
+    assert all(a < b for a, b in pairwise(found))
 
 
 def test_log_spaced_checkpoints_begin_early_and_keep_their_ratio() -> None:
     """High losses pass in the first percents of a run: without checkpoints there, no threshold above is seen."""
     found = sizing.checkpoint_steps(run(tokens=64 * 8 * 6400, checkpoints=13))
     assert found[0] == 100
-    ratios = [b / a for a, b in zip(found, found[1:], strict=False)]
+    ratios = [b / a for a, b in pairwise(found)]
     assert max(ratios) / min(ratios) < 1.02
 
 
