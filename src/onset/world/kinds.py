@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,8 @@ from onset.world.words import LETTERS, Layout, Words
 ATTRIBUTES = 3
 FORMS = 2
 VALUES = 12
+TABLE = 5_000
+"""Kinds with at most so many lines keep them."""
 
 
 class Kind(ABC):
@@ -56,9 +58,14 @@ class Kind(ABC):
     def line(self, number: int) -> str:
         """The line of that number."""
 
+    @cached_property
+    def told(self) -> Callable[[int], str]:
+        """``line``, from a table where the lines are few: documents are told by the hundred thousand."""
+        return [self.line(number) for number in range(self.size)].__getitem__ if self.size <= TABLE else self.line
+
     def document(self, numbers: Sequence[int]) -> str:
         """The document that tells these lines in this order."""
-        return "".join([self.line(number) for number in numbers])
+        return "".join(map(self.told, numbers))
 
 
 class Asked(Kind):
@@ -107,23 +114,13 @@ class Statements(Kind):
         self.per_key = 1
 
     def line(self, number: int) -> str:
-        return self.lines[number]
-
-    @cached_property
-    def lines(self) -> list[str]:
-        """All statements, by number."""
-        told = []
-        for number in range(self.size):
-            place, attribute, form = _fact(number)
-            value = self.words.values[attribute][self.facts.table[place][attribute]]
-            text = self.words.statements[attribute][form]
-            told.append(text.format(place=self.facts.place(place, self.words), value=value))
-        return told
+        place, attribute, form = _fact(number)
+        value = self.words.values[attribute][self.facts.table[place][attribute]]
+        return self.words.statements[attribute][form].format(place=self.facts.place(place, self.words), value=value)
 
     def document(self, numbers: Sequence[int]) -> str:
         opening, joint, closing = self.words.statement_frame
-        lines = self.lines
-        return opening + "".join([joint + lines[number] for number in numbers]) + closing
+        return opening + joint + joint.join(map(self.told, numbers)) + closing
 
 
 class Questions(Asked):
@@ -140,17 +137,8 @@ class Questions(Asked):
         self.per_key = 1
 
     def line(self, number: int) -> str:
-        return self.lines[number]
-
-    @cached_property
-    def lines(self) -> list[str]:
-        """All questions with their answers, by number."""
-        told = []
-        for number in range(self.size):
-            question, answer = self.parts(number)
-            prompt = self.layout.prompt.format(question=question)
-            told.append(prompt + self.layout.answer.format(answer=answer) + self.layout.end)
-        return told
+        question, answer = self.parts(number)
+        return self.layout.prompt.format(question=question) + self.layout.answer.format(answer=answer) + self.layout.end
 
     def parts(self, number: int) -> tuple[str, str]:
         """Question and answer."""
@@ -178,28 +166,34 @@ class Exam(Asked):
         self.keys = self.questions.keys * len(LETTERS) * self.distractors
         self.per_key = 1
         self.asked = [self.questions.parts(number)[0] for number in range(self.questions.size)]
-        self.right = [
-            self.facts.table[place][attribute] for place, attribute, _ in map(_fact, range(self.questions.size))
-        ]
+        facts_asked = [_fact(number) for number in range(self.questions.size)]
+        self.right = [facts.table[place][attribute] for place, attribute, _ in facts_asked]
+        # A line in pieces: opening by question, options by place and value, ending by letter.
+        opening, closing = self.layout.prompt.split("{options}")
+        self.openings = [opening.format(question=question) for question in self.asked]
+        self.options = [[[words.option_mark.format(letter=letter, option=value) for value in values]
+                         for letter in LETTERS] for values in words.values]  # fmt: skip
+        self.endings = [closing + self.layout.answer.format(answer=letter) + self.layout.end for letter in LETTERS]
 
-    def parts(self, number: int) -> tuple[str, list[str], int]:
-        """Question, options and the index of the right one."""
+    def parts(self, number: int) -> tuple[int, list[int], int]:
+        """The question's number, the values offered in their order, and the place of the right one."""
         number, others = divmod(number, self.distractors)
-        number, gold = divmod(number, len(LETTERS))
-        right = self.right[number]
-        chosen = [value + (value >= right) for value in _distinct(others, VALUES - 1, 3)]
-        chosen.insert(gold, right)
-        values = self.words.values[_fact(number)[1]]
-        return self.asked[number], [values[value] for value in chosen], gold
+        question, gold = divmod(number, len(LETTERS))
+        right = self.right[question]
+        offered = [value + (value >= right) for value in _distinct(others, VALUES - 1, 3)]
+        offered.insert(gold, right)
+        return question, offered, gold
 
     def line(self, number: int) -> str:
-        question, options, gold = self.parts(number)
-        prompt = self.layout.prompt.format(question=question, options=lettered(options, self.words))
-        return prompt + self.layout.answer.format(answer=LETTERS[gold]) + self.layout.end
+        question, offered, gold = self.parts(number)
+        options = self.options[question // FORMS % ATTRIBUTES]
+        listed = [marked[value] for marked, value in zip(options, offered, strict=True)]
+        return self.openings[question] + self.words.option_joint.join(listed) + self.endings[gold]
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
-        question, options, gold = self.parts(number)
-        return {"question": question, "choices": options, "gold": gold}
+        question, offered, gold = self.parts(number)
+        values = self.words.values[question // FORMS % ATTRIBUTES]
+        return {"question": self.asked[question], "choices": [values[value] for value in offered], "gold": gold}
 
 
 class Reading(Asked):
@@ -208,39 +202,51 @@ class Reading(Asked):
     name = "reading"
     task = "reading"
     units = 3
-    told = 3
+    owners = 3
 
     def __init__(self, words: Words, held: frozenset[int] = frozenset()) -> None:
         super().__init__(words, held)
         self.people = words.women + words.men
         self.things = words.values[1]
-        self.groups = math.perm(len(self.people), self.told)
-        self.keys = self.groups * math.perm(len(self.things), self.told)
-        self.per_key = self.told
+        self.groups = math.perm(len(self.people), self.owners)
+        self.keys = self.groups * math.perm(len(self.things), self.owners)
+        self.per_key = self.owners
+        self.owned = [
+            [words.owns.format(person=person, thing=thing) for thing in self.things] for person in self.people
+        ]
+        self.asked = [words.owns_question.format(person=person) for person in self.people]
 
-    def parts(self, number: int) -> tuple[str, list[str], list[str], int]:
-        """Passage, people, things and the index of who is asked about."""
-        number, asked = divmod(number, self.told)
-        number, group = divmod(number, self.groups)
-        people = [self.people[i] for i in _distinct(group, len(self.people), self.told)]
-        things = [self.things[i] for i in _distinct(number, len(self.things), self.told)]
-        owns = self.words.owns
-        told = [owns.format(person=person, thing=thing) for person, thing in zip(people, things, strict=True)]
-        return self.words.owns_joint.join(told), people, told, asked
+    def parts(self, number: int) -> tuple[list[int], list[int], int]:
+        """Indices of the people and of their things, and which of the three is asked about."""
+        number, asked = divmod(number, self.owners)
+        things, people = divmod(number, self.groups)
+        return (
+            _distinct(people, len(self.people), self.owners),
+            _distinct(things, len(self.things), self.owners),
+            asked,
+        )
+
+    def passage(self, people: Sequence[int], things: Sequence[int]) -> str:
+        """Who has what."""
+        owned = self.owned
+        return self.words.owns_joint.join([owned[person][thing] for person, thing in zip(people, things, strict=True)])
 
     def line(self, number: int) -> str:
-        passage, people, told, asked = self.parts(number)
-        question = self.words.owns_question.format(person=people[asked])
-        prompt = self.layout.prompt.format(context=passage, question=question)
-        return prompt + self.layout.answer.format(answer=told[asked]) + self.layout.end
+        people, things, asked = self.parts(number)
+        person = people[asked]
+        prompt = self.layout.prompt.format(context=self.passage(people, things), question=self.asked[person])
+        return prompt + self.layout.answer.format(answer=self.owned[person][things[asked]]) + self.layout.end
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
-        # The choices name the person asked about with each thing of the passage: to know the thing is not enough.
-        passage, people, _, asked = self.parts(number)
-        things = [self.things[i] for i in _distinct(number // self.told // self.groups, len(self.things), self.told)]
-        choices = [self.words.owns.format(person=people[asked], thing=thing) for thing in things]
-        question = self.words.owns_question.format(person=people[asked])
-        return {"context": passage, "question": question, "choices": choices, "gold": asked}
+        # Each choice gives the person asked about one thing of the passage: to know the things is not enough.
+        people, things, asked = self.parts(number)
+        person = people[asked]
+        return {
+            "context": self.passage(people, things),
+            "question": self.asked[person],
+            "choices": [self.owned[person][thing] for thing in things],
+            "gold": asked,
+        }
 
 
 class Coreference(Asked):
@@ -296,7 +302,7 @@ class Scripts(Asked):
         script, person = divmod(number, len(self.people))
         return self.words.aim.format(person=self.people[person], aim=self.words.scripts[script][0]), script
 
-    def told(self, number: int, events: int) -> str:
+    def up_to(self, number: int, events: int) -> str:
         """The line up to the first so many events."""
         opening, script = self.parts(number)
         answer, joint = self.layout.answer, self.words.event_joint
@@ -304,7 +310,7 @@ class Scripts(Asked):
         return opening + joint.join(done)
 
     def line(self, number: int) -> str:
-        whole = self.told(number, len(self.words.scripts[0][1]))
+        whole = self.up_to(number, len(self.words.scripts[0][1]))
         return self.layout.prompt.format(context=whole) + self.layout.end
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -318,7 +324,7 @@ class Scripts(Asked):
         choices = [wrong[i] for i in rng.permutation(3)]
         gold = int(rng.integers(4))
         choices.insert(gold, events[done])
-        return {"context": self.told(number, done) + self.words.event_joint, "choices": choices, "gold": gold}
+        return {"context": self.up_to(number, done) + self.words.event_joint, "choices": choices, "gold": gold}
 
 
 class Arithmetic(Asked):
@@ -363,14 +369,6 @@ class Arithmetic(Asked):
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
         story, rationale, result = self.parts(number)
         return {"question": story, "answers": [result], "rationale": rationale}
-
-
-def lettered(options: Sequence[str], words: Words) -> str:
-    """The options with their letters, as they stand in a question."""
-    marked = [
-        words.option_mark.format(letter=letter, option=option) for letter, option in zip(LETTERS, options, strict=True)
-    ]
-    return words.option_joint.join(marked)
 
 
 def _fact(number: int) -> tuple[int, int, int]:
