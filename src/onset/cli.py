@@ -208,7 +208,64 @@ def analyze(
         _print_json(analysis.to_json())
         return
     _print_findings(analysis.summary())
+    for note in analysis.extra.get("notes", []):
+        typer.echo(f"note: {note}")
     typer.echo(f"report: {page}")
+
+
+@app.command()
+def forecast(
+    source: Annotated[Path, typer.Argument(metavar="TABLE|DIR", help="Observations or a study's folder.")],
+    targets: Annotated[Path, typer.Option(help="CSV: a column loss, or params and tokens; optional task, metric.")],
+    out: Out,
+    level: Level = 0.95,
+    loss: Loss = None,
+    as_json: Json = False,
+) -> None:
+    """Foresee scores and onsets with intervals, and back-test such forecasts on the same table."""
+    from onset.work.findings import foresee
+
+    made, tested = foresee(source, targets, out, level=level, loss=loss)
+    if as_json:
+        summary = None if isinstance(tested, OnsetError) else _records(tested.summary())
+        _print_json({"scores": _records(made.scores), "onsets": _records(made.onsets), "backtest": summary})
+        return
+    _print_frame(made.summary(), as_json=False)
+    if len(made.onsets):
+        _print_frame(made.onsets, as_json=False)
+    if isinstance(tested, OnsetError):
+        typer.echo(f"no back-test: {tested.what}")
+    else:
+        typer.echo("back-test on this table, the smaller sizes foreseeing the larger:")
+        _print_frame(tested.summary(), as_json=False)
+    typer.echo(f"tables: {out}")
+
+
+@app.command("import")
+def import_table(
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="table, lm-eval or curves.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH")],
+    out: Annotated[Path, typer.Option("--out", help="The table of observations: .csv, .csv.gz or .parquet.")],
+    columns: Annotated[
+        list[str] | None, typer.Option("--column", help="table: NEW=OLD; repeat, or one TOML file.")
+    ] = None,
+    losses: Annotated[Path | None, typer.Option(help="lm-eval, curves: table of losses, params and tokens.")] = None,
+    set_aside: Annotated[
+        bool, typer.Option(help="Leave contradicting rows out, counted, instead of refusing.")
+    ] = False,
+) -> None:
+    """Turn others' results into a table of observations."""
+    from onset.adapters import import_
+    from onset.analysis.files import write_table
+
+    given: Any = columns
+    if columns and len(columns) == 1 and columns[0].endswith(".toml"):
+        given = columns[0]
+    frame = import_(format, path, set_aside=set_aside, columns=given or None, losses=losses)
+    write_table(frame, out)
+    for note in frame.attrs.get("notes", []):
+        typer.echo(f"note: {note}")
+    typer.echo(f"{len(frame)} observations in {out}")
 
 
 @app.command()
@@ -291,9 +348,16 @@ def _print_frame(frame: pd.DataFrame, as_json: bool) -> None:
     from onset.work.show import rows_table
 
     if as_json:
-        typer.echo(frame.to_json(orient="records", force_ascii=False, indent=2))
+        _print_json(_records(frame))
     else:
         _console().print(rows_table(frame.to_dict(orient="records"), columns=list(frame.columns)))
+
+
+def _records(frame: pd.DataFrame) -> Any:
+    """Rows as JSON values; what is missing is null."""
+    import json
+
+    return json.loads(frame.to_json(orient="records", force_ascii=False))
 
 
 def _print_json(value: Any) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
+from onset.analysis import axes
 from onset.analysis.analyze import analyze, write
-from onset.analysis.axes import compare
+from onset.analysis.backtest import Backtest, backtest
 from onset.analysis.findings import Analysis
+from onset.analysis.forecast import Forecast, forecast
 from onset.analysis.observations import read, sift
+from onset.errors import OnsetError
 from onset.report import page
-from onset.store.tables import whole_file
+from onset.store.tables import whole_file, write_text
 from onset.work.facts import gather
 
 
@@ -27,14 +32,45 @@ def report(
     With ``set_aside`` rows that contradict themselves go to set_aside.csv; without it they are one OnsetError.
     Returns the analysis and the page's path.
     """
-    if set_aside:
-        observations, rejected = sift(source, loss)
-        if len(rejected):
-            with whole_file(out / "set_aside.csv") as beside:
-                rejected.to_csv(beside, index=False)
-    else:
-        observations = read(source, loss)
-    analysis = compare(analyze(observations, source=str(source), level=level, margin=margin), source)
+    observations = _observations(source, out, loss, set_aside)
+    analysis = analyze(observations, source=str(source), level=level, margin=margin)
+    analysis = axes.compare(analysis, source)
     write(analysis, out)
     facts = gather(source) if source.is_dir() else None
     return analysis, page.write(out, analysis, facts)
+
+
+def foresee(
+    source: Path, targets: Path, out: Path, *, level: float = 0.95, loss: str | None = None
+) -> tuple[Forecast, Backtest | OnsetError]:
+    """Forecast the targets of a CSV table from ``source``; write forecast.csv, onsets.csv and backtest.csv.
+
+    The back-test comes with it, so that a forecast is never read without how well such forecasts did on this
+    table; where the table is too small for one, the reason is returned instead.
+    """
+    observations = read(source, loss)
+    try:
+        wanted = pd.read_csv(targets)
+    except (OSError, ValueError) as error:
+        raise OnsetError(
+            f"cannot read the targets: {error}", where=targets, advice="give a CSV with a column loss, or params,tokens"
+        ) from error
+    made = forecast(observations, wanted, level=level)
+    write_text(out / "forecast.csv", made.scores.to_csv(index=False))
+    write_text(out / "onsets.csv", made.onsets.to_csv(index=False))
+    try:
+        tested = backtest(observations, level=level)
+    except OnsetError as error:
+        return made, error
+    write_text(out / "backtest.csv", tested.summary().to_csv(index=False))
+    return made, tested
+
+
+def _observations(source: Path, out: Path, loss: str | None, set_aside: bool) -> pd.DataFrame:
+    if not set_aside:
+        return read(source, loss)
+    kept, rejected = sift(source, loss)
+    if len(rejected):
+        with whole_file(out / "set_aside.csv") as beside:
+            rejected.to_csv(beside, index=False)
+    return kept

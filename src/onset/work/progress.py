@@ -78,7 +78,7 @@ class Display:
         elif event.kind == "progress":
             data = dict(event.data)
             if notice := data.pop("notice", None):
-                self.console.print(f"notice: {notice}", highlight=False, markup=False)
+                self.say(f"notice: {notice}")
             self.in_hand[key].data.update(data)
         else:
             self.in_hand.pop(key, None)
@@ -86,11 +86,15 @@ class Display:
             if event.kind == "failed" or event.piece.kind == "train":
                 word = "trained" if event.kind == "done" else "FAILED"
                 why = f": {event.data['error'].what}" if event.kind == "failed" else ""
-                self.console.print(f"{word} {event.piece.key.strip(' 0')}{why}", highlight=False, markup=False)
+                self.say(f"{word} {event.piece.key.removesuffix(' 0')}{why}")
         if not self.console.is_terminal and time.monotonic() - self.last_line > QUIET_SECONDS:
             self.last_line = time.monotonic()
             lines = "; ".join(one.line() for one in self.in_hand.values())
-            self.console.print(f"{self.summary()}; {lines}", highlight=False, markup=False, soft_wrap=True)
+            self.say(f"{self.summary()}; {lines}")
+
+    def say(self, line: str) -> None:
+        """Print a line above the live view, as it is."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def summary(self) -> str:
         """Done and owed, in words."""
