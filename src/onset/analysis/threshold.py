@@ -181,8 +181,8 @@ def p_value(weighed: Weighed) -> float:
 
     Calibrated on planted smooth and chance curves: an exponential tail that lies above the share seen.
     """
-    turn = min(1.0, 0.05 * math.exp(-1.3 * weighed.turns))
-    present = min(1.0, math.exp(-weighed.leaves_chance))
+    turn = min(1.0, 0.05 * math.exp(min(50.0, -1.3 * weighed.turns)))
+    present = min(1.0, math.exp(min(50.0, -weighed.leaves_chance)))
     return max(turn, present)
 
 
