@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from onset.errors import OnsetError
 from onset.lm import kernels, worker
+from onset.lm import passes as passes_module
 from onset.lm.flat import Flat
 from onset.lm.model import Decoder
 from onset.lm.passes import KernelPasses, TorchPasses
@@ -122,6 +124,30 @@ def test_a_weight_that_is_not_a_number_shows_in_the_loss(bfloat16: bool, bad: fl
         assert not (torch.isfinite(torch.tensor(loss)) and torch.isfinite(torch.tensor(norm)))
         with torch.no_grad():
             parameter.copy_(kept)
+
+
+@needs_compiler
+@pytest.mark.parametrize("bad", [VOCAB, -1])
+def test_ids_outside_the_vocabulary_are_said(bad: int) -> None:
+    """The kernels would write to memory that is not theirs."""
+    model, flat = stirred(SHAPES["grouped"])
+    built = kernels.kernels(bfloat16=False)
+    assert built is not None
+    passes = KernelPasses(model, flat, built, bfloat16=False, threads=1, batch=5)
+    for place in range(2):
+        ids = [tensor.clone() for tensor in batch(SHAPES["grouped"])]
+        ids[place][2, 3] = bad
+        with pytest.raises(OnsetError, match="model knows"):
+            passes.run(*ids)
+
+
+def test_autograd_in_pieces_gives_the_whole_batchs_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = SHAPES["grouped"]
+    loss, gradients = expected(shape)
+    monkeypatch.setattr(passes_module, "TORCH_PIECE_TOKENS", 2 * shape.context)
+    model, flat = stirred(shape)
+    assert TorchPasses(model, flat, bfloat16=False, compiled=False).run(*batch(shape)) == pytest.approx(loss, abs=1e-5)
+    assert all(apart(found, gradients[name]) < 1e-5 for name, found in flat.views(flat.gradients).items())
 
 
 @needs_compiler

@@ -70,10 +70,23 @@ def test_declared_token_counts_go_to_the_nearest_step_once_each() -> None:
     assert found == (1, 10, 100, 500)
 
 
+def test_memory_is_what_training_holds() -> None:
+    """A plan that promised less would end in a machine out of memory."""
+    torch = pytest.importorskip("torch")
+    from onset.lm.worker import Layer
+
+    layer = Layer(SHAPE, sizing.piece_tokens(run(), 1), torch.bfloat16)
+    held = sum(tensor.numel() * tensor.element_size() for tensor in vars(layer).values())
+    assert sizing.memory(run(), 300, bfloat16=True)["activations"] == SHAPE.layers * held
+
+
 def test_memory_and_disk_grow_with_what_they_hold() -> None:
     plain, half = sizing.memory(run(), 300), sizing.memory(run(), 300, bfloat16=True)
     count = sizing.total_parameters(SHAPE, 300)
     assert plain["optimizer"] == 8 * count
     assert half["weights"] == 6 * count
     assert half["activations"] < plain["activations"]
+    huge = run(tokens=10**9).model_copy(update={"batch": 4000})
+    assert sizing.memory(huge, 300)["activations"] == sizing.memory(huge, 300, threads=2)["activations"] // 2
+    assert sizing.memory(huge, 10**6)["logits"] == 4 * sizing.LOGITS
     assert sizing.disk(run(), 300)["checkpoints"] == 12 * 4 * count

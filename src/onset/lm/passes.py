@@ -14,11 +14,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from onset.errors import OnsetError
 from onset.lm.arithmetic import Arithmetic
 from onset.lm.flat import Flat
 from onset.lm.kernels import Kernels, kernels
 from onset.lm.model import Decoder
 from onset.lm.worker import Worker
+
+TORCH_PIECE_TOKENS = 32_768
+"""Tokens that autograd takes through the model at once (at least one sequence); gradients are summed in float32."""
 
 
 class Passes(Protocol):
@@ -44,12 +48,18 @@ class TorchPasses:
         """See ``Passes``."""
         if self.copy is not self.master:
             self.copy.values.copy_(self.master.values)
-        self.copy.gradients.zero_()
-        loss = self.loss(inputs, targets)
-        loss.backward()
-        if self.copy is not self.master:
-            self.master.gradients.copy_(self.copy.gradients)
-        return float(loss.detach())
+        self.master.gradients.zero_()
+        together = max(1, TORCH_PIECE_TOKENS // inputs.shape[1])
+        total = torch.zeros((), device=inputs.device)
+        for ids, right in zip(inputs.split(together), targets.split(together), strict=True):
+            loss = self.loss(ids, right) * (len(ids) / len(inputs))
+            if self.copy is not self.master:
+                self.copy.gradients.zero_()
+            loss.backward()
+            if self.copy is not self.master:
+                self.master.gradients.add_(self.copy.gradients)
+            total += loss.detach()
+        return float(total)
 
 
 class KernelPasses:
@@ -59,6 +69,7 @@ class KernelPasses:
         self, model: Decoder, master: Flat, built: Kernels, *, bfloat16: bool, threads: int, batch: int
     ) -> None:
         self.master = master
+        self.vocab, self.context = model.vocab, model.shape.context
         self.elements = master.values.to(torch.bfloat16) if bfloat16 else master.values
         busy = min(threads, batch)
         sums = [master.gradients, *(torch.zeros_like(master.gradients) for _ in range(busy - 1))]
@@ -66,7 +77,19 @@ class KernelPasses:
         self.pool = ThreadPoolExecutor(busy, initializer=torch.set_num_threads, initargs=(1,))
 
     def run(self, inputs: Tensor, targets: Tensor) -> float:
-        """See ``Passes``. Shares, pieces and sums are in a fixed order: equal input gives equal bits."""
+        """See ``Passes``. Shares, pieces and sums are in a fixed order: equal input gives equal bits.
+
+        Raises OnsetError for ids outside the vocabulary, which the kernels would take for places in memory.
+        """
+        assert inputs.shape == targets.shape
+        assert inputs.shape[1] == self.context
+        for ids in (inputs, targets):
+            low, high = ids.aminmax()
+            if low < 0 or high >= self.vocab:
+                raise OnsetError(
+                    f"the batch holds token {int(high)} where the model knows {self.vocab}",
+                    advice="make the shards with the tokenizer that the model is trained with",
+                )
         if self.elements is not self.master.values:
             self.elements.copy_(self.master.values)
         scale, busy = 1.0 / targets.numel(), len(self.workers)

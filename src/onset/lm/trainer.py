@@ -80,6 +80,8 @@ def train(
         on_notice or (lambda text: None),
         should_stop or (lambda: False),
     )
+    if job.mixture.context != job.run.shape.context or job.mixture.rows != job.run.batch:
+        raise OnsetError(f"the mixture's batches are not of run '{job.run.name}'s shape", where=job.rundir.path)
     checkpoint.sweep(job.rundir)
     damaged = _set_damaged_aside(job, hooks.notice)
     if job.rundir.done and not damaged:
@@ -97,7 +99,10 @@ def train(
         finally:
             log.close()
     if finished:
-        write_text(job.rundir.done_path, json.dumps({"steps": job.run.steps, "time": time.time()}) + "\n")
+        write_text(
+            job.rundir.done_path,
+            json.dumps({"steps": job.run.steps, "time": time.time(), "arithmetic": asdict(arithmetic)}) + "\n",
+        )
         checkpoint.drop_states(job.rundir)
     return finished
 

@@ -11,13 +11,8 @@ from torch import Tensor
 from onset.lm.flat import Flat
 from onset.lm.kernels import Kernels
 from onset.lm.model import EPSILON, Decoder
+from onset.study.sizing import LOGITS, PIECE_TOKENS
 from onset.study.spec import Shape
-
-PIECE_TOKENS = 2048
-"""Tokens that go through the model together (at least one sequence): their activations stay in the cache."""
-
-LOGITS = 1 << 22
-"""Logits that are held at once."""
 
 
 class Layer:

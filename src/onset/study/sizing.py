@@ -10,6 +10,12 @@ WEIGHT_BYTES = 4
 FIRST_CHECKPOINT = 1 / 64
 """Where log-spaced checkpoints begin, as a share of the steps: early, so that high losses are covered."""
 
+PIECE_TOKENS = 2048
+"""Tokens that a thread takes through the model at once (at least one sequence): their activations stay in its cache."""
+
+LOGITS = 1 << 22
+"""Logits that a thread holds at once."""
+
 STATES_KEPT = 2
 """Resume states on disk while a run goes on: the newest, and the one before in case that is damaged."""
 
@@ -78,27 +84,35 @@ def _log_spaced(last: int, count: int) -> tuple[int, ...]:
     return tuple(steps)
 
 
-def memory(run: Run, vocab: int, *, bfloat16: bool = False) -> dict[str, int]:
+def memory(run: Run, vocab: int, *, bfloat16: bool = False, threads: int = 1) -> dict[str, int]:
     """Bytes that training holds, by part.
 
-    Weights, gradients and the two moments of AdamW are float32; with bfloat16 a copy of weights and gradients
-    in it is held beside. Activations are what the backward pass needs, counted tensor by tensor as Korthikanti
-    et al. 2022 (arXiv 2205.05198, section 4) do: per token and layer 4 widths for the two residual inputs and
-    their norms, 1 each for queries and the output of attention, keys and values, 3 times ``hidden``, and one
-    float32 logarithm per head (attention itself is recomputed: Dao et al. 2022, arXiv 2205.14135). The logits
-    are held once with their gradient.
+    Weights, gradients and the two moments of AdamW are float32, with gradients once a thread; with bfloat16 there
+    are a copy of the weights and one product of the gradients' size in it. Activations are what the backward pass
+    needs of the tokens that are in hand at once, counted tensor by tensor in the manner of Korthikanti et al. 2022
+    (arXiv 2205.05198, section 4). Per token and layer: in float32 the stream before each half and the logarithms of
+    attention's sums, one a head (attention itself is done again: Dao et al. 2022, arXiv 2205.14135); as elements the
+    two normed inputs, queries, what attention read, keys, values, and three times ``hidden``.
     """
     shape, count = run.shape, total_parameters(run.shape, vocab)
     size = 2 if bfloat16 else WEIGHT_BYTES
-    per_layer = 6 * shape.width + 2 * shape.kv_heads * shape.head_dim + 3 * shape.hidden
-    tokens = run.tokens_per_step
+    copy = size if bfloat16 else 0
+    elements = 4 * shape.width + 2 * shape.kv_heads * shape.head_dim + 3 * shape.hidden
+    floats = 2 * shape.width + shape.heads + 2
+    tokens = threads * piece_tokens(run, threads)
     return {
-        "weights": count * (WEIGHT_BYTES + (size if bfloat16 else 0)),
-        "gradients": count * (WEIGHT_BYTES + (size if bfloat16 else 0)),
+        "weights": count * (WEIGHT_BYTES + copy),
+        "gradients": count * threads * (WEIGHT_BYTES + copy),
         "optimizer": count * 2 * WEIGHT_BYTES,
-        "activations": tokens * shape.layers * (per_layer * size + shape.heads * 4),
-        "logits": tokens * vocab * (WEIGHT_BYTES + size),
+        "activations": tokens * shape.layers * (elements * size + floats * 4),
+        "logits": threads * min(tokens * vocab, LOGITS) * size,
     }
+
+
+def piece_tokens(run: Run, threads: int) -> int:
+    """Tokens that a thread takes through the model at once: whole sequences of its share of the batch."""
+    share = -(-run.batch // threads)
+    return max(1, min(PIECE_TOKENS // run.shape.context, share)) * run.shape.context
 
 
 def disk(run: Run, vocab: int) -> dict[str, int]:
