@@ -56,6 +56,8 @@ class Sample:
     """(k,) log likelihood averaged over heights, against chance alone."""
     height: Array
     """(k,) best height: the ability at the lowest loss seen."""
+    offset: Array
+    """(k,) best common offset, which is the level at high losses where chance is unknown."""
 
     @property
     def size(self) -> float:
@@ -102,17 +104,19 @@ class Solver:
 
         return Sums(add(one * one), add(one * y), add(one[:, None] * k), add(y[:, None] * k), add(k * k))
 
-    def solve(self, sums: Sums, runs: Array | None = None) -> tuple[Array, Array]:
-        """Log evidence of each shape against chance alone, and its best height; ``runs`` weighs the runs."""
+    def solve(self, sums: Sums, runs: Array | None = None) -> tuple[Array, Array, Array]:
+        """Log evidence of each shape against chance alone, its best height and offset; ``runs`` weighs the runs."""
         weigh = np.ones(len(sums.one_one)) if runs is None else runs
+        level = weigh @ sums.one_y
         offset = weigh @ sums.one_one + (1 / self.offset**2 if np.isfinite(self.offset) else 0.0)
         along = weigh @ sums.one_k
         precision = np.maximum(weigh @ sums.k_k - along**2 / offset, 1e-12)
-        pull = weigh @ sums.y_k - along * (weigh @ sums.one_y) / offset
-        return _over_heights(pull, precision, self.points.room)
+        pull = weigh @ sums.y_k - along * level / offset
+        evidence, height = _over_heights(pull, precision, self.points.room)
+        return evidence, height, np.asarray((level - height * along) / offset)
 
     def distances(self, values: Array, ability: Array) -> Array:
-        """(k,) squared distance, in standard deviations, of an ability from each of (n, k) shapes at its best height."""
+        """(k,) squared distance, in standard deviations, of an ability from each of (n, k) shapes."""
         y, k = whiten(self._roots, self.starts, ability), whiten(self._roots, self.starts, values)
         height = np.clip((y @ k) / np.maximum((k * k).sum(axis=0), 1e-12), 0.0, self.points.room)
         return np.asarray(((y[:, None] - k * height) ** 2).sum(axis=0))
@@ -190,12 +194,14 @@ def weigh(points: Points, rng: np.random.Generator) -> Weighed:
         weight = np.full(len(unit), -np.log(len(unit)))
         drawn.append((family, parameters, weight, family.values(parameters, points.loss, low)))
     noise, ability = _first_noise(points), np.clip(points.ability, 0.0, None)
+    if points.chance is None:
+        ability = ability * 0.0
     for done in range(NOISES + 1):
         solver = Solver(points, noise, ability)
         samples = [_sampled(solver, *shapes) for shapes in drawn]
         if done < NOISES:
-            ability = _best(samples)
-            noise = estimate(points, ability)
+            ability, level = _best(samples)
+            noise = estimate(points, ability, points.ability - level)
             drawn = [_redrawn(sample, points, DRAWS[sample.family.turn], rng) for sample in samples]
     for _ in range(ROUNDS):
         telling = _unsure(samples)
@@ -231,8 +237,7 @@ def _first_noise(points: Points) -> Noise:
 
 
 def _sampled(solver: Solver, family: Family, parameters: Array, weight: Array, values: Array) -> Sample:
-    evidence, height = solver.solve(solver.sums(values))
-    return Sample(family, parameters, weight, values, evidence, height)
+    return Sample(family, parameters, weight, values, *solver.solve(solver.sums(values)))
 
 
 def _normal(logs: Array) -> Array:
@@ -255,10 +260,12 @@ def _tempered(logs: Array, least: float) -> tuple[Array, float]:
     return weights, power
 
 
-def _best(samples: list[Sample]) -> Array:
+def _best(samples: list[Sample]) -> tuple[Array, Array]:
+    """Ability of the best law, and the level of the scores under it (ability and common offset)."""
     sample = max(samples, key=lambda one: float(one.evidence.max()))
     index = int(np.argmax(sample.evidence))
-    return np.asarray(sample.height[index] * sample.values[:, index])
+    ability = np.asarray(sample.height[index] * sample.values[:, index])
+    return ability, ability + sample.offset[index]
 
 
 def _redrawn(

@@ -153,8 +153,10 @@ def smooths(points: Points) -> list[Family]:
             False,
         ),
         Family("arctan", _arctan, (middle, (0.04 * scale, 0.4 * scale)), ("plain", "log"), (20, 8), 0.1, False),
-        Family("flat", _flat, ((0.0, 1.0),), ("plain",), (2,), 0.1, False),
     ]
+    if points.chance is not None:
+        # Above chance all along; without a chance level every constant is the level itself.
+        found.append(Family("flat", _flat, ((0.0, 1.0),), ("plain",), (2,), 0.1, False))
     if low > 0:
         found.append(Family("power", _power(low), ((0.4, 20.0),), ("log",), (24,), 0.1, False))
         steep = (1.0, low / (SHARPEST * scale))

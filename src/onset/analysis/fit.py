@@ -187,7 +187,9 @@ class _Task:
             ended = least_squares(distances, start, bounds=(self.low, self.high), x_scale="jac", max_nfev=200)
             if ended.cost < best_cost:
                 best, best_cost, converged = ended.x, float(ended.cost), bool(ended.status > 0)
-        return np.asarray(best), converged and math.isfinite(best_cost)
+        with np.errstate(all="ignore"):
+            computed = bool(np.all(np.isfinite(self.model(best))))
+        return np.asarray(best), converged and computed
 
 
 def _by_runs(task: _Task, best: Array, resamples: int, rng: np.random.Generator) -> Array:

@@ -167,15 +167,15 @@ def whiten(roots_of_runs: list[Array], starts: NDArray[np.int64], values: Array)
     )
 
 
-def estimate(points: Points, ability: Array, sweeps: int = 2) -> Noise:
-    """The noise that best explains the distances of the points from a pilot law's ability.
+def estimate(points: Points, ability: Array, distance: Array, sweeps: int = 2) -> Noise:
+    """The noise that best explains the ``distance`` of the points from a pilot law of this ability.
 
     Coordinate ascent over a coarse grid of each part: the likelihood is flat near its top, and a
     finer answer would be spurious.
     """
     scales = _Scales.of(points, ability)
-    residuals = np.where(scales.layout.real, (points.ability - ability)[scales.layout.place], 0.0)
-    typical = float(np.sqrt(np.mean((points.ability - ability) ** 2))) + 1e-9
+    residuals = np.where(scales.layout.real, distance[scales.layout.place], 0.0)
+    typical = float(np.sqrt(np.mean(distance**2))) + 1e-9
     unknown = not np.any(scales.known > 0)
     floor = typical if unknown else float(np.sqrt(np.median(scales.known[scales.layout.real])))
     reach = float(np.ptp(points.loss))

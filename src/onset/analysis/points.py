@@ -93,7 +93,7 @@ def points(obs: pd.DataFrame, *, most: int = MOST_POINTS) -> Points:
         raise OnsetError("No row has both a loss and a score.", where="loss, score", advice="check the join to losses")
     order = "tokens" if "tokens" in here and here["tokens"].notna().all() else "loss"
     progress = _numbers(here, order) * (1.0 if order == "tokens" else -1.0)
-    labels, names = pd.factorize(here["run"].astype(str), sort=False)
+    labels, names = pd.factorize(here["run"].astype(str), sort=True)
     place = np.lexsort((progress, labels))
     here, labels = here.iloc[place], labels[place]
     chance, direction = _chance(here), direction_of(here)

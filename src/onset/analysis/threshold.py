@@ -47,8 +47,8 @@ CURVE = 200
 class Drawn:
     """Laws drawn from what the points leave open, as shapes and heights: for predictions with a band."""
 
-    samples: tuple[tuple[Sample, Array, Array], ...]
-    """Family sample, indices drawn, and a height for each."""
+    samples: tuple[tuple[Sample, Array, Array, Array | float], ...]
+    """Family sample, indices drawn, a height for each, and the level of an unknown chance."""
     low: float
     worse: Worse | None = None
     """What was systematically worse than chance, to be drawn as well."""
@@ -56,8 +56,8 @@ class Drawn:
     def ability(self, loss: Array) -> Array:
         """(n, draws) ability at losses."""
         parts = []
-        for sample, chosen, height in self.samples:
-            parts.append(sample.family.values(sample.parameters[:, chosen], loss, self.low) * height)
+        for sample, chosen, height, level in self.samples:
+            parts.append(sample.family.values(sample.parameters[:, chosen], loss, self.low) * height + level)
         found = np.concatenate(parts, axis=1)
         return found if self.worse is None else found + self.worse.at(loss)[:, None]
 
@@ -253,7 +253,8 @@ def _draw(samples: list[Sample], weighed: Weighed, rng: np.random.Generator) -> 
             height = sample.height[chosen] + rng.standard_normal(len(chosen)) * weighed.solver.height_error(
                 sample.values[:, chosen]
             )
-            drawn.append((sample, chosen, np.clip(height, 0.0, weighed.solver.points.room)))
+            level = 0.0 if weighed.solver.points.chance is not None else sample.offset[chosen]
+            drawn.append((sample, chosen, np.clip(height, 0.0, weighed.solver.points.room), level))
     return Drawn(tuple(drawn), float(weighed.solver.points.loss.min()))
 
 
