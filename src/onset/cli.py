@@ -135,7 +135,7 @@ def tasks(
     frame = catalogue.listing(data)
     if task is not None:
         frame = frame[frame["task"] == catalogue.find([task], data)[0].name]
-    _print_frame(frame, as_json)
+    _print_frame(frame if as_json else frame.drop(columns="note"), as_json)
 
 
 @app.command("eval")
@@ -340,7 +340,9 @@ def _print_findings(summary: pd.DataFrame) -> None:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    console = Console(stderr=stderr)
+    # A pipe or a file has no width of its own: nothing is folded there.
+    return console if console.is_terminal else Console(stderr=stderr, width=200)
 
 
 def _print_frame(frame: pd.DataFrame, as_json: bool) -> None:

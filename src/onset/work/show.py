@@ -11,8 +11,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from onset.work.progress import duration
-
 VERDICT_STYLES = {"emergent": "bold green", "smooth": "cyan", "at_chance": "dim", "unresolved": "yellow"}
 
 
@@ -28,25 +26,36 @@ def rows_table(rows: Sequence[Mapping[Any, Any]], columns: Sequence[str] | None 
 
 
 def plan_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """What each run would cost, and the sum."""
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+    """What each run would cost, and the sum; narrow enough for 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True, padding=(0, 1, 0, 0))
     total = {key: sum(row[key] for row in rows) for key in ("tokens", "flops", "steps", "checkpoints", "hours")}
     memory = max(row["memory_bytes"] for row in rows)
     disk = sum(row["disk_bytes"] for row in rows)
     footers = [
-        f"{len(rows)} runs", "", "", count(total["tokens"]), f"{total['flops']:.2e}", f"{total['steps']:,}",
-        f"{total['checkpoints']:,}", f"{count(memory)}B max", f"{count(disk)}B", duration(total["hours"] * 3600),
+        f"{len(rows)} runs", "", count(total["tokens"]), f"{total['flops']:.1e}", f"{total['steps']:,}",
+        f"{total['checkpoints']:,}", f"{count(memory)}B", f"{count(disk)}B", short_time(total["hours"]),
     ]  # fmt: skip
-    names = ["run", "group", "params", "tokens", "FLOPs", "steps", "checkpoints", "memory", "disk", "time"]
+    names = ["run", "params", "tokens", "FLOPs", "steps", "points", "memory", "disk", "time"]
     for index, (name, footer) in enumerate(zip(names, footers, strict=True)):
-        table.add_column(name, footer, justify="left" if index < 2 else "right", no_wrap=index == 0)
+        table.add_column(name, footer, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(
-            Text(row["run"]), Text(row["group"]), count(row["params"]), count(row["tokens"]), f"{row['flops']:.2e}",
+            Text(row["run"]), count(row["params"]), count(row["tokens"]), f"{row['flops']:.1e}",
             f"{row['steps']:,}", str(row["checkpoints"]), count(row["memory_bytes"]) + "B",
-            count(row["disk_bytes"]) + "B", duration(row["hours"] * 3600),
+            count(row["disk_bytes"]) + "B", short_time(row["hours"]),
         )  # fmt: skip
     return table
+
+
+def short_time(hours: float) -> str:
+    """Hours as '42 s', '16 min', '3.4 h' or '12 years'."""
+    if hours < 1 / 60:
+        return f"{hours * 3600:.0f} s"
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    if hours < 24 * 365:
+        return f"{hours:,.1f} h"
+    return f"{hours / 24 / 365:,.0f} years"
 
 
 def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
