@@ -187,7 +187,7 @@ def predictor_rows(panels: list[Panel]) -> list[tuple[Cell, ...]]:
         found = panel.finding.predictors
         if not found:
             continue
-        cells = [Cell(panel.title.text, panel.title.text, panel.finding.task)]
+        cells = [_task(panel.title, panel.finding.task)]
         for name in frames.PREDICTORS:
             values = found.get(name, {})
             r2, error = values.get("r2_left_out"), values.get("error_points")
@@ -282,7 +282,7 @@ def turn_rows(analysis: Analysis) -> list[tuple[Cell, ...]]:
     for entry in analysis.extra.get("turns", ()):
         title = words.title(str(entry["task"]))
         if entry["verdict"] != "cannot_tell":
-            rows.append((title.rank, (Cell(title.text, title.text, str(entry["task"])), _words(entry["loss_name"]),
+            rows.append((title.rank, (_task(title, str(entry["task"])), _words(entry["loss_name"]),
                                       _words(entry["sentence"]), _words(entry["why"]))))  # fmt: skip
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
@@ -307,7 +307,7 @@ def family_rows(panels: list[Panel]) -> list[tuple[Cell, ...]]:
         for name, entry in families.items():
             rows.append(
                 (
-                    Cell(panel.title.text, panel.title.text, panel.finding.task), _words(name),
+                    _task(panel.title, panel.finding.task), _words(name),
                     _number(entry["spearman"]), _number(entry["pearson"]), _moved(entry.get("collapse")),
                     _whole(entry["n_points"]), _whole(entry["n_runs"]),
                 )
@@ -365,6 +365,11 @@ def _known(value: float | None) -> float | int | None:
 def _count(value: Any) -> Cell:
     found = _float(value)
     return Cell(words.count(found), found)
+
+
+def _task(title: words.Title, task: str) -> Cell:
+    """A task by its title, and by its own name where that is another."""
+    return Cell(title.text, title.text, "" if title.text == task else task)
 
 
 def _whole(value: Any) -> Cell:

@@ -25,7 +25,7 @@ FEWEST_POINTS = 60
 
 CHECKPOINT = ["run", "step", "params", "tokens", "flops", "loss"]
 
-NARROWEST = 0.2
+NARROWEST = 0.1
 """A score axis between 0 and 1 spans at least this, so that noise at chance does not look like a rise."""
 
 
@@ -216,8 +216,8 @@ def _extent(found: list[float]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = min(values), max(values)
     if high - low < NARROWEST and low >= 0 and high <= 1:
-        middle = (low + high) / 2
-        low, high = middle - NARROWEST / 2, middle + NARROWEST / 2
+        low = min(max((low + high - NARROWEST) / 2, 0.0), 1.0 - NARROWEST)
+        high = low + NARROWEST
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return low - room, high + room
 
@@ -281,14 +281,19 @@ def effects(made: list[Panel]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+RESIDUALS = ["run", "size", "params", "loss", "points"]
+
+
 def residuals(panel: Panel, known: Sizes, near: tuple[float, float] | None = None) -> pd.DataFrame:
     """Observed minus fitted: ``run, size, params, loss, points`` (hundredths of the score), at losses in ``near``."""
     rows = panel.finding.residuals
-    columns = ["run", "size", "params", "loss", "points"]
     if rows is None or rows.empty:
-        return pd.DataFrame(columns=columns)
-    if near is not None:
-        rows = rows[rows["loss"].between(*near)]
+        return pd.DataFrame(columns=RESIDUALS)
+    return residual_rows(rows if near is None else rows[rows["loss"].between(*near)], known)
+
+
+def residual_rows(rows: pd.DataFrame, known: Sizes) -> pd.DataFrame:
+    """Residuals of a fit (``run, params, loss, residual``) for drawing."""
     label = dict(zip(known.params, known.labels, strict=True))
     made = pd.DataFrame(
         {
@@ -299,7 +304,7 @@ def residuals(panel: Panel, known: Sizes, near: tuple[float, float] | None = Non
             "points": 100 * rows["residual"].astype(float),
         }
     )
-    return made[columns].reset_index(drop=True)
+    return made[RESIDUALS].reset_index(drop=True)
 
 
 PREDICTORS = {"loss": "Loss", "flops": "Compute", "params": "Parameters", "tokens": "Tokens"}
@@ -336,3 +341,32 @@ def training(facts: StudyFacts, known: Sizes) -> tuple[pd.DataFrame, pd.DataFram
     floor = facts.floor.get("all")
     drawn = [] if floor is None else [{"loss": float(floor), "label": f"floor {floor:.3f}: entropy of the world"}]
     return frame, pd.DataFrame(drawn, columns=["loss", "label"])
+
+
+METHODS = {
+    "score_from_loss": "Forecast, given the loss",
+    "score_from_size": "Forecast, from size and tokens",
+    "logistic_in_loss": "Baseline: logistic in loss",
+    "logistic_in_compute": "Baseline: logistic in compute",
+}
+
+MOST_FORESEEN = 4000
+"""Forecasts in a picture, at most; tables and numbers are of all."""
+
+
+def foreseen(predictions: pd.DataFrame, headline: set[tuple[str, str]], known: Sizes) -> pd.DataFrame:
+    """A back-test's forecasts for drawing: ``method, label, task, metric, run, params, size, seen, score, low, high``.
+
+    Of tasks that are among ``headline`` (task, metric) pairs, or of all where that leaves none: metrics with other
+    units would share an axis with shares of right answers.
+    """
+    chosen = [pair in headline for pair in zip(predictions["task"], predictions["metric"], strict=True)]
+    rows = predictions[chosen] if any(chosen) else predictions
+    rows = rows.iloc[:: max(1, math.ceil(len(rows) / MOST_FORESEEN))]
+    size = dict(zip(known.params, known.labels, strict=True))
+    made = rows[["method", "task", "metric", "run", "params", "seen", "score", "low", "high"]].astype({"params": float})
+    return made.assign(
+        method=made["method"].map(lambda name: METHODS.get(name, str(name))),
+        label=made["task"].map(lambda task: words.title(str(task)).text),
+        size=made["params"].map(size).fillna(""),
+    ).reset_index(drop=True)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import altair as alt
+import numpy as np
+import pandas as pd
 
-from onset.analysis.findings import Analysis
+from onset.analysis.findings import Analysis, Finding
 from onset.errors import OnsetError
-from onset.report import frames
-from onset.report.charts import performance
+from onset.report import frames, words
+from onset.report.charts import foresight, others, performance, theme
 from onset.report.charts.theme import Chart
+from onset.report.palette import sizes
 
 
 def draw(result: Any) -> Chart:
-    """The chart of a result, told by what it has: findings, a law, a size effect, or predictions beside truth.
+    """The chart of a result: of an analysis, a threshold, a collapse, a forecast, a back-test or a loss law.
 
-    Raises OnsetError for anything else.
+    Results are told apart by what they have, so that nothing is imported for them. Raises OnsetError for a result
+    that has nothing to show, and for anything else.
     """
-    if isinstance(result, Analysis):
-        return _analysis(result)
+    for attributes, picture in _PICTURES:
+        if all(hasattr(result, name) for name in attributes):
+            return picture(result)
     raise OnsetError(
         f"there is no picture of {type(result).__name__}",
-        advice="draw an Analysis, or what threshold, collapse, forecast or backtest return",
+        advice="draw what analyze, threshold, collapse, forecast or backtest return",
     )
 
 
@@ -31,7 +37,78 @@ def _analysis(analysis: Analysis) -> Chart:
     made = frames.panels(analysis, drawn)
     shared = performance.frame(drawn, "loss", frames.window(drawn, made))
     shown = frames.headlines(made)
-    spec = None if shared is None else performance.figure(shown, shared, "Performance against loss", [])
+    return _figure(shown, shared, "Performance against loss", 4)
+
+
+def _threshold(fit: Any) -> Chart:
+    """The law with its band, the threshold with its interval, and the points as law plus residual."""
+    if fit.curve is None or fit.residuals is None:
+        raise OnsetError("nothing was fitted, so there is nothing to draw", where=fit.verdict, advice=fit.why)
+    curve = fit.curve.sort_values("loss")
+    rows = fit.residuals.assign(task="fit", metric="score", tokens=np.nan)
+    rows["score"] = np.interp(rows["loss"], curve["loss"], curve["score"]) + rows["residual"]
+    finding = Finding(
+        task="fit", metric="score", loss_name="loss", direction=fit.direction, chance=fit.chance,
+        n_points=len(rows), n_runs=rows["run"].nunique(), spearman=None, pearson=None, verdict=fit.verdict,
+        why=fit.why, threshold=fit.threshold, curve=fit.curve, residuals=fit.residuals,
+    )  # fmt: skip
+    analysis = Analysis(source="", findings=(finding,), observations=rows, level=fit.level)
+    points = frames.points(analysis)
+    (panel,) = frames.panels(analysis, points)
+    title = words.Title(words.VERDICTS[fit.verdict], panel.title.ability, "", panel.title.rank)
+    shown = frames.Panel(panel.finding, title, panel.points)
+    return _figure([shown], performance.frame(points, "loss"), "", 1, width=460)
+
+
+def _figure(
+    shown: list[frames.Panel], shared: performance.Frame | None, title: str, columns: int, width: int = 196
+) -> Chart:
+    spec = None if shared is None else performance.figure(shown, shared, title, [], columns=columns, width=width)
     if spec is None:
-        raise OnsetError("there are no observations to draw", where=analysis.source)
+        raise OnsetError("there are no observations to draw")
     return alt.ConcatChart.from_dict(spec)
+
+
+def _collapse(fit: Any) -> Chart:
+    """Residuals from the shared curve by size, and the offset of each size or category."""
+    if fit.points is None or fit.residuals.empty:
+        raise OnsetError("nothing could be compared, so there is nothing to draw", where=fit.by, advice=fit.why)
+    known = sizes(fit.residuals["params"])
+    rows = frames.residual_rows(fit.residuals, known)
+    ends = frames.span(rows["loss"], log=False)
+    assert ends is not None, "a comparison has losses"
+    left = others.residuals(rows, known, "Loss, falling →", ends, width=420).properties(height=240)
+    if fit.levels.empty:
+        return left.configure(**theme.config())
+    return alt.hconcat(left, foresight.levels(fit.levels, fit.margin, fit.by)).configure(**theme.config())
+
+
+def _forecast(result: Any) -> Chart:
+    chart = foresight.targets(result.scores, result.observations)
+    if chart is None:
+        why = "; ".join(pd.unique(result.scores["why"])[:3])
+        raise OnsetError("every forecast was refused, so there is nothing to draw", where=why)
+    return chart.configure(**theme.config())
+
+
+def _backtest(result: Any) -> Chart:
+    known = sizes(result.predictions["params"])
+    pairs = result.predictions[["task", "metric"]].drop_duplicates()
+    metrics = {task: words.headline(list(rows["metric"])) for task, rows in pairs.groupby("task")}
+    frame = frames.foreseen(result.predictions, {(str(task), metric) for task, metric in metrics.items()}, known)
+    return foresight.against_truth(frame, known, level=words.percent(result.level)).configure(**theme.config())
+
+
+def _loss_law(law: Any) -> Chart:
+    return foresight.loss_law(law).configure(**theme.config())
+
+
+_PICTURES: tuple[tuple[tuple[str, ...], Callable[[Any], Chart]], ...] = (
+    (("findings", "observations"), _analysis),
+    (("predictions", "refusals"), _backtest),
+    (("scores", "onsets"), _forecast),
+    (("levels", "residuals", "by"), _collapse),
+    (("curve", "residuals", "threshold", "verdict"), _threshold),
+    (("draws", "seen"), _loss_law),
+)
+"""What a result has, and the picture of such a result; the first that fits counts."""

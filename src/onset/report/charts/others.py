@@ -9,7 +9,7 @@ import pandas as pd
 
 from onset.report.charts import theme
 from onset.report.charts.theme import Chart
-from onset.report.frames import PREDICTORS, Points, span
+from onset.report.frames import PREDICTORS, span
 from onset.report.palette import CHANCE, INK, MUTED, Sizes
 
 COLLAPSE_COLOURS = {"collapses": "#0b6e4f", "size matters": "#b3261e", "cannot tell": "#8a5a00"}
@@ -105,7 +105,7 @@ def effects(frame: pd.DataFrame, *, width: Any = 560, level: str = "95 %") -> Ch
     colour = alt.Color(
         "verdict:N",
         scale=alt.Scale(domain=verdicts, range=list(COLLAPSE_COLOURS.values())),
-        legend=alt.Legend(title="Size at equal loss", orient="bottom"),
+        legend=alt.Legend(title=None, orient="top"),
     )
     tooltip = [
         alt.Tooltip("label:N", title="task"), alt.Tooltip("metric:N", title="metric"),
@@ -141,7 +141,7 @@ def predictors(frame: pd.DataFrame, *, width: Any = 560) -> Chart:
         .encode(
             x=x, y=y,
             color=alt.Color("predictor:N", scale=alt.Scale(domain=names, range=[PREDICTOR_COLOURS[n] for n in names]),
-                            legend=alt.Legend(title="Predictor", orient="bottom")),
+                            legend=alt.Legend(title=None, orient="top")),
             shape=alt.Shape("predictor:N", scale=alt.Scale(domain=names, range=[PREDICTOR_SHAPES[n] for n in names])),
             tooltip=[alt.Tooltip("label:N", title="task"), alt.Tooltip("metric:N", title="metric"),
                      alt.Tooltip("predictor:N", title="predictor"), alt.Tooltip("r2:Q", title="R²", format=".3f"),
@@ -150,9 +150,3 @@ def predictors(frame: pd.DataFrame, *, width: Any = 560) -> Chart:
     )  # fmt: skip
     zero = alt.Chart(pd.DataFrame({"shown": [0.0]})).mark_rule(color=MUTED, strokeDash=[2, 3]).encode(x=x)
     return alt.layer(zero, dots).properties(width=width, height=_ROW * max(3, drawn["label"].nunique()))
-
-
-def legend_sizes(points: Points) -> list[dict[str, str]]:
-    """Labels and colours of the sizes, for a legend outside of a chart."""
-    known = points.sizes
-    return [{"label": label, "colour": hue} for label, hue in zip(known.labels, known.colours, strict=True)]

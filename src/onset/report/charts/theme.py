@@ -56,7 +56,7 @@ def axis_title(axis: Axis, loss: str, unit: str, *, flops_estimated: bool = Fals
     """The horizontal axis in words, with its unit."""
     return {
         "loss": f"{loss} ({unit}), falling →",
-        "flops": f"Compute (FLOPs{', 6 × parameters × tokens' if flops_estimated else ''})",
+        "flops": f"Compute ({'FLOPs = 6ND' if flops_estimated else 'FLOPs'})",
         "params": "Parameters",
         "tokens": "Training tokens",
     }[axis]
@@ -79,12 +79,18 @@ def x(axis: Axis, span: tuple[float, float], title: str | None, field: str | Non
     )
 
 
-def colour(known: Sizes, *, legend: bool) -> alt.Color:
+def colour(known: Sizes, *, legend: bool, orient: Literal["bottom", "right"] = "bottom") -> alt.Color:
     """Colour by size: the same label has the same colour in every picture."""
     if not legend:
         shown: alt.Legend | None = None
     else:
-        shown = alt.Legend(title="Parameters", orient="bottom", direction="horizontal", columns=11, values=_few(known))
+        shown = alt.Legend(
+            title="Parameters",
+            orient=orient,
+            direction="horizontal" if orient == "bottom" else "vertical",
+            columns=11 if orient == "bottom" else 1,
+            values=_few(known),
+        )
     return alt.Color(
         "size:N", sort=None, legend=shown, scale=alt.Scale(domain=list(known.labels), range=list(known.colours))
     )
