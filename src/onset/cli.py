@@ -207,10 +207,9 @@ def analyze(
     if as_json:
         _print_json(analysis.to_json())
         return
-    _print_findings(analysis.summary())
     for note in analysis.extra.get("notes", []):
         typer.echo(f"note: {note}")
-    typer.echo(f"report: {page}")
+    _print_findings(analysis.summary(), page)
 
 
 @app.command()
@@ -296,8 +295,7 @@ def _run(study: Study, out: Path, workers: int | None, engine: str) -> None:
     console.print(f"{outcome.done} done, {outcome.owed} owed", highlight=False)
     with console.status("analysing"):
         analysis, page = report(out, out)
-    _print_findings(analysis.summary())
-    typer.echo(f"report: {page}")
+    _print_findings(analysis.summary(), page)
     if outcome.problems or outcome.owed:
         told = "\n".join(outcome.problems) or "some pieces are still owed"
         raise OnsetError(
@@ -331,10 +329,17 @@ def _bench(
         raise OnsetError("\n".join(problems), where=out, advice="what is done stays done: run the same command again")
 
 
-def _print_findings(summary: pd.DataFrame) -> None:
-    from onset.work.show import findings_table
+def _print_findings(summary: pd.DataFrame, page: Path) -> None:
+    """The findings in short, one row a task under its published kind of metric, and where the rest stands."""
+    from onset.work.show import findings_table, headline
 
-    _console().print(findings_table(summary))
+    short = headline(summary)
+    _console().print(findings_table(short))
+    if len(short) < len(summary):
+        typer.echo(
+            f"{len(summary) - len(short)} more findings, under other metrics, are in {page.name} and findings.json"
+        )
+    typer.echo(f"report: {page}")
 
 
 def _console(*, stderr: bool = False) -> Console:

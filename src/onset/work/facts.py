@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from onset.errors import OnsetError
 from onset.report.facts import FAILED_COLUMNS, ITEM_COLUMNS, RUN_COLUMNS, TRAINING_COLUMNS, StudyFacts
@@ -41,7 +42,7 @@ def gather(folder: Path) -> StudyFacts | None:
         failed=pd.DataFrame(
             [{"run": run.name, "why": run.failed} for run in runs if run.failed], columns=list(FAILED_COLUMNS)
         ),
-        counts=_counts(study, runs),
+        counts=_counts(runs),
         digest=study.digest()[:8],
         smallest=small or "",
         largest=large or "",
@@ -114,10 +115,10 @@ def _ends(table: pd.DataFrame) -> tuple[str | None, str | None]:
     return str(trained["run"].iloc[0]), str(trained["run"].iloc[-1])
 
 
-def _counts(study: Study, runs: Sequence[RunDir]) -> dict[str, int | float | str]:
-    parts = sum(len(list((run.path / "items").glob("*/*.parquet"))) for run in runs)
-    checkpoints = sum(len(run.steps()) for run in runs)
-    return {"runs": len(runs), "checkpoints": checkpoints, "tasks": len(study.tasks), "task parts": parts}
+def _counts(runs: Sequence[RunDir]) -> dict[str, int | float | str]:
+    """Questions put to all checkpoints together, by the rows that are kept."""
+    asked = sum(pq.read_metadata(part).num_rows for run in runs for part in (run.path / "items").glob("*/*.parquet"))
+    return {"answers scored": asked}
 
 
 def _samples(study: Study, runs: Sequence[RunDir], small: str | None, large: str | None) -> pd.DataFrame:

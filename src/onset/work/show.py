@@ -11,6 +11,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+HEADLINES = ("accuracy", "exact_match", "acc", "acc_norm")
+"""Metrics of a task that a short table shows."""
+
 VERDICT_STYLES = {"emergent": "bold green", "smooth": "cyan", "at_chance": "dim", "unresolved": "yellow"}
 
 
@@ -72,6 +75,13 @@ def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def headline(summary: pd.DataFrame) -> pd.DataFrame:
+    """One row a task: accuracy or exact match where it has them; a task without either keeps all its rows."""
+    published = summary["metric"].isin(HEADLINES)
+    covered = set(summary.loc[published, "task"])
+    return summary[published | ~summary["task"].isin(covered)]
+
+
 def findings_table(summary: pd.DataFrame) -> Table:
     """The findings of a summary frame: verdict, threshold with interval, collapse."""
     table = Table(box=box.SIMPLE_HEAD)
@@ -82,7 +92,11 @@ def findings_table(summary: pd.DataFrame) -> Table:
         threshold = (
             "" if _missing(row["threshold"]) else f"{row['threshold']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
         )
-        effect = "" if _missing(row["points_per_decade"]) else f"{row['points_per_decade']:+.1f} {row['collapse']}"
+        effect = (
+            ""
+            if _missing(row["points_per_decade"])
+            else f"{row['points_per_decade']:+.1f} {str(row['collapse']).replace('_', ' ')}"
+        )
         table.add_row(
             Text(str(row["task"])), Text(str(row["metric"])),
             Text(verdict, style=VERDICT_STYLES.get(verdict, "")), threshold, effect,
