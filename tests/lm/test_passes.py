@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -162,6 +165,25 @@ def test_equal_input_gives_equal_bits() -> None:
         found.append((loss, flat.gradients.clone()))
     assert found[0][0] == found[1][0]
     assert torch.equal(found[0][1], found[1][1])
+
+
+@needs_compiler
+@pytest.mark.parametrize("wide", [(), ("-mavx2", "-mfma")])
+def test_kernels_for_other_processors_are_right_too(
+    wide: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Vectors of four and eight, as machines without AVX-512 have them."""
+    if wide and (platform.machine() != "x86_64" or not {"avx2", "fma"} <= set(kernels._processor().split())):
+        pytest.skip("this processor has no AVX2")
+    monkeypatch.setattr(kernels, "WIDE", wide)
+    assert kernels._build(tmp_path / "k.so", bfloat16=False)
+    built = kernels.Kernels(tmp_path / "k.so")
+    for shape in SHAPES.values():
+        loss, gradients = expected(shape)
+        model, flat = stirred(shape)
+        passes = KernelPasses(model, flat, built, bfloat16=False, threads=1, batch=5)
+        assert passes.run(*batch(shape)) == pytest.approx(loss, abs=1e-5)
+        assert all(apart(found, gradients[name]) < 1e-5 for name, found in flat.views(flat.gradients).items())
 
 
 def test_without_a_compiler_there_are_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,7 +299,7 @@ void attention_forward(const element *qkv, element *out, float *logs, const floa
     int64_t wide = padded(size), long_ = padded(length), row = (heads + 2 * kv_heads) * size, group = heads / kv_heads;
     float *keys = scratch, *values = keys + long_ * wide, *keys_t = values + long_ * wide;
     float *queries = keys_t + long_ * wide, *read = queries + BLOCK * wide, *scores = read + BLOCK * wide;
-    float root = 1.0f / sqrtf((float)size);
+    float root = 1.0f / sqrtf((float)size), shares[BLOCK];
     for (int64_t pair = 0; pair < sequences * kv_heads; pair++) {
         int64_t sequence = pair / kv_heads, kv = pair % kv_heads;
         const element *rows = qkv + sequence * length * row;
@@ -317,17 +317,18 @@ void attention_forward(const element *qkv, element *out, float *logs, const floa
                     for (int64_t j = seen; j < whole; j++) p[j] = -INFINITY;
 #pragma omp simd reduction(max : top)
                     for (int64_t j = 0; j < whole; j++) top = p[j] > top ? p[j] : top;
-#pragma omp simd
-                    for (int64_t j = 0; j < whole; j++) p[j] = exponential((p[j] - top) * root);
-                    for (int64_t j = seen; j < padded(end); j++) p[j] = 0.0f;
 #pragma omp simd reduction(+ : sum)
-                    for (int64_t j = 0; j < whole; j++) sum += p[j];
-                    float share = 1.0f / sum;
-#pragma omp simd
-                    for (int64_t j = 0; j < whole; j++) p[j] *= share;
+                    for (int64_t j = 0; j < whole; j++) { /* what is past `seen` adds 1e-38, which is nothing */
+                        p[j] = exponential((p[j] - top) * root);
+                        sum += p[j];
+                    }
+                    for (int64_t j = seen; j < end; j++) p[j] = 0.0f;
+                    shares[i] = 1.0f / sum;
                     logs[(sequence * length + begin + i) * heads + head] = top * root + logf(sum);
                 }
                 product(count, wide, end, scores, long_, 1, values, wide, read, wide, 0);
+                for (int64_t i = 0; i < count; i++)
+                    for (int64_t j = 0; j < wide; j++) read[i * wide + j] *= shares[i];
                 scatter(&s, read, 0, out + sequence * length * heads * size + head * size, heads * size, begin, end);
             }
     }

@@ -83,8 +83,8 @@ def train(
     if job.mixture.context != job.run.shape.context or job.mixture.rows != job.run.batch:
         raise OnsetError(f"the mixture's batches are not of run '{job.run.name}'s shape", where=job.rundir.path)
     checkpoint.sweep(job.rundir)
-    damaged = _set_damaged_aside(job, hooks.notice)
-    if job.rundir.done and not damaged:
+    _set_damaged_aside(job, hooks.notice)
+    if job.rundir.done and set(checkpoint_steps(job.run)) <= set(job.rundir.steps()):
         return True
     job.rundir.done_path.unlink(missing_ok=True)
     job.rundir.failed_path.unlink(missing_ok=True)
@@ -160,16 +160,13 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _set_damaged_aside(job: Job, notice: Callable[[str], None]) -> bool:
-    """Move damaged checkpoints out of the way, each with a notice; whether there were any."""
-    found = False
+def _set_damaged_aside(job: Job, notice: Callable[[str], None]) -> None:
+    """Move damaged checkpoints out of the way, each with a notice."""
     for step in job.rundir.steps():
         folder = job.rundir.checkpoint(step)
         if (why := checkpoint.fault(folder)) is not None:
             aside = checkpoint.set_aside(folder)
             notice(f"checkpoint {step} of {job.rundir.name} is damaged ({why}): moved to {aside.name}, made again")
-            found = True
-    return found
 
 
 def _resume(job: Job, stepper: Stepper, notice: Callable[[str], None]) -> int:
