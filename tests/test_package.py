@@ -61,6 +61,13 @@ def test_verbs_return_frozen_results(table: Callable[..., pd.DataFrame]) -> None
     assert isinstance(size.summary(), pd.DataFrame)
 
 
+def test_a_forecast_takes_rows_of_targets(table: Callable[..., pd.DataFrame]) -> None:
+    made = onset.forecast(table(checkpoints=14), [{"loss": 2.0}], task="late")
+    assert isinstance(made.summary(), pd.DataFrame)
+    with pytest.raises(OnsetError, match="no task 'ltae'"):
+        onset.forecast(table(), [{"loss": 2.0}], task="ltae")
+
+
 def test_verbs_name_what_they_do_not_find(table: Callable[..., pd.DataFrame]) -> None:
     with pytest.raises(OnsetError, match="no task 'ltae'") as caught:
         onset.threshold(table(), "ltae")

@@ -72,7 +72,7 @@ def column_map(columns: str | Path | Sequence[str] | None) -> ColumnMap:
         if not (new and equals and old):
             raise OnsetError(f"'{pair}' is no pair new=old", advice="write for instance: run=model,params=n_params")
         found[new] = old
-    _known_columns(found, "--columns")
+    _known_columns(found, "--column")
     return ColumnMap(columns=found)
 
 
