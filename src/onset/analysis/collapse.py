@@ -190,17 +190,18 @@ def _able(rows: pd.DataFrame, threshold: Interval | None) -> NDArray[np.bool_]:
     loss = rows["loss"].to_numpy(float)
     if threshold is not None:
         return loss < threshold.value
-    chance = rows["chance"].to_numpy(float) * 100.0 if "chance" in rows else np.full(len(rows), np.nan)
-    if not np.isfinite(chance).any() or len(rows) < 4 or np.ptp(loss) <= 0:
+    chance = chance_of(rows)
+    if chance is None or len(rows) < 4 or np.ptp(loss) <= 0:
         return np.ones(len(rows), dtype=bool)
-    model = smooth.fit(smooth.points(rows, limit=60), rounds=1)
-    grid = np.linspace(loss.min(), loss.max(), 60)
-    means, deviations, _ = model.at(grid)
-    sign = -1.0 if direction_of(rows) == "lower" else 1.0
-    above = sign * (model.scale_weights @ means - np.nanmean(chance)) > 2.0 * (model.scale_weights @ deviations)
-    dark = np.flatnonzero(~above)
-    limit = grid[dark[0]] if dark.size else np.inf
-    return loss < limit
+    limit = smooth.able_from(smooth.fit(smooth.points(rows, limit=60), rounds=1), chance, direction_of(rows) == "lower")
+    return loss < (-np.inf if limit is None else limit)
+
+
+def chance_of(rows: pd.DataFrame) -> float | None:
+    """The chance level of one task, in units of the score; None where the table does not say."""
+    if "chance" not in rows or not np.isfinite(rows["chance"].to_numpy(float)).any():
+        return None
+    return float(np.nanmean(rows["chance"].to_numpy(float)))
 
 
 def direction_of(rows: pd.DataFrame) -> Literal["higher", "lower"]:

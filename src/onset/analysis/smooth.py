@@ -23,7 +23,7 @@ Matrix = NDArray[np.float64]
 MAX_ROWS = 120
 """More rows than this are averaged over neighbours within a run: the cost grows with the cube of the rows."""
 
-RUN_POINTS = 0.7
+RUN_POINTS = 0.6
 """Prior scale of what one run differs from the next, in points, wherever the curve is flat."""
 
 RUN_NATS = 0.003
@@ -34,6 +34,12 @@ NEIGHBOUR_POINTS = 0.7
 
 CURVE_POINTS = 20.0
 """Prior middle of how far a curve bends away from a straight line, in points, over the losses seen."""
+
+BEYOND_POINTS = 60.0
+"""Least bend assumed at losses lower than those seen, on the same scale: a flat stretch is no promise."""
+
+SIZE_POINTS = 1.5
+"""Prior scale of what ten times the parameters add at equal loss, in points, where a curve is to be foreseen."""
 
 LOSS_NOISE = 0.003
 """Prior scale of the error of one measured loss, in nats."""
@@ -60,6 +66,8 @@ class Points:
     """(n, k): columns whose coefficients are asked for; k may be 0."""
     weight: Vector
     """How many table rows each row stands for."""
+    size: Vector
+    """Decades of size from the mean, for a size effect with a prior (``SIZE_POINTS``); zeros for none."""
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -97,14 +105,33 @@ class Smooth:
         """Coefficients when the effects move the curve along the loss axis: nats a unit (up is higher loss)."""
         return _linear(self, self.points.effects * np.abs(self.slope)[:, None])
 
-    def at(self, loss: Vector) -> tuple[Matrix, Matrix, Vector]:
-        """Mean and standard deviation of the curve at losses: two (scales, n) arrays, and the slope (n,)."""
-        return _predict(self, np.asarray(loss, dtype=float))
+    def at(self, loss: Vector, size: float = 0.0) -> tuple[Matrix, Matrix, Vector]:
+        """Mean and standard deviation of the curve at losses: two (scales, n) arrays, and the slope (n,).
+
+        ``size`` in decades from the mean counts where the rows had their sizes.
+        """
+        return _predict(self, np.asarray(loss, dtype=float), size)
 
     def run_deviation(self, slope: Vector) -> Matrix:
         """Standard deviation of a new run about the curve, in points: (scales, n)."""
         spread: Matrix = self.scales[:, None] * np.sqrt(RUN_POINTS**2 + (RUN_NATS * slope[None, :]) ** 2)
         return spread
+
+
+def able_from(model: Smooth, chance: float, lower_is_better: bool) -> float | None:
+    """The loss from which on, down to the lowest seen, the curve stays beyond chance; None where it never is.
+
+    ``chance`` in units of the score. Infinite where the curve is beyond chance from the start.
+    """
+    low, high = model.span
+    grid = np.linspace(low, high, 60)
+    means, deviations, _ = model.at(grid)
+    sign = -1.0 if lower_is_better else 1.0
+    gain = sign * (model.scale_weights @ means - 100.0 * chance)
+    dark = np.flatnonzero(gain <= 2.0 * (model.scale_weights @ deviations))
+    if not dark.size:
+        return np.inf
+    return float(grid[dark[0]]) if dark[0] > 0 else None
 
 
 @dataclass(frozen=True)
@@ -168,7 +195,7 @@ def item_variance(frame: pd.DataFrame) -> Vector:
     score = frame["score"].to_numpy(dtype=float)
     count = _column(frame, "n_examples")
     known = np.full(len(frame), np.nan)
-    if _is_share(frame):
+    if is_share(frame):
         smoothed = (score * count + 1.0) / (count + 2.0)
         known = smoothed * (1.0 - smoothed) / count
     stated = _column(frame, "stderr") ** 2
@@ -181,7 +208,7 @@ def item_variance(frame: pd.DataFrame) -> Vector:
     return result
 
 
-def _is_share(frame: pd.DataFrame) -> bool:
+def is_share(frame: pd.DataFrame) -> bool:
     """Whether the score is a share of right answers, so that its noise is binomial."""
     names = {str(name).lower() for name in frame["metric"].unique()}
     shares = {"accuracy", "acc", "acc_norm", "exact_match", "em", "score"}
@@ -196,7 +223,9 @@ def _column(frame: pd.DataFrame, name: str) -> Vector:
     return values
 
 
-def points(frame: pd.DataFrame, effects: Matrix | None = None, limit: int = MAX_ROWS) -> Points:
+def points(
+    frame: pd.DataFrame, effects: Matrix | None = None, limit: int = MAX_ROWS, *, size: Vector | None = None
+) -> Points:
     """Observations of one (task, metric, loss) as arrays; neighbours in a run are averaged beyond ``limit`` rows."""
     columns = np.zeros((len(frame), 0)) if effects is None else np.asarray(effects, dtype=float)
     run = pd.factorize(frame["run"])[0].astype(np.int64)
@@ -214,6 +243,7 @@ def points(frame: pd.DataFrame, effects: Matrix | None = None, limit: int = MAX_
         variance=item_variance(frame),
         effects=columns,
         weight=np.ones(len(frame)),
+        size=np.zeros(len(frame)) if size is None else size,
     )
     return result if len(result) <= limit else _averaged(result, limit)
 
@@ -248,7 +278,8 @@ def _averaged(rows: Points, limit: int) -> Points:
         variance=mean(rows.variance) / size,
         effects=np.column_stack([mean(column) for column in rows.effects.T]) if rows.effects.shape[1] else
         np.zeros((len(size), 0)),
-        weight=size * np.bincount(cell, weights=rows.weight) / size,
+        weight=mean(rows.weight) * size,
+        size=mean(rows.size),
     )  # fmt: skip
 
 
@@ -286,19 +317,20 @@ def _parts(rows: Points, slope: Vector) -> tuple[dict[str, Matrix], Vector]:
     unit = _unit(rows)
     same = rows.run[:, None] == rows.run[None, :]
     known = np.isfinite(rows.variance)
-    base = np.where(known, rows.variance, _difference_variance(rows))
+    base = np.where(known, rows.variance, difference_variance(rows))
     gap = np.abs(rows.order[:, None] - rows.order[None, :])
     parts = {
         "curve": _spline_kernel(unit, unit),
         "items": np.diag(base),
         "neighbours": same * np.exp(-gap / 3.0),
         "loss": np.diag(slope**2 / rows.weight),
+        "size": SIZE_POINTS**2 * rows.size[:, None] * rows.size[None, :],
         "run": same * (RUN_POINTS**2 + RUN_NATS**2 * slope[:, None] * slope[None, :]),
     }
     return parts, np.array([0.4 if known.all() else 1.5])
 
 
-def _difference_variance(rows: Points) -> float:
+def difference_variance(rows: Points) -> float:
     """Noise variance from how far each row lies from its neighbours in loss: for tables that do not state it."""
     sort = np.argsort(rows.loss)
     loss, score = rows.loss[sort], rows.score[sort]
@@ -332,7 +364,7 @@ def _minus_log_prior(theta: Vector, prior: Vector) -> tuple[float, Vector]:
 
 
 def _total(parts: dict[str, Matrix], theta: Vector) -> Matrix:
-    total = np.zeros_like(parts["curve"])
+    total = parts["size"].copy()
     for name, log_scale in zip(_PARTS, theta, strict=True):
         total += np.exp(2.0 * log_scale) * parts[name]
     return total
@@ -450,7 +482,7 @@ def _linear(model: Smooth, effects: Matrix) -> Mixture:
     return Mixture(model.scale_weights, np.tile(mean, (len(model.scales), 1)), covariances)
 
 
-def _predict(model: Smooth, loss: Vector) -> tuple[Matrix, Matrix, Vector]:
+def _predict(model: Smooth, loss: Vector, size: float) -> tuple[Matrix, Matrix, Vector]:
     rows = model.points
     unit, at = _unit(rows), _unit(rows, loss)
     variance = model.sizes["curve"] ** 2
@@ -458,6 +490,11 @@ def _predict(model: Smooth, loss: Vector) -> tuple[Matrix, Matrix, Vector]:
     ahead = np.column_stack([np.ones(len(at)), at, np.zeros((len(at), rows.effects.shape[1]))])
     cross = variance * _spline_kernel(at, unit)
     own = variance * np.diag(_spline_kernel(at, at))
+    beyond = np.maximum(at - 1.0, 0.0)
+    own = own + max(BEYOND_POINTS**2 - variance, 0.0) * beyond**3 / 3.0
+    if rows.size.any():
+        cross = cross + SIZE_POINTS**2 * size * rows.size[None, :]
+        own = own + SIZE_POINTS**2 * size**2
     means, deviations = [], []
     for covariance in model.covariances:
         inverse, _ = _inverse(covariance)
@@ -470,7 +507,7 @@ def _predict(model: Smooth, loss: Vector) -> tuple[Matrix, Matrix, Vector]:
         spread = own - np.sum((cross @ inverse) * cross, axis=1) + np.sum((gap @ inner) * gap, axis=1)
         deviations.append(np.sqrt(np.maximum(spread, 1e-12)))
     step = 0.01
-    beyond = variance * (_spline_kernel(at + step, unit) - _spline_kernel(at - step, unit))
-    per_unit = coefficients[1] + (beyond @ (inverse @ residual)) / (2 * step)
+    ahead_slope = variance * (_spline_kernel(at + step, unit) - _spline_kernel(at - step, unit))
+    per_unit = coefficients[1] + (ahead_slope @ (inverse @ residual)) / (2 * step)
     width = max(model.span[1] - model.span[0], 1e-9)
     return np.array(means), np.array(deviations), -per_unit / width
