@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from planting import Planted, mixture
 from scipy.optimize import curve_fit
 
 from onset.analysis.evidence import Solver
@@ -29,6 +28,7 @@ from onset.analysis.families import smooths
 from onset.analysis.noise import Noise
 from onset.analysis.points import points
 from onset.analysis.threshold import threshold
+from planting import Planted, mixture
 
 FACTS = ("sizes", "checkpoints", "items", "run_noise", "drift", "loss_noise", "effect", "bad_run", "spacing", "chance")
 LEAST_DISTANCE = 3.0

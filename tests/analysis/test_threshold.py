@@ -40,7 +40,7 @@ PLAIN: dict[str, Any] = {
 def test_planted_truths(planting: ModuleType) -> None:
     """The heart: over all kinds of curves and designs, verdicts are right and intervals cover."""
     rows = []
-    for planted in planting.mixture(72, 20):
+    for planted in planting.mixture(60, 20):
         found = threshold(planted.observations)
         rows.append((planted.verdict, planted.eta, found))
     right = [truth == found.verdict for truth, _, found in rows]

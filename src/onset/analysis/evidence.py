@@ -176,8 +176,13 @@ class Weighed:
 
     @property
     def turns(self) -> float:
-        """Log evidence for a turn, against smooth laws."""
-        return self.log_evidence(True) - self.log_evidence(False)
+        """Log evidence for a turn, against the smooth family that does best."""
+        return self.log_evidence(True) - max(family_evidence(sample) for sample in self.side(False))
+
+
+def family_evidence(sample: Sample) -> float:
+    """Log evidence of one family by itself, against chance alone."""
+    return float(logsumexp(sample.weight + sample.evidence))
 
 
 def weigh(points: Points, rng: np.random.Generator) -> Weighed:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -140,8 +141,24 @@ def smooths(points: Points) -> list[Family]:
     )
     found = [
         Family("logistic", _logistic, (middle, width, (0.4, 2.5)), ("plain", "log", "log"), (20, 8, 4), 0.25, False),
-        Family("exponential", _exponential(low), ((SHARPEST * scale, 2 * scale),), ("log",), (30,), 0.15, False),
-        Family("bowed", _bowed(high), ((0.01 * scale, 3 * scale), (0.4, 5.0)), ("log", "log"), (12, 9), 0.2, False),
+        Family(
+            "exponential",
+            partial(_exponential, low=low),
+            ((SHARPEST * scale, 2 * scale),),
+            ("log",),
+            (30,),
+            0.15,
+            False,
+        ),
+        Family(
+            "bowed",
+            partial(_bowed, high=high),
+            ((0.01 * scale, 3 * scale), (0.4, 5.0)),
+            ("log", "log"),
+            (12, 9),
+            0.2,
+            False,
+        ),
         Family("two sigmoids", _two, two, ("plain", "log", "plain", "log", "plain"), (5, 3, 6, 3, 3), 0.1, False),
         Family(
             "gompertz",
@@ -158,7 +175,7 @@ def smooths(points: Points) -> list[Family]:
         # Above chance all along; without a chance level every constant is the level itself.
         found.append(Family("flat", _flat, ((0.0, 1.0),), ("plain",), (2,), 0.1, False))
     if low > 0:
-        found.append(Family("power", _power(low), ((0.4, 20.0),), ("log",), (24,), 0.1, False))
+        found.append(Family("power", partial(_power, low=low), ((0.4, 20.0),), ("log",), (24,), 0.1, False))
         steep = (1.0, low / (SHARPEST * scale))
         hill = Family(
             "hill",
@@ -218,14 +235,14 @@ def _flat(loss: Array, values: Array) -> Array:
     return np.ones((len(loss), values.shape[1]))
 
 
-def _exponential(low: float) -> Shape:
-    return lambda loss, values: laws.exponential(loss, 1.0, values[0], low)
+def _exponential(loss: Array, values: Array, low: float) -> Array:
+    return laws.exponential(loss, 1.0, values[0], low)
 
 
-def _power(low: float) -> Shape:
-    return lambda loss, values: laws.power(loss, 1.0, values[0], low)
+def _power(loss: Array, values: Array, low: float) -> Array:
+    return laws.power(loss, 1.0, values[0], low)
 
 
-def _bowed(high: float) -> Shape:
+def _bowed(loss: Array, values: Array, high: float) -> Array:
     # A hinge whose threshold is above every loss seen: there from the start.
-    return lambda loss, values: laws.bent_hinge(loss, high + values[0], 1.0, values[1])
+    return laws.bent_hinge(loss, high + values[0], 1.0, values[1])

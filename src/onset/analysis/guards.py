@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from onset.analysis.evidence import Weighed
 from onset.analysis.noise import variances
@@ -17,6 +18,10 @@ LEAST_BELOW = 3
 """Checkpoints below a threshold."""
 CLEAR = 2.5
 """Standard errors from which several checkpoints together are above chance."""
+TURNED = -1.5
+"""Log evidence for a turn, with one run left out, below which that run alone had held it."""
+CLEAR_RUN = 2.0
+"""Standard errors from which the checkpoints of a second run are."""
 MOST_LEFT_OUT = 8
 """Runs left out one by one: those that speak most for the turn."""
 
@@ -40,7 +45,7 @@ def complaint(weighed: Weighed, eta: float, low: float, leaves: float) -> str | 
     if (ahead.sum() - ahead.max()) / np.sqrt(max(below.sum() - 1, 1)) < CLEAR:
         return "one checkpoint alone holds it; more checkpoints at lower losses would tell"
     together = np.bincount(points.run, ahead) / np.sqrt(np.maximum(np.bincount(points.run, below), 1))
-    if several and (together > CLEAR).sum() < 2:
+    if several and (together > CLEAR_RUN).sum() < 2:
         return "one run alone is above chance below it; a second run at such losses would tell"
     if several and len(set(points.run[above].tolist())) < 2:
         return "one run alone was seen above it; a second run at such losses would tell"
@@ -58,21 +63,20 @@ def _distance(weighed: Weighed) -> Array:
 
 def _held_by_one_run(weighed: Weighed, leaves: float) -> str | None:
     """The run without which the evidence for the turn is gone or turned round."""
-    solver = weighed.solver
-    sides = {turn: weighed.side(turn) for turn in (True, False)}
-    sums = {turn: [solver.sums(sample.values) for sample in sides[turn]] for turn in sides}
-    count = len(solver.points.names)
+    solver, count = weighed.solver, len(weighed.solver.points.names)
+    sums = [solver.sums(sample.values) for sample in weighed.samples]
     for run in _telling(weighed, count):
         keep = np.ones(count)
         keep[run] = 0.0
-        logs = {}
-        for turn, samples in sides.items():
-            parts = [
-                logsumexp(solver.solve(one, keep)[0] + sample.weight) + np.log(sample.family.weight)
-                for one, sample in zip(sums[turn], samples, strict=True)
-            ]
-            logs[turn] = float(logsumexp(parts))
-        if np.logaddexp(logs[True], logs[False]) - np.log(2) < leaves or logs[True] - logs[False] < -1.0:
+        solved = [solver.solve(one, keep) for one in sums]
+        without = Weighed(
+            solver,
+            tuple(
+                replace(sample, evidence=evidence, height=height, offset=offset)
+                for sample, (evidence, height, offset) in zip(weighed.samples, solved, strict=True)
+            ),
+        )
+        if without.leaves_chance < leaves or without.turns < TURNED:
             return solver.points.names[run]
     return None
 

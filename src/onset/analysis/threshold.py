@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from onset.analysis.evidence import Sample, Weighed, weigh
-from onset.analysis.families import span
+from onset.analysis.families import Family, span
 from onset.analysis.findings import Verdict
 from onset.analysis.guards import complaint
 from onset.analysis.noise import Noise
@@ -31,9 +31,9 @@ Array = NDArray[np.float64]
 
 LEAVES = 2.0
 """Log evidence from which a score is said to leave chance."""
-TURNS = 1.2
-"""Log evidence for a turn, against smooth laws, from which a turn is claimed."""
-LEANS = 0.4
+TURNS = 0.2
+"""Log evidence for a turn, against the best smooth law, from which a turn is claimed; found on planted curves."""
+LEANS = -0.7
 """Log evidence for a turn from which the data lean to one without telling: ``unresolved``."""
 WIDENED = 1.25
 """What intervals are widened by, for curves that follow none of the laws; found on planted curves."""
@@ -47,19 +47,28 @@ CURVE = 200
 class Drawn:
     """Laws drawn from what the points leave open, as shapes and heights: for predictions with a band."""
 
-    samples: tuple[tuple[Sample, Array, Array, Array | float], ...]
-    """Family sample, indices drawn, a height for each, and the level of an unknown chance."""
+    parts: tuple[tuple[Family, Array, Array, Array | float], ...]
+    """Family, (d, draws) parameters, a height for each, and the level where chance is unknown."""
     low: float
     worse: Worse | None = None
     """What was systematically worse than chance, to be drawn as well."""
+    still: bool = False
+    """Whether the law is chance itself, and the draws only say what it could hide."""
 
     def ability(self, loss: Array) -> Array:
         """(n, draws) ability at losses."""
-        parts = []
-        for sample, chosen, height, level in self.samples:
-            parts.append(sample.family.values(sample.parameters[:, chosen], loss, self.low) * height + level)
-        found = np.concatenate(parts, axis=1)
+        found = np.concatenate(
+            [family.values(values, loss, self.low) * height + level for family, values, height, level in self.parts],
+            axis=1,
+        )
         return found if self.worse is None else found + self.worse.at(loss)[:, None]
+
+    def middle(self, loss: Array) -> Array:
+        """(n,) ability of the law to be drawn."""
+        found = self.ability(loss).mean(axis=1)
+        if not self.still:
+            return np.asarray(found)
+        return np.zeros(len(found)) if self.worse is None else self.worse.at(loss)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class ThresholdFit(Result):
     leaves_chance: float | None = None
     """Log evidence (natural) for any ability against chance."""
     turns: float | None = None
-    """Log evidence (natural) for a turn against smooth laws."""
+    """Log evidence (natural) for a turn against the smooth law that does best."""
     noise: Noise | None = field(default=None, repr=False)
     n_points: int = 0
     n_runs: int = 0
@@ -144,7 +153,11 @@ def threshold(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0) -> Thres
     where = eta_interval(weighed, level)
     verdict, why = _judge(weighed, where, "turn" if worse is None else crossing(seen, where.value, span(seen)))
     sides = {"emergent": [True], "smooth": [False]}.get(verdict, [True, False])
-    drawn = replace(_draw([sample for turn in sides for sample in weighed.side(turn)], weighed, rng), worse=worse)
+    drawn = replace(
+        _draw([sample for turn in sides for sample in weighed.side(turn)], weighed, rng),
+        worse=worse,
+        still=verdict == "at_chance",
+    )
     grid = np.linspace(seen.loss.min(), seen.loss.max(), CURVE)
     return ThresholdFit(
         verdict=verdict, why=why, threshold=where if verdict == "emergent" else None,
@@ -188,15 +201,17 @@ def p_value(weighed: Weighed) -> float:
 
 def _judge(weighed: Weighed, where: Interval, course: Crossing) -> tuple[Verdict, str]:
     seen = weighed.solver.points
-    flat = seen.chance is None
+    unknown = seen.chance is None
     if weighed.leaves_chance < LEAVES:
-        if flat:
+        if unknown:
             return "unresolved", "The score does not change with loss, and its chance level is unknown."
         if weighed.leaves_chance > 0:
             return "unresolved", "Some scores are above chance, but too few to tell; more items or lower losses would."
         return "at_chance", f"No score is shown to leave chance ({seen.chance:.3g}) at the losses seen."
     turn = weighed.turns
     if turn < LEANS:
+        if unknown:
+            return "smooth", "The score improves without a turn; whether it was ever at chance is unknown."
         if _from_the_start(weighed):
             return "smooth", "The score is better than chance from the highest losses seen on, and improves steadily."
         return "smooth", "The score leaves chance, and a curve without a turn explains it as well as one with a turn."
@@ -216,7 +231,7 @@ def _judge(weighed: Weighed, where: Interval, course: Crossing) -> tuple[Verdict
             f"The data lean to a turn near a loss of {where.value:.3f} but do not exclude a smooth curve; "
             "more items, or checkpoints around it, would tell."
         )
-    if flat:
+    if unknown:
         return (
             "unresolved",
             f"There is a turn at a loss of {spot}, but without a chance level no ability is shown absent above it.",
@@ -246,7 +261,7 @@ def _draw(samples: list[Sample], weighed: Weighed, rng: np.random.Generator) -> 
     owner = np.concatenate([np.full(len(sample.weight), index) for index, sample in enumerate(samples)])
     inner = np.concatenate([np.arange(len(sample.weight)) for sample in samples])
     picks = rng.choice(len(weight), size=CURVE, p=weight / weight.sum())
-    drawn = []
+    drawn: list[tuple[Family, Array, Array, Array | float]] = []
     for index, sample in enumerate(samples):
         chosen = inner[picks[owner[picks] == index]]
         if len(chosen):
@@ -254,7 +269,8 @@ def _draw(samples: list[Sample], weighed: Weighed, rng: np.random.Generator) -> 
                 sample.values[:, chosen]
             )
             level = 0.0 if weighed.solver.points.chance is not None else sample.offset[chosen]
-            drawn.append((sample, chosen, np.clip(height, 0.0, weighed.solver.points.room), level))
+            height = np.clip(height, 0.0, weighed.solver.points.room)
+            drawn.append((sample.family, sample.parameters[:, chosen], height, level))
     return Drawn(tuple(drawn), float(weighed.solver.points.loss.min()))
 
 
@@ -264,13 +280,13 @@ def _banded(drawn: Drawn, loss: Array, chance: float | None, direction: Directio
     sign, base = (1.0 if direction == "higher" else -1.0), chance or 0.0
     low, high = np.quantile(ability, [tail, 1 - tail], axis=1)
     ends = np.sort(np.stack([base + sign * low, base + sign * high]), axis=0)
-    return pd.DataFrame({"loss": loss, "score": base + sign * ability.mean(axis=1), "low": ends[0], "high": ends[1]})
+    return pd.DataFrame({"loss": loss, "score": base + sign * drawn.middle(loss), "low": ends[0], "high": ends[1]})
 
 
 def _residuals(obs: pd.DataFrame, drawn: Drawn, seen: Points) -> pd.DataFrame:
     usable = obs.loc[obs["loss"].notna() & obs["score"].notna()]
     loss = usable["loss"].to_numpy(dtype=float)
-    fitted = seen.to_score(drawn.ability(loss).mean(axis=1))
+    fitted = seen.to_score(drawn.middle(loss))
     return pd.DataFrame(
         {
             "run": usable["run"].to_numpy(),
