@@ -201,6 +201,11 @@ def headlines(made: list[Panel]) -> list[Panel]:
     return [panel for panel in made if panel.finding.metric == chosen[panel.finding.task]]
 
 
+def headline_keys(made: list[Panel]) -> set[tuple[str, str]]:
+    """The (task, metric) pairs of the headline panels."""
+    return {(panel.finding.task, panel.finding.metric) for panel in headlines(made)}
+
+
 def finals(panel: Panel, kind: str | None = None) -> Panel:
     """The panel with the last checkpoint of each run only, of one kind of run where asked."""
     rows = panel.points[panel.points["final"]]

@@ -9,42 +9,67 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from onset.analysis.findings import Analysis
 from onset.errors import OnsetError
-from onset.report import content, frames, words
+from onset.report import content, data, frames, tables, words
 from onset.report.charts import figures, files, panels
 from onset.report.charts.figures import Drawing
 from onset.report.facts import StudyFacts
 from onset.store.tables import write_text
 
+if TYPE_CHECKING:
+    from onset.analysis.backtest import Backtest
+    from onset.analysis.forecast import Forecast
+
 REPORT = "report.html"
 FIGURES = "figures"
 
 
-def write(out: Path, analysis: Analysis, study: StudyFacts | None = None, *, pictures: bool = True) -> Path:
+@dataclass(frozen=True)
+class Report:
+    """All that a page is made of."""
+
+    analysis: Analysis
+    study: StudyFacts | None = None
+    forecast: Forecast | None = None
+    backtest: Backtest | None = None
+
+
+def write(
+    out: Path,
+    analysis: Analysis,
+    study: StudyFacts | None = None,
+    *,
+    forecast: Forecast | None = None,
+    backtest: Backtest | None = None,
+    pictures: bool = True,
+) -> Path:
     """Write ``out/report.html`` and ``out/figures/*.{svg,pdf,png}``; returns the path of the page.
 
     Without ``study``, as for a table of others, the page does without the sections on runs, training and items.
-    ``pictures=False`` leaves the figure files out. Raises OnsetError for an analysis without findings or rows, and
-    where ``out`` cannot be written.
+    ``forecast`` and ``backtest`` add a section of their own. ``pictures=False`` leaves the figure files out.
+    Raises OnsetError for an analysis without findings or rows, and where ``out`` cannot be written.
     """
-    book = prepare(analysis, study)
+    report = Report(analysis, study, forecast, backtest)
+    book = prepare(report)
     path = Path(out) / REPORT
-    write_text(path, html(book, analysis, study))
+    write_text(path, html(book, report))
     if pictures:
-        figures.write_all(book, Path(out) / FIGURES)
+        figures.write_all(book, Path(out) / FIGURES, forecast=forecast, backtest=backtest)
     return path
 
 
-def prepare(analysis: Analysis, study: StudyFacts | None = None) -> list[Drawing]:
+def prepare(report: Report) -> list[Drawing]:
     """All that the page and the figures are drawn from, one drawing a loss axis, the main one first."""
+    analysis, study = report.analysis, report.study
     if not analysis.findings or analysis.observations.empty:
         raise OnsetError(
             "there is nothing to report: the analysis has no findings",
@@ -63,25 +88,24 @@ def prepare(analysis: Analysis, study: StudyFacts | None = None) -> list[Drawing
     return book
 
 
-def html(book: list[Drawing], analysis: Analysis, study: StudyFacts | None = None) -> str:
+def html(book: list[Drawing], report: Report) -> str:
     """The page as one text."""
     scripts = [_bundle(), _resource("page.js")]
-    data = page_data(book)
+    read = page_data(book, report)
     return _template().render(
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
         style=_resource("page.css"),
-        data=content.safe_json(data),
-        **sections(book, analysis, study, data),
+        data=data.safe_json(read),
+        **sections(book, report, read["alone"]),
     )
 
 
-def sections(
-    book: list[Drawing], analysis: Analysis, study: StudyFacts | None, data: Mapping[str, Any]
-) -> dict[str, Any]:
+def sections(book: list[Drawing], report: Report, alone: Mapping[str, Any]) -> dict[str, Any]:
     """What the template sets, by the names that it uses."""
-    main = book[0]
+    main, analysis, study = book[0], report.analysis, report.study
     rows = content.finding_rows([(drawing.points, drawing.panels) for drawing in book], analysis)
+    metrics = sorted({row.metric for row in rows}, key=words.metric_rank)
     return {
         "name": study.name if study is not None else analysis.source,
         "level": main.level,
@@ -92,40 +116,48 @@ def sections(
         "outside": figures.outside(main),
         "notes": content.notes(analysis),
         "facts": content.fact_list(analysis, main.points, study),
-        "runs": [] if study is None else content.run_rows(study),
         "failed": [] if study is None else study.failed.to_dict("records"),
         "items": [] if study is None else content.item_rows(study),
         "findings": rows,
         "verdicts": _tally(rows),
-        "metrics": [
-            (metric, words.metric_label(metric))
-            for metric in sorted({row.metric for row in rows}, key=words.metric_rank)
-        ],
+        "metrics": [(metric, words.metric_label(metric)) for metric in metrics],
         "losses": [(drawing.points.loss_name, words.loss_label(drawing.points.loss_name)) for drawing in book],
-        "turns": content.turn_rows(analysis),
-        "link": content.link_rows(analysis),
-        "families": content.family_rows(main.panels),
-        "predictors": content.predictor_rows(main.panels),
-        "predictor_names": list(frames.PREDICTORS.values()),
-        "legend": content.legend(main.points),
+        "tables": _tables(main, report),
+        "legend": data.legend(main.points),
         "axes": panels.axes(main),
-        "has": panels.has(main, data["alone"]),
+        "has": panels.has(main, alone),
         "unit": main.points.seen.unit,
     }
 
 
-def page_data(book: list[Drawing]) -> dict[str, Any]:
+def _tables(main: Drawing, report: Report) -> dict[str, tables.Table]:
+    """Every table of the page by name; one without rows is left out by the template."""
+    return {
+        "runs": tables.runs(report.study, main.points.seen.unit),
+        "predictors": tables.predictors(main.panels),
+        "turns": tables.turns(report.analysis),
+        "link": tables.link(report.analysis),
+        "axes": tables.axes(report.analysis),
+        "families": tables.families(main.panels),
+        "scores": tables.scores(report.forecast),
+        "onsets": tables.onsets(report.forecast),
+        "backtest": tables.backtest(report.backtest),
+        "refusals": tables.refusals(report.backtest),
+    }
+
+
+def page_data(book: list[Drawing], report: Report) -> dict[str, Any]:
     """The data that the page's script reads: panels and templates of each loss, and the charts that stand alone."""
     datasets: dict[str, Any] = {}
     return {
         "losses": [
             {
-                **content.panel_data(drawing.points, drawing.panels, drawing.near),
+                **data.panel_data(drawing.points, drawing.panels, drawing.near),
                 "templates": panels.templates(drawing, datasets),
             }
             for drawing in book
         ],
-        "alone": panels.alone(book[0], datasets),
+        "alone": panels.alone(book[0], datasets, forecast=report.forecast, backtest=report.backtest),
         "datasets": datasets,
     }
 

@@ -55,7 +55,7 @@ def _threshold(fit: Any) -> Chart:
     analysis = Analysis(source="", findings=(finding,), observations=rows, level=fit.level)
     points = frames.points(analysis)
     (panel,) = frames.panels(analysis, points)
-    title = words.Title(words.VERDICTS[fit.verdict], panel.title.ability, "", panel.title.rank)
+    title = words.Title("Score against loss", panel.title.ability, "", panel.title.rank)
     shown = frames.Panel(panel.finding, title, panel.points)
     return _figure([shown], performance.frame(points, "loss"), "", 1, width=460)
 

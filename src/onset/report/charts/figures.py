@@ -6,15 +6,19 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from onset.report import frames
-from onset.report.charts import files, others, performance, theme
+from onset.report import frames, words
+from onset.report.charts import files, foresight, others, performance, theme
 from onset.report.charts.performance import Spec
 from onset.report.facts import StudyFacts
 from onset.report.frames import Panel, Points
+
+if TYPE_CHECKING:
+    from onset.analysis.backtest import Backtest
+    from onset.analysis.forecast import Forecast
 
 PER_FIGURE = 12
 TASKS_PER_FIGURE = 6
@@ -44,7 +48,9 @@ class Drawing:
         return performance.frame(self.points, axis, self.near)
 
 
-def write_all(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
+def write_all(
+    drawings: Sequence[Drawing], folder: Path, *, forecast: Forecast | None = None, backtest: Backtest | None = None
+) -> list[Path]:
     """Write every figure that the data has something for; returns the paths of the SVG files.
 
     Figures of a second and further loss axis have the loss in their names.
@@ -53,7 +59,25 @@ def write_all(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
     for index, drawing in enumerate(drawings):
         ending = f"_on_{_slug(drawing.points.loss_name)}" if index else ""
         written += [files.write(spec, folder, name + ending)[0] for name, spec in all_figures(drawing)]
+    for name, chart in foreseen(drawings[0], forecast, backtest).items():
+        written.append(files.write(files.specification(chart.configure(**theme.config())), folder, name)[0])
     return written
+
+
+def foreseen(main: Drawing, forecast: Forecast | None, backtest: Backtest | None) -> dict[str, theme.Chart]:
+    """Pictures of a forecast and a back-test, by name; those that there is something for."""
+    made: dict[str, theme.Chart] = {}
+    if forecast is not None:
+        chart = foresight.targets(forecast.scores, forecast.observations)
+        if chart is not None:
+            made["forecast"] = chart
+    if backtest is not None:
+        keys = frames.headline_keys(main.panels)
+        frame = frames.foreseen(backtest.predictions, keys, main.points.sizes)
+        made["forecast_vs_truth"] = foresight.against_truth(
+            frame, main.points.sizes, level=words.percent(backtest.level)
+        )
+    return made
 
 
 def all_figures(drawing: Drawing) -> Iterator[tuple[str, Spec]]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onset.report import frames
 from onset.report.charts import figures, files, others, performance, theme
 from onset.report.charts.figures import Drawing
+
+if TYPE_CHECKING:
+    from onset.analysis.backtest import Backtest
+    from onset.analysis.forecast import Forecast
 
 AXIS_NAMES: dict[theme.Axis, str] = {
     "loss": "loss",
@@ -29,7 +33,7 @@ def has(drawing: Drawing, alone: Mapping[str, Any]) -> dict[str, bool]:
         "grid": "grid" in drawing.points.kinds,
         "side_by_side": bool(figures.side_by_side(drawing.panels)),
         "compute": drawing.shared("flops") is not None,
-        **{name: name in alone for name in ("training", "effects", "predictors")},
+        **{name: name in alone for name in ("training", "effects", "predictors", "forecast", "forecast_vs_truth")},
         "residuals": any(len(frames.residuals(panel, drawing.points.sizes)) for panel in drawing.headlines),
     }
 
@@ -50,7 +54,13 @@ def templates(drawing: Drawing, datasets: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def alone(drawing: Drawing, datasets: dict[str, Any]) -> dict[str, Any]:
+def alone(
+    drawing: Drawing,
+    datasets: dict[str, Any],
+    *,
+    forecast: Forecast | None = None,
+    backtest: Backtest | None = None,
+) -> dict[str, Any]:
     """Charts that stand alone, by name, as wide as their place on the page."""
     charts = {
         name: build(drawing, width="container")
@@ -60,6 +70,7 @@ def alone(drawing: Drawing, datasets: dict[str, Any]) -> dict[str, Any]:
             ("predictors", figures.predictors),
         )
     }
+    charts |= figures.foreseen(drawing, forecast, backtest)
     return {name: _bare(chart, datasets) for name, chart in charts.items() if chart is not None}
 
 

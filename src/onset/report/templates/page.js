@@ -105,7 +105,8 @@
     sub.append([note, panel.lower ? "lower is better" : "", ""].filter((part, at) => part || at === 2).join(" · "));
     const verdict = make("b", "", panel.verdictLabel);
     verdict.style.color = panel.colour;
-    sub.append(verdict, panel.threshold ? " at " + panel.threshold.text : "");
+    sub.append(verdict);
+    if (panel.threshold) sub.append(" at ", make("span", "", panel.threshold.text));
     const picture = make("div", "picture");
     box.append(sub, picture);
     later(picture, spec);

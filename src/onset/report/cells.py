@@ -1,0 +1,97 @@
+"""Cells of the page's tables: what each shows, and what it is sorted by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from onset.report import words
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table; ``sort`` is a number in columns of numbers, NaN for a missing one."""
+
+    text: str
+    sort: str | float
+    note: str = ""
+    kind: str = ""
+
+
+Row = tuple[Cell, ...]
+
+NOTHING = Cell("", math.nan)
+
+
+def number(given: Any, places: int = 2) -> Cell:
+    """A number with so many decimals."""
+    found = value(given)
+    return Cell(words.number(found, places), found)
+
+
+def whole(given: Any) -> Cell:
+    """A whole number with thousands apart."""
+    found = value(given)
+    return NOTHING if math.isnan(found) else Cell(f"{found:,.0f}", found)
+
+
+def count(given: Any) -> Cell:
+    """A count for readers, such as 1.5 B."""
+    found = value(given)
+    return Cell(words.count(found), found)
+
+
+def share(given: Any) -> Cell:
+    """A share in percent."""
+    found = value(given)
+    return NOTHING if math.isnan(found) else Cell(f"{100 * found:.0f} %", found)
+
+
+def between(given: Any, low: Any, high: Any, show: Any = words.number) -> Cell:
+    """A value with its interval below it; ``show`` makes a text of a number."""
+    found = value(given)
+    if math.isnan(found):
+        return NOTHING
+    ends = [show(value(end)) or "∞" for end in (low, high)]
+    return Cell(show(found) or "∞", found, f"{ends[0]} to {ends[1]}")
+
+
+def text(given: Any) -> Cell:
+    """Words."""
+    return Cell(plain(given), plain(given))
+
+
+def task(name: str) -> Cell:
+    """A task by its title, and by its own name where that is another."""
+    title = words.title(name)
+    return Cell(title.text, title.text, "" if title.text == name else name)
+
+
+def moved(effect: Mapping[str, Any] | None) -> Cell:
+    """What ten times the parameters move at equal loss: ``points, low, high, verdict``."""
+    if effect is None or effect.get("points") is None:
+        return NOTHING
+    return Cell(
+        words.number(effect["points"], 1, sign=True), effect["points"],
+        f"{words.number(effect['low'], 1)} to {words.number(effect['high'], 1)}",
+        words.COLLAPSES[effect["verdict"]],
+    )  # fmt: skip
+
+
+def value(given: Any) -> float:
+    """A number, NaN for a missing one."""
+    return math.nan if given is None or pd.isna(given) else float(given)
+
+
+def plain(given: Any) -> str:
+    """A text, empty for a missing one."""
+    return "" if given is None or (isinstance(given, float) and math.isnan(given)) else str(given)
+
+
+def right(given: Any) -> bool | None:
+    """Whether an answer was right; None where that is not known."""
+    return None if given is None or pd.isna(given) else bool(given)

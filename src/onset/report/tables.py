@@ -1,0 +1,179 @@
+"""Tables of the page beside the summary: predictors, turns, what breaks the link, families, loss axes, forecasts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from onset.analysis.findings import Analysis
+from onset.report import cells, frames, words
+from onset.report.cells import Row
+from onset.report.facts import StudyFacts
+from onset.report.frames import Panel
+
+if TYPE_CHECKING:
+    from onset.analysis.backtest import Backtest
+    from onset.analysis.forecast import Forecast
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows; columns from ``words`` on are of numbers, sorted as such."""
+
+    names: tuple[str, ...]
+    words: int
+    rows: Sequence[Row]
+
+
+def runs(study: StudyFacts | None, unit: str) -> Table:
+    """The runs of a study."""
+    names = ("run", "family", "group", "status", "parameters", "tokens", "steps", f"final loss ({unit})")
+    rows = [
+        (
+            cells.text(row["run"]), cells.text(row["family"]), cells.text(row["group"]), cells.text(row["status"]),
+            cells.count(row["params"]), cells.count(row["tokens"]), cells.whole(row["steps"]),
+            cells.number(row["loss"], 3),
+        )
+        for row in ([] if study is None else _records(study.runs))
+    ]  # fmt: skip
+    return Table(names, 4, rows)
+
+
+def predictors(panels: list[Panel]) -> Table:
+    """R² of a left-out size and the mean error, one row a task under its headline metric."""
+    rows: list[Row] = []
+    for panel in frames.headlines(panels):
+        found = panel.finding.predictors
+        if found:
+            rows.append(
+                (cells.task(panel.finding.task), *(_foretold(found.get(name, {})) for name in frames.PREDICTORS))
+            )
+    return Table(("task", *frames.PREDICTORS.values()), 1, rows)
+
+
+def _foretold(values: Mapping[str, float | None]) -> cells.Cell:
+    r2, error = cells.value(values.get("r2_left_out")), cells.value(values.get("error_points"))
+    note = "" if math.isnan(error) else f"± {words.number(error, 1)} points"
+    return cells.Cell(words.number(r2), r2, note)
+
+
+def turns(analysis: Analysis) -> Table:
+    """Whether each task's turn is in the model or in the metric; only tasks of which something can be said."""
+    told = [entry for entry in analysis.extra.get("turns", ()) if entry["verdict"] != "cannot_tell"]
+    rows = [
+        (cells.task(str(entry["task"])), cells.text(entry["loss_name"]), cells.text(entry["sentence"]),
+         cells.text(entry["why"]))
+        for entry in sorted(told, key=lambda entry: words.title(str(entry["task"])).rank)
+    ]  # fmt: skip
+    return Table(("task", "loss", "verdict", "why"), 4, rows)
+
+
+def link(analysis: Analysis) -> Table:
+    """What breaks the link between loss and ability, one row a loss and factor."""
+    names = ("factor", "loss", "the link", "beyond the margin", "within", "cannot tell", "median effect (points)")
+    rows = [
+        (
+            cells.text(entry["factor"]), cells.text(entry["loss_name"]),
+            cells.text("breaks it" if entry["breaks"] else "does not break it"), cells.whole(entry["beyond"]),
+            cells.whole(entry["within"]), cells.whole(entry["cannot_tell"]), cells.number(entry["points"], 1),
+        )
+        for entry in analysis.extra.get("link", ())
+    ]  # fmt: skip
+    return Table(names, 3, rows)
+
+
+def axes(analysis: Analysis) -> Table:
+    """On which held-out loss the scores stand on one curve: R² of what was left out, medians over scores."""
+    names = ("loss", "unit", "R², a size left out", "R², a family left out", "scores")
+    rows = [
+        (
+            cells.text(entry["loss_name"]), cells.text(entry["loss_unit"]), cells.number(entry["r2_left_out_size"]),
+            cells.number(entry["r2_left_out_family"]), cells.whole(entry["n_scores"]),
+        )
+        for entry in analysis.extra.get("axes", ())
+    ]  # fmt: skip
+    return Table(names, 2, rows)
+
+
+def families(panels: list[Panel]) -> Table:
+    """The same questions within each family, under each task's headline metric."""
+    names = ("task", "family", "Spearman", "Pearson", "size at equal loss (points)", "points", "runs")
+    rows = [
+        (
+            cells.task(panel.finding.task), cells.text(name), cells.number(entry["spearman"]),
+            cells.number(entry["pearson"]), cells.moved(entry.get("collapse")), cells.whole(entry["n_points"]),
+            cells.whole(entry["n_runs"]),
+        )
+        for panel in frames.headlines(panels)
+        for name, entry in panel.finding.extra.get("families", {}).items()
+    ]  # fmt: skip
+    return Table(names, 2, rows)
+
+
+def backtest(result: Backtest | None) -> Table:
+    """How forecasts and baselines did on sizes that were left out because they were larger."""
+    names = ("method", "forecasts", "mean error (points)", "median error (points)", "within the interval",
+             "width of the interval (points)")  # fmt: skip
+    rows = [
+        (
+            cells.text(frames.METHODS.get(row["method"], row["method"])), cells.whole(row["forecasts"]),
+            cells.number(row["error_points"], 1), cells.number(row["median_error"], 1), cells.share(row["coverage"]),
+            cells.number(row["width_points"], 1),
+        )
+        for row in ([] if result is None else _records(result.summary()))
+    ]  # fmt: skip
+    return Table(names, 1, rows)
+
+
+def refusals(result: Backtest | None) -> Table:
+    """Where the back-test made no forecast, and why."""
+    rows = [
+        (cells.task(str(row["task"])), cells.text(row["metric"]), cells.text(row["why"]),
+         cells.whole(row["sizes_known"]))
+        for row in ([] if result is None else _records(result.refusals))
+    ]  # fmt: skip
+    return Table(("task", "metric", "why", "sizes known"), 3, rows)
+
+
+def scores(result: Forecast | None) -> Table:
+    """The scores that a forecast foresees, refused ones with their reason."""
+    names = ("task", "metric", "why", "parameters", "tokens", "loss", "score")
+    rows = [_score(row) for row in ([] if result is None else _records(result.summary()))]
+    return Table(names, 3, rows)
+
+
+def _score(row: Mapping[str, Any]) -> Row:
+    refused = "refused: " if row["verdict"] == "refused" else ""
+    return (
+        cells.task(str(row["task"])), cells.text(words.metric_label(str(row["metric"]))),
+        cells.text(refused + cells.plain(row["why"])), cells.count(row["params"]), cells.count(row["tokens"]),
+        cells.number(row["loss"], 3),
+        cells.between(row["score"], row["low"], row["high"], lambda value: words.number(value, 3)),
+    )  # fmt: skip
+
+
+def onsets(result: Forecast | None) -> Table:
+    """When abilities will set in, by size; only for thresholds that were seen."""
+    names = ("task", "metric", "why", "threshold", "parameters", "tokens", "compute (FLOPs)")
+    rows = [_onset(row) for row in ([] if result is None else _records(result.onsets))]
+    return Table(names, 3, rows)
+
+
+def _onset(row: Mapping[str, Any]) -> Row:
+    best = " (least compute)" if row.get("best_size") is True else ""
+    size = cells.count(row.get("params"))
+    return (
+        cells.task(str(row["task"])), cells.text(words.metric_label(str(row["metric"]))), cells.text(row.get("why")),
+        cells.number(row.get("threshold"), 3), cells.Cell(size.text, size.sort, kind=best.strip()),
+        cells.between(row.get("tokens"), row.get("tokens_low"), row.get("tokens_high"), words.count),
+        cells.between(row.get("flops"), row.get("flops_low"), row.get("flops_high"), words.power),
+    )  # fmt: skip
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame by the names of its columns."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
