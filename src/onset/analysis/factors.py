@@ -7,12 +7,14 @@ schedule, optimiser, corpus. A factor that only restates another one is left out
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from onset.analysis import scales
 from onset.analysis.findings import Finding
 from onset.analysis.observations import COLUMNS
 
@@ -71,11 +73,13 @@ def link(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
     ``beyond``, ``within`` and ``cannot_tell`` count (task, metric) pairs by their verdict at equal loss; ``points``
     is the median size of the effect. A factor breaks the link where more pairs are moved beyond the margin than
-    are shown to stay within it.
+    are shown to stay within it. Only metrics with a bounded range are counted: a margin in points says nothing of a
+    cross-entropy.
     """
     told = [
         {"loss_name": finding.loss_name, "factor": name, **effect}
         for finding in findings
+        if math.isfinite(scales.bounds(finding.metric)[1])
         for name, effect in finding.extra.get("effects", {}).items()
         if effect["points"] is not None
     ]
