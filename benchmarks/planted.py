@@ -12,7 +12,6 @@ deviations from the nearest smooth law, and two checkpoints of each of two runs 
 from __future__ import annotations
 
 import argparse
-import functools
 import math
 import multiprocessing
 import time
@@ -28,15 +27,16 @@ from onset.analysis.families import smooths
 from onset.analysis.noise import Noise
 from onset.analysis.points import points
 from onset.analysis.threshold import threshold
-from planting import Planted, mixture
+from planting import Planted, chosen, plant
 
 FACTS = ("sizes", "checkpoints", "items", "run_noise", "drift", "loss_noise", "effect", "bad_run", "spacing", "chance")
 LEAST_DISTANCE = 3.0
 """Standard deviations from the nearest smooth law from which the data could tell a turn."""
 
 
-def judged(planted: Planted) -> dict[str, object]:
+def judged(name: tuple[str, int]) -> dict[str, object]:
     """One curve's truth and what `threshold` makes of it."""
+    planted = plant(*name)
     begin = time.process_time()
     found = threshold(planted.observations)
     seconds = time.process_time() - begin
@@ -71,8 +71,9 @@ def could_tell(planted: Planted) -> bool:
     return bool(nearest >= LEAST_DISTANCE**2)
 
 
-def obvious(planted: Planted, resamples: int = 200, seed: int = 0) -> dict[str, object]:
-    """The obvious way: a hinge and a line by least squares, AIC between them, a bootstrap over checkpoints."""
+def obvious(name: tuple[str, int], resamples: int = 200, seed: int = 0) -> dict[str, object]:
+    """The obvious way: a hinge or a line by least squares, and a bootstrap over checkpoints."""
+    planted = plant(*name)
     begin = time.process_time()
     table = planted.observations
     loss, score = table["loss"].to_numpy(), table["score"].to_numpy()
@@ -151,10 +152,10 @@ def main() -> None:
     parser.add_argument("--against", type=int, default=60, help="curves that the obvious way is run on as well")
     parser.add_argument("--out", type=Path, help="where to write every curve's row, as CSV")
     options = parser.parse_args()
-    curves = list(mixture(options.curves, options.seed))
+    curves = chosen(options.curves, options.seed)
     with multiprocessing.Pool(options.processes) as pool:
         ours = pd.DataFrame(pool.map(judged, curves, chunksize=8))
-        theirs = pd.DataFrame(pool.map(functools.partial(obvious), curves[: options.against], chunksize=4))
+        theirs = pd.DataFrame(pool.map(obvious, curves[: options.against], chunksize=4))
     if options.out:
         ours.to_csv(options.out, index=False)
     with pd.option_context("display.width", 200, "display.max_rows", 200):

@@ -347,13 +347,20 @@ def _drift(count: int, memory: float, rng: np.random.Generator) -> Array:
     return series
 
 
-def mixture(count: int, seed: int, kinds: Sequence[str] = ()) -> Iterator[Planted]:
-    """``count`` planted curves, half of them emergent, a third smooth, the rest chance; or of the given kinds."""
+def chosen(count: int, seed: int, kinds: Sequence[str] = ()) -> list[tuple[str, int]]:
+    """Kind and seed of ``count`` curves: half emergent, a third smooth, the rest chance; or ``kinds`` in turn."""
     rng = np.random.default_rng(seed)
+    found = []
     for index in range(count):
         if kinds:
             kind = kinds[index % len(kinds)]
         else:
             group = (EMERGENT, SMOOTH, CHANCE)[rng.choice(3, p=[0.5, 0.33, 0.17])]
             kind = group[rng.integers(len(group))]
-        yield plant(kind, seed * 100_003 + index)
+        found.append((kind, seed * 100_003 + index))
+    return found
+
+
+def mixture(count: int, seed: int, kinds: Sequence[str] = ()) -> Iterator[Planted]:
+    """The curves of `chosen`, planted one by one."""
+    return (plant(kind, own_seed) for kind, own_seed in chosen(count, seed, kinds))
