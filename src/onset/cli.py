@@ -224,7 +224,7 @@ def forecast(
     """Foresee scores and onsets with intervals, and back-test such forecasts on the same table."""
     from onset.work.findings import foresee
 
-    made, tested = foresee(source, targets, out, level=level, loss=loss)
+    made, tested, page = foresee(source, targets, out, level=level, loss=loss)
     if as_json:
         summary = None if isinstance(tested, OnsetError) else _records(tested.summary())
         _print_json({"scores": _records(made.scores), "onsets": _records(made.onsets), "backtest": summary})
@@ -237,7 +237,7 @@ def forecast(
     else:
         typer.echo("back-test on this table, the smaller sizes foreseeing the larger:")
         _print_frame(tested.summary(), as_json=False)
-    typer.echo(f"tables: {out}")
+    typer.echo(f"report: {page}")
 
 
 @app.command("import")

@@ -10,7 +10,7 @@ from onset.analysis import axes
 from onset.analysis.analyze import analyze, write
 from onset.analysis.backtest import Backtest, backtest
 from onset.analysis.findings import Analysis
-from onset.analysis.forecast import Forecast, forecast
+from onset.analysis.forecast import Forecast, forecast, thresholds_of
 from onset.analysis.observations import read, sift
 from onset.errors import OnsetError
 from onset.report import page
@@ -42,11 +42,12 @@ def report(
 
 def foresee(
     source: Path, targets: Path, out: Path, *, level: float = 0.95, loss: str | None = None
-) -> tuple[Forecast, Backtest | OnsetError]:
-    """Forecast the targets of a CSV table from ``source``; write forecast.csv, onsets.csv and backtest.csv.
+) -> tuple[Forecast, Backtest | OnsetError, Path]:
+    """Forecast the targets of a CSV table from ``source``; write forecast.csv, onsets.csv, backtest.csv and the page.
 
     The back-test comes with it, so that a forecast is never read without how well such forecasts did on this
-    table; where the table is too small for one, the reason is returned instead.
+    table; where the table is too small for one, the reason is returned instead. Onsets are told only of abilities
+    whose threshold the table shows.
     """
     observations = read(source, loss)
     try:
@@ -55,15 +56,21 @@ def foresee(
         raise OnsetError(
             f"cannot read the targets: {error}", where=targets, advice="give a CSV with a column loss, or params,tokens"
         ) from error
-    made = forecast(observations, wanted, level=level)
-    write_text(out / "forecast.csv", made.scores.to_csv(index=False))
-    write_text(out / "onsets.csv", made.onsets.to_csv(index=False))
+    analysis = analyze(observations, source=str(source), level=level)
+    made = forecast(observations, wanted, thresholds=thresholds_of(analysis.findings), level=level)
+    tested: Backtest | OnsetError
     try:
         tested = backtest(observations, level=level)
     except OnsetError as error:
-        return made, error
-    write_text(out / "backtest.csv", tested.summary().to_csv(index=False))
-    return made, tested
+        tested = error
+    write_text(out / "forecast.csv", made.scores.to_csv(index=False))
+    write_text(out / "onsets.csv", made.onsets.to_csv(index=False))
+    known = None if isinstance(tested, OnsetError) else tested
+    if known is not None:
+        write_text(out / "backtest.csv", known.summary().to_csv(index=False))
+    write(analysis, out)
+    facts = gather(source) if source.is_dir() else None
+    return made, tested, page.write(out, analysis, facts, forecast=made, backtest=known)
 
 
 def _observations(source: Path, out: Path, loss: str | None, set_aside: bool) -> pd.DataFrame:
