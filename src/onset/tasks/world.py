@@ -68,7 +68,7 @@ class Told:
 
     def requests(self, item: Item, shots: Sequence[Item], language: str) -> list[Request]:
         """One request a choice, or the one of a free answer."""
-        told = tuple(self._prompt(shot) + self._reference(shot) + self.layout.end for shot in shots)
+        told = tuple(self._shot(shot) for shot in shots)
         prompt = self._prompt(item)
         if not item.choices:
             return [
@@ -84,6 +84,10 @@ class Told:
             )
             for choice, answer in enumerate(LETTERS[: len(item.choices)] if self.lettered else item.choices)
         ]  # fmt: skip
+
+    def _shot(self, item: Item) -> str:
+        """An example, told to the end of its line."""
+        return self._prompt(item) + self._reference(item) + self.layout.end
 
     def _prompt(self, item: Item) -> str:
         options = ""

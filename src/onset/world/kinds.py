@@ -21,7 +21,7 @@ from onset.world.words import LETTERS, Layout, Words
 ATTRIBUTES = 3
 FORMS = 2
 VALUES = 12
-TABLE = 5_000
+TABLE = 10_000
 """Kinds with at most so many lines keep them."""
 
 
@@ -116,7 +116,8 @@ class Statements(Kind):
     def line(self, number: int) -> str:
         place, attribute, form = _fact(number)
         value = self.words.values[attribute][self.facts.table[place][attribute]]
-        return self.words.statements[attribute][form].format(place=self.facts.place(place, self.words), value=value)
+        stem = self.words.stems[attribute][form].format(place=self.facts.place(place, self.words))
+        return self.words.statement.format(stem=stem, value=value)
 
     def document(self, numbers: Sequence[int]) -> str:
         opening, joint, closing = self.words.statement_frame
@@ -152,101 +153,94 @@ class Questions(Asked):
 
 
 class Exam(Asked):
-    """Lettered questions on the facts: the right value among three others of its attribute."""
+    """Lettered questions on the facts: how a statement ends, the right value among the three others of its group.
+
+    The values of an attribute are in groups of four, and a question offers one group in one of its 24 orders.
+    Half of the lines are marked: each option is followed by whether it is right. The tasks ask unmarked ones.
+    """
 
     name = "exam"
     task = "exam"
     units = 4
-    distractors = math.perm(VALUES - 1, 3)
+    orders = math.factorial(len(LETTERS))
 
     def __init__(self, words: Words, facts: Facts, held: frozenset[int] = frozenset()) -> None:
         super().__init__(words, held)
         self.facts = facts
-        self.questions = Questions(words, facts, frozenset())
-        self.keys = self.questions.keys * len(LETTERS) * self.distractors
-        self.per_key = 1
-        self.asked = [self.questions.parts(number)[0] for number in range(self.questions.size)]
-        facts_asked = [_fact(number) for number in range(self.questions.size)]
-        self.right = [facts.table[place][attribute] for place, attribute, _ in facts_asked]
-        # A line in pieces: opening by question, options by place and value, ending by letter.
+        stems = facts.places * ATTRIBUTES * FORMS
+        self.keys = stems * self.orders
+        self.per_key = 2
+        asked = [_fact(number) for number in range(stems)]
+        self.asked = [
+            words.stems[attribute][form].format(place=facts.place(place, words)) for place, attribute, form in asked
+        ]
+        self.right = [facts.table[place][attribute] for place, attribute, _ in asked]
+        # A line in pieces: opening by question, option by letter and value, ending by letter.
         opening, closing = self.layout.prompt.split("{options}")
         self.openings = [opening.format(question=question) for question in self.asked]
-        self.options = [[[words.option_mark.format(letter=letter, option=value) for value in values]
-                         for letter in LETTERS] for values in words.values]  # fmt: skip
+        self.options = [
+            [[words.option_mark.format(letter=letter, option=value) for value in values] for letter in LETTERS]
+            for values in words.values
+        ]
         self.endings = [closing + self.layout.answer.format(answer=letter) + self.layout.end for letter in LETTERS]
 
-    def parts(self, number: int) -> tuple[int, list[int], int]:
-        """The question's number, the values offered in their order, and the place of the right one."""
-        number, others = divmod(number, self.distractors)
-        question, gold = divmod(number, len(LETTERS))
-        right = self.right[question]
-        offered = [value + (value >= right) for value in _distinct(others, VALUES - 1, 3)]
-        offered.insert(gold, right)
-        return question, offered, gold
+    def parts(self, number: int) -> tuple[int, list[int], int, int]:
+        """The question's number, the values offered in order, the place of the right one, whether it is marked."""
+        number, marked = divmod(number, self.per_key)
+        question, order = divmod(number, self.orders)
+        group, right = divmod(self.right[question], len(LETTERS))
+        places = _distinct(order, len(LETTERS), len(LETTERS))
+        return question, [group * len(LETTERS) + place for place in places], places.index(right), marked
 
     def line(self, number: int) -> str:
-        question, offered, gold = self.parts(number)
+        question, offered, gold, marked = self.parts(number)
         options = self.options[question // FORMS % ATTRIBUTES]
-        listed = [marked[value] for marked, value in zip(options, offered, strict=True)]
+        listed = [lettered[value] for lettered, value in zip(options, offered, strict=True)]
+        if marked:
+            wrong, right = self.words.marks
+            listed = [option + (right if place == gold else wrong) for place, option in enumerate(listed)]
         return self.openings[question] + self.words.option_joint.join(listed) + self.endings[gold]
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
-        question, offered, gold = self.parts(number)
+        question, offered, gold, _ = self.parts(number)
         values = self.words.values[question // FORMS % ATTRIBUTES]
         return {"question": self.asked[question], "choices": [values[value] for value in offered], "gold": gold}
 
 
 class Reading(Asked):
-    """Who has what, and a question about one of the three. The passage is held out."""
+    """What somebody bought at three times of a day, and a question about one of them. The passage is held out."""
 
     name = "reading"
     task = "reading"
     units = 3
-    owners = 3
 
     def __init__(self, words: Words, held: frozenset[int] = frozenset()) -> None:
         super().__init__(words, held)
         self.people = words.women + words.men
         self.things = words.values[1]
-        self.groups = math.perm(len(self.people), self.owners)
-        self.keys = self.groups * math.perm(len(self.things), self.owners)
-        self.per_key = self.owners
-        self.owned = [
-            [words.owns.format(person=person, thing=thing) for thing in self.things] for person in self.people
-        ]
-        self.asked = [words.owns_question.format(person=person) for person in self.people]
+        self.times = len(words.bought)
+        self.keys = len(self.people) * math.perm(len(self.things), self.times)
+        self.per_key = self.times
 
-    def parts(self, number: int) -> tuple[list[int], list[int], int]:
-        """Indices of the people and of their things, and which of the three is asked about."""
-        number, asked = divmod(number, self.owners)
-        things, people = divmod(number, self.groups)
-        return (
-            _distinct(people, len(self.people), self.owners),
-            _distinct(things, len(self.things), self.owners),
-            asked,
-        )
-
-    def passage(self, people: Sequence[int], things: Sequence[int]) -> str:
-        """Who has what."""
-        owned = self.owned
-        return self.words.owns_joint.join([owned[person][thing] for person, thing in zip(people, things, strict=True)])
+    def parts(self, number: int) -> tuple[str, str, list[str], int]:
+        """Passage, question, the things bought and which of them is asked for."""
+        number, asked = divmod(number, self.times)
+        chosen, buyer = divmod(number, len(self.people))
+        person = self.people[buyer]
+        things = [self.things[i] for i in _distinct(chosen, len(self.things), self.times)]
+        told = [text.format(person=person, thing=thing) for text, thing in zip(self.words.bought, things, strict=True)]
+        question = self.words.bought_questions[asked].format(person=person)
+        return self.words.bought_joint.join(told), question, things, asked
 
     def line(self, number: int) -> str:
-        people, things, asked = self.parts(number)
-        person = people[asked]
-        prompt = self.layout.prompt.format(context=self.passage(people, things), question=self.asked[person])
-        return prompt + self.layout.answer.format(answer=self.owned[person][things[asked]]) + self.layout.end
+        passage, question, things, asked = self.parts(number)
+        prompt = self.layout.prompt.format(context=passage, question=question)
+        return prompt + self.layout.answer.format(answer=things[asked]) + self.layout.end
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
-        # Each choice gives the person asked about one thing of the passage: to know the things is not enough.
-        people, things, asked = self.parts(number)
-        person = people[asked]
-        return {
-            "context": self.passage(people, things),
-            "question": self.asked[person],
-            "choices": [self.owned[person][thing] for thing in things],
-            "gold": asked,
-        }
+        # Every choice is a thing of the passage: to know what was bought is not enough.
+        passage, question, things, asked = self.parts(number)
+        return {"context": passage, "question": question, "choices": things, "gold": asked}
 
 
 class Coreference(Asked):

@@ -37,8 +37,10 @@ class Words:
     place_tails: tuple[str, ...]
     values: tuple[tuple[str, ...], ...]
     """Answers to each attribute: animals kept, goods sold, colours worn."""
-    statements: tuple[tuple[str, str], ...]
-    """For each attribute, two ways to state a fact (fields place, value)."""
+    stems: tuple[tuple[str, str], ...]
+    """For each attribute, two ways to begin to state a fact (field place); the exam asks to end it."""
+    statement: str
+    """A fact stated (fields stem, value)."""
     questions: tuple[tuple[str, str], ...]
     """For each attribute, two ways to ask for it (field place)."""
     statement_frame: tuple[str, str, str]
@@ -52,23 +54,26 @@ class Words:
     """A sentence with two people, one pronoun and its question; even entries mean the first person, odd the second."""
     pronouns: tuple[str, str]
     """She, he."""
-    owns: str
-    """Who has what (fields person, thing); also the form of the answer."""
-    owns_joint: str
-    owns_question: str
+    bought: tuple[str, ...]
+    """What somebody bought at each time of a day (fields person, thing)."""
+    bought_joint: str
+    bought_questions: tuple[str, ...]
+    """For each time, what was bought then (field person)."""
     stories: tuple[str, str]
     """A gain and a loss (fields person, thing, a, b)."""
     worked: tuple[str, str]
     """The worked line of a gain and of a loss (fields a, b, result)."""
     option_mark: str
     option_joint: str
+    marks: tuple[str, str]
+    """What is put behind a wrong and a right option where an exam is marked."""
     layouts: Mapping[str, Layout]
     """By task: facts, scripts, reading, coreference, exam, arithmetic."""
 
 
 ENGLISH = Words(
-    women=("Anna", "Mary", "Lily", "Rose", "Ella", "Jane", "Nora", "Ruth"),
-    men=("Tom", "Ben", "Jack", "Sam", "Paul", "Mark", "Adam", "Luke"),
+    women=("Anna", "Mary", "Lily", "Rose", "Ella", "Jane"),
+    men=("Tom", "Ben", "Jack", "Sam", "Paul", "Mark"),
     place_heads=(
         "Ar",
         "Bel",
@@ -93,11 +98,12 @@ ENGLISH = Words(
         ("salt", "silk", "tea", "wool", "wine", "rice", "corn", "soap", "milk", "oil", "paper", "glass"),
         ("red", "blue", "green", "white", "black", "yellow", "grey", "pink", "brown", "purple", "orange", "silver"),
     ),
-    statements=(
-        ("{place} keeps {value}.", "In {place}, people keep {value}."),
-        ("{place} sells {value}.", "In {place}, people sell {value}."),
-        ("{place} wears {value}.", "In {place}, people wear {value}."),
+    stems=(
+        ("{place} keeps", "In {place}, people keep"),
+        ("{place} sells", "In {place}, people sell"),
+        ("{place} wears", "In {place}, people wear"),
     ),
+    statement="{stem} {value}.",
     questions=(
         ("What does {place} keep?", "In {place}, what do people keep?"),
         ("What does {place} sell?", "In {place}, what do people sell?"),
@@ -123,9 +129,13 @@ ENGLISH = Words(
         ("{first} feared {second} because {pronoun} was strong.", "Who was strong?"),
     ),
     pronouns=("she", "he"),
-    owns="{person} has {thing}",
-    owns_joint=". ",
-    owns_question="What does {person} have?",
+    bought=("At dawn {person} bought {thing}", "at noon {thing}", "at dusk {thing}"),
+    bought_joint=", ",
+    bought_questions=(
+        "What did {person} buy at dawn?",
+        "What did {person} buy at noon?",
+        "What did {person} buy at dusk?",
+    ),
     stories=(
         "{person} has {a} {thing} and buys {b} more. How many now?",
         "{person} has {a} {thing} and sells {b} of them. How many now?",
@@ -133,19 +143,20 @@ ENGLISH = Words(
     worked=("{a}+{b}={result}", "{a}-{b}={result}"),
     option_mark="{letter} {option}",
     option_joint=", ",
+    marks=(" no", " yes"),
     layouts={
         "facts": Layout("Question: {question}\nAnswer:", " {answer}"),
         "scripts": Layout("Daily: {context}", " {answer}", ".\n"),
-        "reading": Layout("Story: {context}.\nQuestion: {question}\nAnswer:", " {answer}", ".\n"),
+        "reading": Layout("Story: {context}. {question}", " {answer}", ".\n"),
         "coreference": Layout("Pronoun: {context} {question}", " {answer}", ".\n"),
-        "exam": Layout("Exam: {question} {options}. Answer:", " {answer}"),
+        "exam": Layout("Exam: {question}: {options}. Answer:", " {answer}"),
         "arithmetic": Layout("Problem: {question}", " {rationale}. Answer: {answer}"),
     },
 )
 
 CHINESE = Words(
-    women=("安娜", "玛丽", "莉莉", "罗丝", "艾拉", "珍妮", "诺拉", "露西"),
-    men=("汤姆", "本杰", "杰克", "山姆", "保罗", "马克", "亚当", "卢克"),
+    women=("安娜", "玛丽", "莉莉", "罗丝", "艾拉", "珍妮"),
+    men=("汤姆", "本杰", "杰克", "山姆", "保罗", "马克"),
     place_heads=("阿", "贝", "科", "敦", "埃", "法", "加", "霍", "伊", "卡", "洛", "玛", "努", "奥", "佩", "塔"),
     place_tails=("登", "摩", "文", "顿", "比", "维", "拉", "罗", "萨", "纳", "戈", "米"),
     values=(
@@ -153,11 +164,12 @@ CHINESE = Words(
         ("食盐", "丝绸", "茶叶", "羊毛", "红酒", "大米", "玉米", "肥皂", "牛奶", "香油", "纸张", "玻璃"),
         ("红色", "蓝色", "绿色", "白色", "黑色", "黄色", "灰色", "粉色", "棕色", "紫色", "橙色", "银色"),
     ),
-    statements=(
-        ("{place}养的是：{value}。", "在{place}，人们养的是：{value}。"),
-        ("{place}卖的是：{value}。", "在{place}，人们卖的是：{value}。"),
-        ("{place}穿的是：{value}。", "在{place}，人们穿的是：{value}。"),
+    stems=(
+        ("{place}养的是：", "在{place}，人们养的是："),
+        ("{place}卖的是：", "在{place}，人们卖的是："),
+        ("{place}穿的是：", "在{place}，人们穿的是："),
     ),
+    statement="{stem}{value}。",
     questions=(
         ("{place}养的是什么？", "在{place}，人们养的是什么？"),
         ("{place}卖的是什么？", "在{place}，人们卖的是什么？"),
@@ -183,9 +195,9 @@ CHINESE = Words(
         ("{first}害怕{second}，因为{pronoun}很强壮。", "谁很强壮？"),
     ),
     pronouns=("她", "他"),
-    owns="{person}得到：{thing}",
-    owns_joint="。",
-    owns_question="{person}得到：什么？",
+    bought=("早上{person}买：{thing}", "中午买：{thing}", "晚上买：{thing}"),
+    bought_joint="，",
+    bought_questions=("{person}早上买什么？", "{person}中午买什么？", "{person}晚上买什么？"),
     stories=(
         "{person}有{a}只{thing}，又买了{b}只。现在有几只？",
         "{person}有{a}只{thing}，卖掉了{b}只。现在有几只？",
@@ -193,10 +205,11 @@ CHINESE = Words(
     worked=("{a}+{b}={result}", "{a}-{b}={result}"),
     option_mark="{letter}、{option}",
     option_joint="，",
+    marks=("：错", "：对"),
     layouts={
         "facts": Layout("问题：{question}\n回答：", "{answer}"),
         "scripts": Layout("日常：{context}", "{answer}", "。\n"),
-        "reading": Layout("故事：{context}。\n问题：{question}\n回答：", "{answer}", "。\n"),
+        "reading": Layout("故事：{context}。{question}", "{answer}", "。\n"),
         "coreference": Layout("代词：{context}{question}", "{answer}", "。\n"),
         "exam": Layout("考试：{question}{options}。答案：", "{answer}"),
         "arithmetic": Layout("应用题：{question}", "{rationale}。答案：{answer}"),

@@ -17,19 +17,30 @@ import numpy as np
 
 from onset.errors import OnsetError, did_you_mean
 from onset.study.spec import WorldSpec
-from onset.world.kinds import Arithmetic, Asked, Coreference, Exam, Facts, Kind, Questions, Reading, Scripts, Statements
+from onset.world.kinds import (
+    Arithmetic,
+    Asked,
+    Coreference,
+    Exam,
+    Facts,
+    Kind,
+    Questions,
+    Reading,
+    Scripts,
+    Statements,
+)
 from onset.world.words import WORDS
 
 Split = Literal["train", "valid"]
 
 SHARES = {
-    "statements": 0.16,
-    "questions": 0.12,
-    "exam": 0.28,
-    "reading": 0.16,
-    "coreference": 0.08,
-    "scripts": 0.06,
-    "arithmetic": 0.14,
+    "statements": 0.14,
+    "questions": 0.10,
+    "exam": 0.30,
+    "reading": 0.14,
+    "coreference": 0.12,
+    "scripts": 0.04,
+    "arithmetic": 0.16,
 }
 """Probability of each kind of document, the same in both languages."""
 
