@@ -113,7 +113,7 @@ class WorldSpec(Spec):
     documents: int = Field(default=200_000, gt=0)
     """Training documents, over both languages."""
     valid_documents: int = Field(default=1_000, gt=0)
-    """Held-out documents per language."""
+    """Held-out documents, over both languages."""
     places: int = Field(default=48, ge=8)
     """Places with closed-book facts."""
     items: int = Field(default=200, gt=0)

@@ -115,10 +115,9 @@ class World:
     def count(self, language: str, split: Split) -> int:
         """Documents of that language in that split."""
         _check_language(language)
-        if split == "valid":
-            return self.spec.valid_documents
-        english = round(self.spec.documents * LANGUAGE_SHARES["en"])
-        return english if language == "en" else self.spec.documents - english
+        whole = self.spec.valid_documents if split == "valid" else self.spec.documents
+        english = round(whole * LANGUAGE_SHARES["en"])
+        return english if language == "en" else whole - english
 
     def documents(self, language: str, split: Split) -> Iterator[Document]:
         """The documents of one language in their order; the first ones do not depend on how many there are."""
