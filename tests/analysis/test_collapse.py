@@ -94,6 +94,27 @@ def test_size_matters_is_claimed_falsely_at_most_one_time_in_twenty() -> None:
     assert wrong <= 3
 
 
+def test_along_the_loss_a_leap_can_be_told_where_points_cannot() -> None:
+    """Lost: abilities that leap within hundredths of a nat could never be said to fall on one curve."""
+    rng = np.random.default_rng(3)
+    frames = []
+    for number, params in enumerate([1e5, 3e5, 1e6]):
+        loss = np.linspace(1.3, 0.85, 24)
+        truth = 0.02 + 0.96 / (1 + np.exp((loss - 1.05 + 0.001 * rng.standard_normal()) / 0.01))
+        frames.append(pd.DataFrame({
+            "run": f"r{number}", "params": params, "tokens": np.arange(1, 25) * 1e6, "loss": loss,
+            "score": rng.binomial(200, truth) / 200, "task": "leap", "metric": "exact_match", "chance": 0.0,
+            "n_examples": 200,
+        }))  # fmt: skip
+    table, threshold = pd.concat(frames, ignore_index=True), Interval(1.1, 1.09, 1.11)
+    assert collapse(table, threshold=threshold).verdict == "unresolved"
+    fit = collapse(table, threshold=threshold, loss_margin=0.02)
+    assert fit.verdict == "collapses"
+    assert fit.shift is not None
+    assert abs(fit.shift.value) < 0.01
+    assert "or 0.02 nats" in fit.why
+
+
 def test_one_size_and_mixed_series_are_refused() -> None:
     """Lost: an effect of size from one size, or two tasks taken for one."""
     one = collapse(planted(0.0, sizes=1))

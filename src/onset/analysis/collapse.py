@@ -13,11 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from onset.analysis import smooth
 from onset.analysis.findings import CollapseVerdict, SizeEffect
+from onset.analysis.mixture import Matrix, Mixture, Vector
 from onset.analysis.result import Interval, Result
+from onset.analysis.series import points as points_of
 from onset.errors import OnsetError, did_you_mean
 
 MARGIN = 1.0
@@ -89,6 +91,7 @@ def collapse(
     *,
     by: str = "params",
     margin: float = MARGIN,
+    loss_margin: float | None = None,
     threshold: Interval | None = None,
     level: float = 0.95,
 ) -> CollapseFit:
@@ -98,6 +101,9 @@ def collapse(
     run), or a column of categories or of numbers (family, optimizer, width...). With ``threshold`` only
     losses below it count; without, losses where the curve is above chance. The interval has the stated
     level; the verdict is two one-sided tests, each at 1 - level.
+
+    Where scores leap within hundredths of a nat, points say little. ``loss_margin`` (nats a decade) then asks
+    along the loss as well: one curve when the effect is within either margin, size matters beyond both.
     """
     rows = _one_series(obs)
     columns, names = _columns(rows, by)
@@ -108,7 +114,7 @@ def collapse(
     refusal = _refusal(rows, columns, by, names)
     if refusal:
         return _nothing(by, margin, level, refusal)
-    return _compared(rows, columns, by, names, margin, level)
+    return _compared(rows, columns, by, names, _Margins(margin, loss_margin), level)
 
 
 def effects(
@@ -160,7 +166,7 @@ def _kept(rows: pd.DataFrame, keep: NDArray[np.bool_]) -> pd.DataFrame:
     return kept
 
 
-def _columns(rows: pd.DataFrame, by: str) -> tuple[smooth.Matrix, list[str]]:
+def _columns(rows: pd.DataFrame, by: str) -> tuple[Matrix, list[str]]:
     """Effect columns of ``by``: one of numbers, or one a category beside the first; and the categories."""
     if by == "place":
         tokens = rows["tokens"].to_numpy(float)
@@ -193,7 +199,7 @@ def _able(rows: pd.DataFrame, threshold: Interval | None) -> NDArray[np.bool_]:
     chance = chance_of(rows)
     if chance is None or len(rows) < 4 or np.ptp(loss) <= 0:
         return np.ones(len(rows), dtype=bool)
-    limit = smooth.able_from(smooth.fit(smooth.points(rows, limit=60), rounds=1), chance, direction_of(rows) == "lower")
+    limit = smooth.able_from(smooth.fit(points_of(rows, limit=60), rounds=1), chance, direction_of(rows) == "lower")
     return loss < (-np.inf if limit is None else limit)
 
 
@@ -212,7 +218,7 @@ def direction_of(rows: pd.DataFrame) -> Literal["higher", "lower"]:
     return "lower" if ranks > 0 else "higher"
 
 
-def _refusal(rows: pd.DataFrame, columns: smooth.Matrix, by: str, names: list[str]) -> str:
+def _refusal(rows: pd.DataFrame, columns: Matrix, by: str, names: list[str]) -> str:
     """Why nothing can be compared; empty where something can."""
     if len(rows) < 6:
         return f"only {len(rows)} observations where the ability is there; 6 or more are needed"
@@ -229,22 +235,38 @@ def _nothing(by: str, margin: float, level: float, why: str) -> CollapseFit:
 
 
 def _compared(
-    rows: pd.DataFrame, columns: smooth.Matrix, by: str, names: list[str], margin: float, level: float
+    rows: pd.DataFrame, columns: Matrix, by: str, names: list[str], margins: _Margins, level: float
 ) -> CollapseFit:
-    model = smooth.fit(smooth.points(rows, columns - columns.mean(axis=0)))
+    model = smooth.fit(points_of(rows, columns - columns.mean(axis=0)))
     found, moved = model.effects(), model.along_loss()
     contrast = _contrast(found.mean)
-    points = _interval(found, contrast, level)
-    verdict = _verdict(found, contrast, margin, level)
+    points, shift = _interval(found, contrast, level), _interval(moved, contrast, level)
+    verdict = _verdict(found, contrast, margins.points, level)
+    if margins.loss is not None:
+        verdict = _either(verdict, _verdict(moved, contrast, margins.loss, level))
+    why = _sentence(by, names, found.mean, points, shift, verdict, margins)
     return CollapseFit(
-        by=by, margin=margin, level=level, verdict=verdict,
-        why=_sentence(by, names, found.mean, points, verdict, margin),
-        points=points, shift=_interval(moved, contrast, level), p_value=found.joint_p(),
-        levels=_levels(model, rows, by, level), curve=_curve(model, level), residuals=_residuals(model, rows),
+        by=by, margin=margins.points, level=level, verdict=verdict, why=why, points=points, shift=shift,
+        p_value=found.joint_p(), levels=_levels(model, rows, by, level), curve=_curve(model, level),
+        residuals=_residuals(model, rows),
     )  # fmt: skip
 
 
-def _contrast(mean: smooth.Vector) -> smooth.Vector:
+@dataclass(frozen=True)
+class _Margins:
+    points: float
+    loss: float | None
+    """Nats; None where only points count."""
+
+
+def _either(by_score: CollapseVerdict, by_loss: CollapseVerdict) -> CollapseVerdict:
+    """One curve when either axis says so; size matters when both do."""
+    if "collapses" in (by_score, by_loss):
+        return "collapses"
+    return "size_matters" if by_score == by_loss == "size_matters" else "unresolved"
+
+
+def _contrast(mean: Vector) -> Vector:
     """The effect itself, or the difference of the two categories farthest apart."""
     if len(mean) == 1:
         return np.ones(1)
@@ -256,12 +278,12 @@ def _contrast(mean: smooth.Vector) -> smooth.Vector:
     return contrast[1:]
 
 
-def _interval(found: smooth.Mixture, contrast: smooth.Vector, level: float) -> Interval:
+def _interval(found: Mixture, contrast: Vector, level: float) -> Interval:
     low, high = found.interval(contrast, level)
     return Interval(float(found.mean @ contrast), low, high)
 
 
-def _verdict(found: smooth.Mixture, contrast: smooth.Vector, margin: float, level: float) -> CollapseVerdict:
+def _verdict(found: Mixture, contrast: Vector, margin: float, level: float) -> CollapseVerdict:
     """Within the margin, beyond it, or neither, by one-sided tests on the posterior of the effect."""
     low, high = found.interval(contrast, 2.0 * level - 1.0)
     if -margin <= low and high <= margin:
@@ -274,10 +296,15 @@ def _verdict(found: smooth.Mixture, contrast: smooth.Vector, margin: float, leve
 
 
 def _sentence(
-    by: str, names: list[str], mean: smooth.Vector, points: Interval, verdict: CollapseVerdict, margin: float
-) -> str:
+    by: str, names: list[str], mean: Vector, points: Interval, shift: Interval, verdict: CollapseVerdict,
+    margins: _Margins,
+) -> str:  # fmt: skip
     """The effect in words, with where its interval lies."""
     moves = f"move this score by {points.value:+.1f} points [{points.low:+.1f}, {points.high:+.1f}]"
+    margin = f"the margin of {margins.points:g} point{'' if margins.points == 1 else 's'}"
+    if margins.loss is not None:
+        moves += f", the curve by {shift.value:+.3f} nats [{shift.low:+.3f}, {shift.high:+.3f}]"
+        margin += f" or {margins.loss:g} nats"
     if names:
         levels = np.r_[0.0, mean]
         subject = f"{by} '{names[int(levels.argmax())]}' against '{names[int(levels.argmin())]}'"
@@ -287,10 +314,10 @@ def _sentence(
     else:
         subject = "ten times the " + {"params": "parameters", "flops": "compute"}.get(by, by)
     where = {
-        "collapses": "within the margin of {0:g} by two one-sided tests",
-        "size_matters": "not zero, and beyond the margin of {0:g}",
-        "unresolved": "neither within nor beyond the margin of {0:g}",
-    }[verdict].format(margin)
+        "collapses": f"within {margin} by two one-sided tests",
+        "size_matters": f"not zero, and beyond {margin}",
+        "unresolved": f"neither within nor beyond {margin}",
+    }[verdict]
     return f"At equal loss, {subject} {moves}: {where}."
 
 
@@ -318,7 +345,7 @@ def _curve(model: smooth.Smooth, level: float) -> pd.DataFrame:
     means, deviations, _ = model.at(grid)
     mean = model.scale_weights @ means
     deviation = np.sqrt(model.scale_weights @ (deviations**2 + (means - mean) ** 2))
-    reach = stats.norm.ppf(0.5 + level / 2.0) * deviation
+    reach = special.ndtri(0.5 + level / 2.0) * deviation
     return pd.DataFrame({"loss": grid, "score": mean, "low": mean - reach, "high": mean + reach}).assign(
         **{name: lambda frame, name=name: frame[name] / 100.0 for name in ("score", "low", "high")}
     )

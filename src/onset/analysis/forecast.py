@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from onset.analysis import losslaw, smooth
+from onset.analysis import losslaw, series, smooth
 from onset.analysis.collapse import chance_of, direction_of
 from onset.analysis.findings import Finding
 from onset.analysis.losslaw import LossLaw
+from onset.analysis.mixture import Matrix, Vector
 from onset.analysis.result import Interval, Result
 from onset.errors import OnsetError
 
@@ -131,7 +132,7 @@ def _asked(rows: pd.DataFrame, wanted: pd.DataFrame) -> NDArray[np.bool_]:
     return asked
 
 
-def _possible_losses(wanted: pd.DataFrame, law: LossLaw | None, rng: np.random.Generator) -> smooth.Matrix:
+def _possible_losses(wanted: pd.DataFrame, law: LossLaw | None, rng: np.random.Generator) -> Matrix:
     """Losses that each target may come to, (draws, targets)."""
     losses = np.tile(wanted["loss"].to_numpy(float), (DRAWS, 1))
     if law is not None and wanted["loss"].isna().any():
@@ -143,7 +144,7 @@ def _possible_losses(wanted: pd.DataFrame, law: LossLaw | None, rng: np.random.G
 
 
 def _foreseen(
-    rows: pd.DataFrame, wanted: pd.DataFrame, losses: smooth.Matrix, level: float, rng: np.random.Generator
+    rows: pd.DataFrame, wanted: pd.DataFrame, losses: Matrix, level: float, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Scores of one task at the targets."""
     base = wanted.assign(task=rows["task"].iloc[0], metric=rows["metric"].iloc[0])
@@ -162,7 +163,7 @@ def _foreseen(
     return base.assign(score=middle, low=low, high=high, verdict="foreseen", why=why)
 
 
-def _items(wanted: pd.DataFrame, rows: pd.DataFrame) -> smooth.Vector:
+def _items(wanted: pd.DataFrame, rows: pd.DataFrame) -> Vector:
     """Items that each target will be scored on: said, or as many as the table has."""
     usual = float(rows["n_examples"].median()) if "n_examples" in rows else np.nan
     said = wanted["n_examples"] if "n_examples" in wanted else pd.Series(np.nan, index=wanted.index)
@@ -183,7 +184,7 @@ class Curve:
     """Standard deviation of one score by its items, in points, where it is not binomial."""
     binomial: bool
 
-    def draw(self, losses: smooth.Vector, params: float, items: float, rng: np.random.Generator) -> smooth.Vector:
+    def draw(self, losses: Vector, params: float, items: float, rng: np.random.Generator) -> Vector:
         """Scores (as in the table) that a new run may show at possible losses, one a loss."""
         low, high = float(losses.min()), float(losses.max())
         grid = np.linspace(low, high, 40 if high > low else 1)
@@ -202,14 +203,14 @@ class Curve:
             noise = 100.0 * np.sqrt(share * (1.0 - share) / items + 1e-12)
         else:
             noise = np.full(len(losses), self.spread)
-        seen: smooth.Vector = np.clip(score + noise * rng.standard_normal(len(losses)), *self.bounds) / 100.0
+        seen: Vector = np.clip(score + noise * rng.standard_normal(len(losses)), *self.bounds) / 100.0
         return seen
 
 
-def _between(table: smooth.Matrix, row: NDArray[np.int64], at: smooth.Vector) -> smooth.Vector:
+def _between(table: Matrix, row: NDArray[np.int64], at: Vector) -> Vector:
     """Values of a table between its columns."""
     left = np.minimum(np.floor(at).astype(int), table.shape[1] - 2)
-    value: smooth.Vector = table[row, left] + (at - left) * (table[row, left + 1] - table[row, left])
+    value: Vector = table[row, left] + (at - left) * (table[row, left + 1] - table[row, left])
     return value
 
 
@@ -223,7 +224,7 @@ def learnt(rows: pd.DataFrame) -> tuple[str, Curve | None]:
         logs = np.log10(rows["params"].to_numpy(float))
         centre = float(logs.mean())
         size = logs - centre
-    points = smooth.points(rows, size=size)
+    points = series.points(rows, size=size)
     model = smooth.fit(points)
     chance = chance_of(rows)
     if chance is not None and smooth.able_from(model, chance, direction_of(rows) == "lower") is None:
@@ -232,10 +233,10 @@ def learnt(rows: pd.DataFrame) -> tuple[str, Curve | None]:
     share = bool(score.min() >= 0.0 and score.max() <= 1.0)
     bounds = (0.0 if score.min() >= 0 else -np.inf, 100.0 if share else np.inf)
     base = np.nanmedian(np.where(np.isfinite(points.variance), points.variance * points.weight, np.nan))
-    usual = base if np.isfinite(base) else smooth.difference_variance(points)
+    usual = base if np.isfinite(base) else series.difference_variance(points)
     largest = float(rows["params"].max()) if "params" in rows else np.nan
     spread = float(np.sqrt(usual) * model.sizes["items"])
-    return "", Curve(model, centre, largest, bounds, spread, smooth.is_share(rows))
+    return "", Curve(model, centre, largest, bounds, spread, series.is_share(rows))
 
 
 def _thresholds(
@@ -282,7 +283,7 @@ def _flops_factor(obs: pd.DataFrame) -> float:
     return float((obs["flops"] / (obs["params"] * obs["tokens"])).median())
 
 
-def _sets_in(law: LossLaw, aimed: smooth.Vector, size: float | None, per_token: float, level: float) -> dict[str, Any]:
+def _sets_in(law: LossLaw, aimed: Vector, size: float | None, per_token: float, level: float) -> dict[str, Any]:
     """Tokens and compute to reach losses, with intervals; at the size that needs least compute where none is given."""
     tail = (1.0 - level) / 2.0
     smallest, largest, *_ = law.seen

@@ -13,20 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy import linalg, optimize, special, stats
+from scipy import linalg, optimize
+
+from onset.analysis.mixture import Mixture
+from onset.analysis.series import Points, difference_variance
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
-MAX_ROWS = 120
-"""More rows than this are averaged over neighbours within a run: the cost grows with the cube of the rows."""
-
 RUN_POINTS = 0.6
 """Prior scale of what one run differs from the next, in points, wherever the curve is flat."""
 
-RUN_NATS = 0.003
+RUN_NATS = 0.005
 """Prior scale of the same along the loss axis, in nats: it weighs where the curve is steep."""
 
 NEIGHBOUR_POINTS = 0.7
@@ -48,29 +47,6 @@ LOSS_NOISE = 0.003
 _SCALES: Vector = np.array([0.03, 0.15, 0.3, 0.5, 0.75, 1.0, 1.4, 1.9, 2.5, 3.5, 5.0, 8.0, 13.0])
 
 _PARTS = ("curve", "items", "neighbours", "loss", "run")
-
-
-@dataclass(frozen=True)
-class Points:
-    """Rows of one (task, metric, loss), as the curve sees them: arrays of one length n."""
-
-    loss: Vector
-    score: Vector
-    """In points."""
-    run: NDArray[np.int64]
-    order: Vector
-    """Place of the checkpoint in its run, counted in checkpoints."""
-    variance: Vector
-    """Of the score by the choice of items, in squared points; NaN where it is not known."""
-    effects: Matrix
-    """(n, k): columns whose coefficients are asked for; k may be 0."""
-    weight: Vector
-    """How many table rows each row stands for."""
-    size: Vector
-    """Decades of size from the mean, for a size effect with a prior (``SIZE_POINTS``); zeros for none."""
-
-    def __len__(self) -> int:
-        return len(self.loss)
 
 
 @dataclass(frozen=True)
@@ -134,164 +110,15 @@ def able_from(model: Smooth, chance: float, lower_is_better: bool) -> float | No
     return float(grid[dark[0]]) if dark[0] > 0 else None
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """Normal distributions of a vector, weighted: the posterior of coefficients over between-run scales."""
-
-    weights: Vector
-    means: Matrix
-    """(scales, k)"""
-    covariances: NDArray[np.float64]
-    """(scales, k, k)"""
-
-    @property
-    def mean(self) -> Vector:
-        """Posterior mean, (k,)."""
-        mean: Vector = self.weights @ self.means
-        return mean
-
-    def deviation(self, contrast: Vector) -> float:
-        """Posterior standard deviation of one linear combination."""
-        values = self.means @ contrast
-        spread = np.einsum("i,sij,j->s", contrast, self.covariances, contrast)
-        centre = float(self.weights @ values)
-        return float(np.sqrt(self.weights @ (spread + (values - centre) ** 2)))
-
-    def interval(self, contrast: Vector, level: float) -> tuple[float, float]:
-        """Central interval of one linear combination."""
-        values = self.means @ contrast
-        spread = np.sqrt(np.maximum(np.einsum("i,sij,j->s", contrast, self.covariances, contrast), 1e-18))
-        tail = (1.0 - level) / 2.0
-        return quantile(self.weights, values, spread, tail), quantile(self.weights, values, spread, 1.0 - tail)
-
-    def joint_p(self) -> float:
-        """Chance of coefficients as far from zero, were they all zero (a Wald test, averaged over scales)."""
-        total = 0.0
-        for weight, mean, covariance in zip(self.weights, self.means, self.covariances, strict=True):
-            distance = float(mean @ linalg.solve(covariance, mean, assume_a="sym"))
-            total += weight * float(stats.chi2.sf(distance, len(mean)))
-        return total
-
-
-def quantile(weights: Vector, means: Vector, deviations: Vector, probability: float) -> float:
-    """Quantile of a mixture of normals."""
-    low = float(np.min(means + deviations * special.ndtri(probability)))
-    high = float(np.max(means + deviations * special.ndtri(probability)))
-    if high - low < 1e-12:
-        return low
-
-    def excess(value: float) -> float:
-        return float(weights @ special.ndtr((value - means) / deviations)) - probability
-
-    return float(optimize.brentq(excess, low - 1e-9, high + 1e-9, xtol=1e-6))
-
-
-def item_variance(frame: pd.DataFrame) -> Vector:
-    """Variance of each score by the choice of items, in squared points; NaN where the table does not say.
-
-    The table's own ``stderr`` first; else the binomial variance where the score is a share of right
-    answers. A score of exactly 0 or 1 keeps the variance that a slightly less extreme one would have.
-    """
-    score = frame["score"].to_numpy(dtype=float)
-    count = _column(frame, "n_examples")
-    known = np.full(len(frame), np.nan)
-    if is_share(frame):
-        smoothed = (score * count + 1.0) / (count + 2.0)
-        known = smoothed * (1.0 - smoothed) / count
-    stated = _column(frame, "stderr") ** 2
-    use = np.isfinite(stated) & ((stated > 0) | ~np.isfinite(known))
-    known = np.where(use, stated, known)
-    positive = known[np.isfinite(known) & (known > 0)]
-    if positive.size:
-        known = np.maximum(known, 0.05 * float(np.median(positive)))
-    result: Vector = known * 1e4
-    return result
-
-
-def is_share(frame: pd.DataFrame) -> bool:
-    """Whether the score is a share of right answers, so that its noise is binomial."""
-    names = {str(name).lower() for name in frame["metric"].unique()}
-    shares = {"accuracy", "acc", "acc_norm", "exact_match", "em", "score"}
-    score = frame["score"].to_numpy(dtype=float)
-    return names <= shares and bool(np.nanmin(score) >= 0.0) and bool(np.nanmax(score) <= 1.0)
-
-
-def _column(frame: pd.DataFrame, name: str) -> Vector:
-    if name not in frame:
-        return np.full(len(frame), np.nan)
-    values: Vector = pd.to_numeric(frame[name]).to_numpy(dtype=float)
-    return values
-
-
-def points(
-    frame: pd.DataFrame, effects: Matrix | None = None, limit: int = MAX_ROWS, *, size: Vector | None = None
-) -> Points:
-    """Observations of one (task, metric, loss) as arrays; neighbours in a run are averaged beyond ``limit`` rows."""
-    columns = np.zeros((len(frame), 0)) if effects is None else np.asarray(effects, dtype=float)
-    run = pd.factorize(frame["run"])[0].astype(np.int64)
-    place = _column(frame, "tokens")
-    sort = np.lexsort((place, run))
-    order = np.empty(len(frame))
-    starts = np.flatnonzero(np.r_[True, np.diff(run[sort]) != 0])
-    counts = np.diff(np.r_[starts, len(frame)])
-    order[sort] = np.arange(len(frame)) - np.repeat(starts, counts)
-    result = Points(
-        loss=frame["loss"].to_numpy(dtype=float),
-        score=frame["score"].to_numpy(dtype=float) * 100.0,
-        run=run,
-        order=order,
-        variance=item_variance(frame),
-        effects=columns,
-        weight=np.ones(len(frame)),
-        size=np.zeros(len(frame)) if size is None else size,
-    )
-    return result if len(result) <= limit else _averaged(result, limit)
-
-
-def _averaged(rows: Points, limit: int) -> Points:
-    """Means over neighbours in loss within a run, so that about ``limit`` rows are left."""
-    runs = int(rows.run.max()) + 1
-    per_run = max(1, limit // runs)
-    rank = np.empty(len(rows), dtype=np.int64)
-    sort = np.lexsort((rows.loss, rows.run))
-    counts = np.bincount(rows.run, minlength=runs)
-    starts = np.r_[0, np.cumsum(counts)[:-1]]
-    rank[sort] = np.arange(len(rows)) - np.repeat(starts, counts)
-    cell = rows.run * per_run + rank * per_run // counts[rows.run]
-    if runs > 3 * limit:  # a great many runs: neighbours in loss stand together for one
-        effect = rows.effects[:, 0] if rows.effects.shape[1] else np.zeros(len(rows))
-        sort = np.lexsort((rows.loss, effect))
-        cell = np.empty(len(rows), dtype=np.int64)
-        cell[sort] = np.arange(len(rows)) * (3 * limit) // len(rows)
-    _, cell = np.unique(cell, return_inverse=True)
-    size = np.bincount(cell).astype(float)
-
-    def mean(values: Vector) -> Vector:
-        averaged: Vector = np.bincount(cell, weights=values) / size
-        return averaged
-
-    return Points(
-        loss=mean(rows.loss),
-        score=mean(rows.score),
-        run=rows.run[np.unique(cell, return_index=True)[1]],
-        order=mean(rows.order),
-        variance=mean(rows.variance) / size,
-        effects=np.column_stack([mean(column) for column in rows.effects.T]) if rows.effects.shape[1] else
-        np.zeros((len(size), 0)),
-        weight=mean(rows.weight) * size,
-        size=mean(rows.size),
-    )  # fmt: skip
-
-
 def fit(rows: Points, rounds: int = 2) -> Smooth:
     """Fit the mixed model. Needs 4 rows or more at two losses or more; the caller has checked."""
     slope = np.zeros(len(rows))
     start = np.log([30.0, 1.0, 0.5, 0.5 * LOSS_NOISE, 0.7])
     for _ in range(rounds):
-        parts, prior = _parts(rows, slope)
-        start = _most_likely(rows, parts, prior, start)
+        parts, items = _parts(rows, slope)
+        start = _most_likely(rows, parts, items, start)
         slope = _slope(rows, parts, start)
-    parts, prior = _parts(rows, slope)
+    parts, _ = _parts(rows, slope)
     return _integrated(rows, parts, start, slope)
 
 
@@ -312,8 +139,8 @@ def _spline_kernel(left: Vector, right: Vector) -> Matrix:
     return kernel
 
 
-def _parts(rows: Points, slope: Vector) -> tuple[dict[str, Matrix], Vector]:
-    """The covariance of each source of noise at unit scale, and the prior of the log scales."""
+def _parts(rows: Points, slope: Vector) -> tuple[dict[str, Matrix], float]:
+    """The covariance of each source of noise at unit scale, and how freely the one of items may be scaled."""
     unit = _unit(rows)
     same = rows.run[:, None] == rows.run[None, :]
     known = np.isfinite(rows.variance)
@@ -327,20 +154,7 @@ def _parts(rows: Points, slope: Vector) -> tuple[dict[str, Matrix], Vector]:
         "size": SIZE_POINTS**2 * rows.size[:, None] * rows.size[None, :],
         "run": same * (RUN_POINTS**2 + RUN_NATS**2 * slope[:, None] * slope[None, :]),
     }
-    return parts, np.array([0.4 if known.all() else 1.5])
-
-
-def difference_variance(rows: Points) -> float:
-    """Noise variance from how far each row lies from its neighbours in loss: for tables that do not state it."""
-    sort = np.argsort(rows.loss)
-    loss, score = rows.loss[sort], rows.score[sort]
-    if len(loss) < 3:
-        return 1.0
-    width = np.maximum(loss[2:] - loss[:-2], 1e-12)
-    share = (loss[1:-1] - loss[:-2]) / width
-    off = score[1:-1] - (score[:-2] + share * (score[2:] - score[:-2]))
-    off /= np.sqrt(1.0 + share**2 + (1.0 - share) ** 2)
-    return max(float((1.4826 * np.median(np.abs(off))) ** 2), 1e-4)
+    return parts, 0.4 if known.all() else 1.5
 
 
 def _fixed(rows: Points) -> Matrix:
@@ -348,14 +162,11 @@ def _fixed(rows: Points) -> Matrix:
     return np.column_stack([np.ones(len(rows)), _unit(rows), rows.effects])
 
 
-def _minus_log_prior(theta: Vector, prior: Vector) -> tuple[float, Vector]:
-    """Weak priors of the log scales: log-normal for items, half-normal for the others, flat for the curve."""
-    value, slope = 0.0, np.zeros(len(theta))
-    value += 0.5 * (theta[1] / prior[0]) ** 2
-    slope[1] = theta[1] / prior[0] ** 2
-    bend = (theta[0] - np.log(CURVE_POINTS)) / 1.0
-    value += 0.5 * bend**2
-    slope[0] = bend / 1.0
+def _minus_log_prior(theta: Vector, items: float) -> tuple[float, Vector]:
+    """Weak priors of the log scales: log-normal for the curve and items, half-normal for the others."""
+    bend, factor = theta[0] - np.log(CURVE_POINTS), theta[1] / items
+    value, slope = 0.5 * bend**2 + 0.5 * factor**2, np.zeros(len(theta))
+    slope[:2] = bend, factor / items
     for place, scale in ((2, NEIGHBOUR_POINTS), (3, LOSS_NOISE), (4, 1.0)):
         ratio = np.exp(2.0 * theta[place]) / scale**2
         value += 0.5 * ratio - theta[place]  # the log's own volume keeps the scale away from zero
@@ -370,7 +181,7 @@ def _total(parts: dict[str, Matrix], theta: Vector) -> Matrix:
     return total
 
 
-def _most_likely(rows: Points, parts: dict[str, Matrix], prior: Vector, start: Vector) -> Vector:
+def _most_likely(rows: Points, parts: dict[str, Matrix], items: float, start: Vector) -> Vector:
     """Log scales that maximise restricted likelihood times prior."""
     fixed, score = _fixed(rows), rows.score
 
@@ -389,7 +200,7 @@ def _most_likely(rows: Points, parts: dict[str, Matrix], prior: Vector, start: V
                 for name, log_scale in zip(_PARTS, theta, strict=True)
             ]
         )
-        extra, extra_gradient = _minus_log_prior(theta, prior)
+        extra, extra_gradient = _minus_log_prior(theta, items)
         return value + extra, gradient + extra_gradient
 
     bounds = [(-4.0, 9.0), (-1.2, 3.0), (-5.0, 3.5), (-12.0, -2.0), (-4.0, 3.5)]
@@ -489,7 +300,7 @@ def _predict(model: Smooth, loss: Vector, size: float) -> tuple[Matrix, Matrix, 
     fixed = _fixed(rows)
     ahead = np.column_stack([np.ones(len(at)), at, np.zeros((len(at), rows.effects.shape[1]))])
     cross = variance * _spline_kernel(at, unit)
-    own = variance * np.diag(_spline_kernel(at, at))
+    own = variance * np.maximum(at + 0.02, 0.0) ** 3 / 3.0  # the kernel of a loss with itself
     beyond = np.maximum(at - 1.0, 0.0)
     own = own + max(BEYOND_POINTS**2 - variance, 0.0) * beyond**3 / 3.0
     if rows.size.any():
