@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 
 LEAST = 0.02
 """Score below chance (of the room there is) from which it is systematic and not bad manners."""
+CLEAR = 4.0
+"""Standard errors of a step of the monotone fit from which it is not chance: the lowest step was chosen as such."""
 STEADY = 0.4
 """Slope just above the threshold, of that below it, from which the score passes through chance without a turn."""
 FLAT = 0.15
@@ -49,7 +51,8 @@ def lifted(points: Points) -> tuple[Points, Worse | None]:
     order = np.argsort(points.loss)
     fitted = isotonic_regression(points.ability[order], increasing=False).x
     known = np.sqrt(items_variance(points, np.zeros(len(points.loss))))[order]
-    below = fitted < -np.maximum(LEAST * points.room, 3 * known / np.sqrt(3))
+    _, block, size = np.unique(fitted, return_inverse=True, return_counts=True)
+    below = fitted < -np.maximum(LEAST * points.room, CLEAR * known / np.sqrt(size[block]))
     if below.sum() < 3:
         return points, None
     worse = Worse(points.loss[order], np.minimum(fitted, 0.0))
