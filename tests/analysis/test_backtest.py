@@ -47,5 +47,4 @@ def test_the_logistic_baseline_finds_a_logistic_curve() -> None:
     at = np.linspace(-3, 0, 40)
     score = 0.25 + 0.5 / (1 + np.exp(-4 * (at + 1)))
     found = logistic(at, score, np.array([0.5]), 0.25, True, 0.95)
-    assert found is not None
     assert found[0][0] == pytest.approx(0.25 + 0.5 / (1 + np.exp(-6)), abs=0.01)

@@ -145,8 +145,7 @@ def _baselines(before: pd.DataFrame, rows: pd.DataFrame, key: tuple[str, str], l
         if not (np.isfinite(at).all() and np.isfinite(target).all()):
             continue
         found = logistic(at, before["score"].to_numpy(float), target, floor, direction_of(before) == "higher", level)
-        if found is not None:
-            yield _told(rows, key, method, *found)
+        yield _told(rows, key, method, *found)
 
 
 def _minus_loss(rows: pd.DataFrame) -> Vector:
@@ -164,33 +163,31 @@ def _log_compute(rows: pd.DataFrame) -> Vector:
 
 def logistic(
     at: Vector, score: Vector, target: Vector, floor: float | None, rising: bool, level: float
-) -> tuple[Vector, Vector, Vector] | None:
-    """A logistic curve by least squares, and its residual band: predicted, low, high; None where it does not fit.
+) -> tuple[Vector, Vector, Vector]:
+    """A logistic curve by least squares, and its residual band: predicted, low, high.
 
     ``floor`` is the chance level, or the least score seen where it is not known; the other end is free.
     """
     start = floor if floor is not None else (float(score.min()) if rising else float(score.max()))
     middle, width = float(at.mean()), float(np.ptp(at)) or 1.0
-    reach = float(score[at.argmax()]) - start
 
-    def curve(theta: Vector, place: Vector) -> Vector:
-        value: Vector = start + theta[0] * special.expit((place - middle) / width * np.exp(theta[1]) - theta[2])
+    def shape(steep: Vector | float, shift: Vector | float, place: Vector) -> Vector:
+        value: Vector = special.expit((place - middle) / width * np.exp(steep) - shift)
         return value
 
-    def miss(theta: Vector) -> Vector:
-        return curve(theta, at) - score
+    # For each steepness and shift the height is linear: the best of a grid is then polished.
+    steeps, shifts = (grid.ravel()[:, None] for grid in np.meshgrid(np.linspace(-1, 5, 13), np.linspace(-6, 10, 17)))
+    shapes = shape(steeps, shifts, at[None, :])
+    heights = shapes @ (score - start) / np.maximum(np.sum(shapes**2, axis=1), 1e-12)
+    misses = np.sum((score - start - heights[:, None] * shapes) ** 2, axis=1)
+    first = int(misses.argmin())
 
-    best, cost = None, np.inf
-    for steep in (0.0, 1.5, 3.0):
-        for shift in (-2.0, 0.0, 2.0):
-            found = optimize.least_squares(
-                miss, [1.5 * reach or 0.1, steep, shift],
-                bounds=([-10.0, -4.0, -60.0], [10.0, 7.0, 60.0]), max_nfev=100,
-            )  # fmt: skip
-            if found.cost < cost:
-                best, cost = found.x, float(found.cost)
-    if best is None:
-        return None
-    band = special.ndtri(0.5 + level / 2) * np.sqrt(2.0 * cost / max(len(at) - 3, 1))
-    predicted = curve(best, target)
+    def miss(theta: Vector) -> Vector:
+        off: Vector = start + theta[0] * shape(theta[1], theta[2], at) - score
+        return off
+
+    begin = [float(np.clip(heights[first], -9.9, 9.9)), float(steeps[first, 0]), float(shifts[first, 0])]
+    found = optimize.least_squares(miss, begin, bounds=([-10.0, -4.0, -60.0], [10.0, 7.0, 60.0]), max_nfev=60)
+    band = special.ndtri(0.5 + level / 2) * np.sqrt(2.0 * float(found.cost) / max(len(at) - 3, 1))
+    predicted = start + found.x[0] * shape(found.x[1], found.x[2], target)
     return predicted, predicted - band, predicted + band
