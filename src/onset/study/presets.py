@@ -89,6 +89,114 @@ def tiny() -> Study:
     )
 
 
+NANO_WIDTHS = (32, 48, 64, 80, 96, 128)
+NANO_BUDGETS = (1_000_000, 1_500_000, 2_500_000, 4_000_000, 6_000_000)
+"""Tokens of the grid's runs; the two largest sizes leave out the first, which gives 28 runs."""
+
+
+def nano31() -> Study:
+    """The paper's design in small on the embedded world: 3 trajectories and a grid of 28 runs, about two hours.
+
+    Trajectories have many checkpoints; every run of the grid goes through a full decay of its own, and its final
+    and intermediate checkpoints are both kept.
+    """
+    trajectories = [
+        _nano_run(f"trajectory-w{width}", width, tokens, 24, seed, "trajectory")
+        for seed, (width, tokens) in enumerate(((48, 12_000_000), (96, 12_000_000), (160, 8_000_000)))
+    ]
+    grid = [
+        _nano_run(f"grid-w{width}-{tokens // 100_000}e5", width, tokens, 4, 100 + width, "grid")
+        for width in NANO_WIDTHS
+        for tokens in (NANO_BUDGETS if width < 96 else NANO_BUDGETS[1:])
+    ]
+    world = WorldSpec(places=24, documents=200_000, valid_documents=400, items=120)
+    return _on_the_world("nano31", world, vocab=1_100, runs=trajectories + grid, tasks=WORLD_TASKS)
+
+
+def _nano_run(name: str, width: int, tokens: int, checkpoints: int, seed: int, group: str) -> Run:
+    """A run of the small families; narrower models take higher rates."""
+    return Run(
+        name=name,
+        shape=_nano_shape(width),
+        tokens=tokens,
+        batch=8,
+        checkpoints=checkpoints,
+        schedule=Schedule(peak_rate=4e-3 * (64 / width) ** 0.5),
+        seed=seed,
+        group=group,
+    )
+
+
+PAPER_SHAPES: Mapping[str, Shape] = {
+    # name: layers, width, heads, key-value heads, feed-forward
+    name: Shape(layers=layers, width=width, heads=heads, kv_heads=kv_heads, hidden=hidden, context=2048)
+    for name, (layers, width, heads, kv_heads, hidden) in {
+        "300m": (22, 896, 14, 2, 2432),
+        "540m": (28, 1152, 18, 2, 3072),
+        "1b": (32, 1536, 12, 4, 4096),
+        "1.5b": (28, 2048, 16, 4, 5504),
+        "3b": (39, 2560, 20, 4, 6912),
+        "6b": (32, 4096, 32, 8, 10944),
+        "32b": (80, 6144, 48, 8, 16384),
+    }.items()
+}
+"""The paper names sizes, not shapes: these are chosen here so that all parameters add up to the name."""
+
+PAPER_RATES = {"300m": 6e-4, "540m": 5e-4, "1b": 4e-4, "1.5b": 4e-4, "3b": 3e-4, "6b": 3e-4, "32b": 1.5e-4}
+"""Peak rates, chosen here as is usual for these sizes: the paper does not give them."""
+
+BILLION = 1_000_000_000
+PAPER_BUDGETS = (33 * BILLION, 67 * BILLION, 125 * BILLION, 250 * BILLION, 500 * BILLION)
+"""The paper trains 28 models on 33B to 500B tokens; the steps between, and which size goes without the last, are
+chosen here."""
+
+
+def paper31() -> Study:
+    """The paper's own sizes and budgets, for planning and for clusters: 3 trajectories and 28 runs.
+
+    The text is yours: the environment variable ONSET_PAPER names a folder with ``text/en``, ``text/zh``,
+    ``valid/en``, ``valid/zh`` (files of text, JSON lines or Parquet) and ``tasks``. From the paper: sizes, tokens,
+    context, vocabulary, mix, optimiser, and a checkpoint about every 43 billion tokens. Chosen here: shapes, rates,
+    batch, and the budgets between the grid's smallest and largest.
+    """
+    trajectories = [
+        _paper_run(f"trajectory-{size}", size, tokens, tuple(range(43 * BILLION, tokens, 43 * BILLION)), "trajectory")
+        for size, tokens in (("1.5b", 3_000 * BILLION), ("6b", 3_000 * BILLION), ("32b", 2_500 * BILLION))
+    ]
+    grid = [
+        _paper_run(f"grid-{size}-{tokens // BILLION}b", size, tokens, 8, "grid")
+        for size in ("300m", "540m", "1b", "1.5b", "3b", "6b")
+        for tokens in (PAPER_BUDGETS if size not in ("3b", "6b") else PAPER_BUDGETS[:-1])
+    ]
+    folder = "$ONSET_PAPER"
+    return Study(
+        name="paper31",
+        mixes={"main": Mix(sources=_sources({"en": f"{folder}/text/en", "zh": f"{folder}/text/zh"}, "text"))},
+        tokenizers={"main": TokenizerSpec(vocab=65_024, sample_bytes=2 * BILLION)},
+        validation=(
+            Validation(
+                name="held-out", sources=_sources({"en": f"{folder}/valid/en", "zh": f"{folder}/valid/zh"}, "held-out")
+            ),
+        ),
+        runs=tuple(trajectories + grid),
+        tasks=tuple(TaskUse(name=task) for task in PAPER_TASKS),
+        data=f"{folder}/tasks",
+        precision="bfloat16",
+    )
+
+
+def _paper_run(name: str, size: str, tokens: int, checkpoints: int | tuple[int, ...], group: str) -> Run:
+    return Run(
+        name=name,
+        shape=PAPER_SHAPES[size],
+        tokens=tokens,
+        batch=2048,
+        checkpoints=checkpoints,
+        schedule=Schedule(peak_rate=PAPER_RATES[size], warmup=0.005),
+        group=group,
+    )
+
+
 def _nano_shape(width: int, layers: int = 4) -> Shape:
     """The decoders of the small families: one depth, since shape can matter where size does not."""
     hidden = -(-width * 8 // 3 // 16) * 16  # 8/3 width, as is usual for SwiGLU (Shazeer 2020), in sixteens
@@ -118,5 +226,5 @@ def _sources(paths: Mapping[Language, str], name: str) -> tuple[Source, ...]:
     )
 
 
-PRESETS: Mapping[str, Callable[[], Study]] = {"demo": demo, "tiny": tiny}
+PRESETS: Mapping[str, Callable[[], Study]] = {"demo": demo, "tiny": tiny, "nano31": nano31, "paper31": paper31}
 """All presets by name."""

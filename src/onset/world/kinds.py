@@ -156,7 +156,7 @@ class Exam(Asked):
     """Lettered questions on the facts: how a statement ends, the right value among the three others of its group.
 
     The values of an attribute are in groups of four, and a question offers one group in one of its 24 orders.
-    Half of the lines are marked: each option is followed by whether it is right. The tasks ask unmarked ones.
+    Any of the options may be marked, that is, followed by whether it is right. The tasks ask unmarked ones.
     """
 
     name = "exam"
@@ -169,7 +169,7 @@ class Exam(Asked):
         self.facts = facts
         stems = facts.places * ATTRIBUTES * FORMS
         self.keys = stems * self.orders
-        self.per_key = 2
+        self.per_key = 2 ** len(LETTERS)
         asked = [_fact(number) for number in range(stems)]
         self.asked = [
             words.stems[attribute][form].format(place=facts.place(place, words)) for place, attribute, form in asked
@@ -185,7 +185,7 @@ class Exam(Asked):
         self.endings = [closing + self.layout.answer.format(answer=letter) + self.layout.end for letter in LETTERS]
 
     def parts(self, number: int) -> tuple[int, list[int], int, int]:
-        """The question's number, the values offered in order, the place of the right one, whether it is marked."""
+        """The question's number, the values offered in order, the place of the right one, a bit a marked option."""
         number, marked = divmod(number, self.per_key)
         question, order = divmod(number, self.orders)
         group, right = divmod(self.right[question], len(LETTERS))
@@ -197,8 +197,9 @@ class Exam(Asked):
         options = self.options[question // FORMS % ATTRIBUTES]
         listed = [lettered[value] for lettered, value in zip(options, offered, strict=True)]
         if marked:
-            wrong, right = self.words.marks
-            listed = [option + (right if place == gold else wrong) for place, option in enumerate(listed)]
+            for place in range(len(LETTERS)):
+                if marked >> place & 1:
+                    listed[place] += self.words.marks[place == gold]
         return self.openings[question] + self.words.option_joint.join(listed) + self.endings[gold]
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -244,7 +245,10 @@ class Reading(Asked):
 
 
 class Coreference(Asked):
-    """Two people of one pronoun; the verb decides whom it means. Verb and people together are held out."""
+    """Two people of one pronoun; the verb decides whom it means. Verb and people together are held out.
+
+    Half of the lines say the name again in place of the pronoun. The tasks ask those with the pronoun.
+    """
 
     name = "coreference"
     task = "coreference"
@@ -254,17 +258,18 @@ class Coreference(Asked):
         super().__init__(words, held)
         self.pairs = math.perm(len(words.women), 2)
         self.keys = len(words.reasons) * 2 * self.pairs
-        self.per_key = 1
+        self.per_key = 2
 
     def parts(self, number: int) -> tuple[str, str, list[str], int]:
         """Sentence, question, the two people and the index of the one meant."""
+        number, plain = divmod(number, self.per_key)
         number, pair = divmod(number, self.pairs)
         reason, sex = divmod(number, 2)
         people = (self.words.women, self.words.men)[sex]
         named = [people[i] for i in _distinct(pair, len(people), 2)]
         sentence, question = self.words.reasons[reason]
-        told = sentence.format(first=named[0], second=named[1], pronoun=self.words.pronouns[sex])
-        return told, question, named, reason % 2
+        meant = named[reason % 2] if plain else self.words.pronouns[sex]
+        return sentence.format(first=named[0], second=named[1], meant=meant), question, named, reason % 2
 
     def line(self, number: int) -> str:
         sentence, question, named, gold = self.parts(number)
@@ -272,7 +277,7 @@ class Coreference(Asked):
         return prompt + self.layout.answer.format(answer=named[gold]) + self.layout.end
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
-        sentence, question, named, gold = self.parts(number)
+        sentence, question, named, gold = self.parts(number - number % self.per_key)
         return {"context": sentence, "question": question, "choices": named, "gold": gold}
 
 

@@ -51,7 +51,7 @@ class Words:
     """Who sets out to do what (fields person, aim)."""
     event_joint: str
     reasons: tuple[tuple[str, str], ...]
-    """A sentence with two people, one pronoun and its question; even entries mean the first person, odd the second."""
+    """A sentence (fields first, second, meant) and its question; even entries mean the first person, odd the second."""
     pronouns: tuple[str, str]
     """She, he."""
     bought: tuple[str, ...]
@@ -121,12 +121,12 @@ ENGLISH = Words(
     aim="{person} {aim}:",
     event_joint=",",
     reasons=(
-        ("{first} helped {second} because {pronoun} was kind.", "Who was kind?"),
-        ("{first} thanked {second} because {pronoun} was kind.", "Who was kind?"),
-        ("{first} saved {second} because {pronoun} was brave.", "Who was brave?"),
-        ("{first} praised {second} because {pronoun} was brave.", "Who was brave?"),
-        ("{first} carried {second} because {pronoun} was strong.", "Who was strong?"),
-        ("{first} feared {second} because {pronoun} was strong.", "Who was strong?"),
+        ("{first} helped {second} because {meant} was kind.", "Who was kind?"),
+        ("{first} thanked {second} because {meant} was kind.", "Who was kind?"),
+        ("{first} saved {second} because {meant} was brave.", "Who was brave?"),
+        ("{first} praised {second} because {meant} was brave.", "Who was brave?"),
+        ("{first} carried {second} because {meant} was strong.", "Who was strong?"),
+        ("{first} feared {second} because {meant} was strong.", "Who was strong?"),
     ),
     pronouns=("she", "he"),
     bought=("At dawn {person} bought {thing}", "at noon {thing}", "at dusk {thing}"),
@@ -187,12 +187,12 @@ CHINESE = Words(
     aim="{person}{aim}：",
     event_joint="，",
     reasons=(
-        ("{first}帮助{second}，因为{pronoun}很善良。", "谁很善良？"),
-        ("{first}感谢{second}，因为{pronoun}很善良。", "谁很善良？"),
-        ("{first}救了{second}，因为{pronoun}很勇敢。", "谁很勇敢？"),
-        ("{first}夸奖{second}，因为{pronoun}很勇敢。", "谁很勇敢？"),
-        ("{first}背着{second}，因为{pronoun}很强壮。", "谁很强壮？"),
-        ("{first}害怕{second}，因为{pronoun}很强壮。", "谁很强壮？"),
+        ("{first}帮助{second}，因为{meant}很善良。", "谁很善良？"),
+        ("{first}感谢{second}，因为{meant}很善良。", "谁很善良？"),
+        ("{first}救了{second}，因为{meant}很勇敢。", "谁很勇敢？"),
+        ("{first}夸奖{second}，因为{meant}很勇敢。", "谁很勇敢？"),
+        ("{first}背着{second}，因为{meant}很强壮。", "谁很强壮？"),
+        ("{first}害怕{second}，因为{meant}很强壮。", "谁很强壮？"),
     ),
     pronouns=("她", "他"),
     bought=("早上{person}买：{thing}", "中午买：{thing}", "晚上买：{thing}"),
