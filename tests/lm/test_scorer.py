@@ -13,6 +13,7 @@ import torch
 from onset.errors import OnsetError
 from onset.lm import hub, packing
 from onset.lm.causal import CausalLM
+from onset.lm.encoding import Ask
 from onset.lm.model import Decoder
 from onset.lm.prefixes import prepare
 from onset.lm.scorer import Scorer
@@ -155,6 +156,26 @@ def test_a_token_across_the_border_belongs_to_the_continuation(
     assert score.tokens == len(ids) - first
 
 
+@pytest.mark.parametrize("tokenizer", ["byte-level", "sentencepiece", "sentencepiece without bos", "unigram"])
+def test_tokens_of_shared_shots_are_those_of_the_whole_text(tokenizer: str, model_folder: Folder) -> None:
+    """Lost otherwise: prompts tokenised in pieces that no other harness would tokenise so."""
+    encoder = hub.load(model_folder("llama", tokenizer)).encoder
+    front = (
+        "Right. ",
+        *(f"问题：{name} has it? Answer: a blue lamp, 山上的灯\n\n" for name in ["Tom", "Ann", "Bob", "Eve"]),
+    )
+    asks = [
+        Ask(front, question, words)
+        for question in ["问题：谁？答案：", "Question: What? Answer:", "", " ", "\n首都"]
+        for words in [" A", "B", "文恩", " a lamp"]
+    ]
+    for pair, alone in zip(encoder.pairs(asks), (encoder.pairs([one])[0] for one in asks), strict=True):
+        assert pair.ids.tolist() == alone.ids.tolist()
+        assert pair.border == alone.border
+    assert [row.tolist() for row in encoder.prompts(asks)] == [encoder.prompts([one])[0].tolist() for one in asks]
+    assert len(encoder._head("".join(front), asks[:2]).ids), "the shots' tokens are made once"
+
+
 def test_scores_do_not_depend_on_batches_or_order(model_folder: Folder) -> None:
     """Lost otherwise: two evaluations of one checkpoint that differ."""
     lm, requests = hub.load(model_folder()), some_requests()
@@ -231,20 +252,28 @@ def test_generation_equals_the_plain_way(make: str, model_folder: Folder, plain:
     assert Scorer(lm, batch_tokens=200).generate(requests) == expected
 
 
-def test_a_decoder_in_this_process_scores_like_its_folder(tmp_path: Path) -> None:
-    """Lost otherwise: losses during training that differ from those of the checkpoint."""
+def test_our_decoder_scores_as_its_folder_does_for_others(tmp_path: Path) -> None:
+    """Lost otherwise: scores of our checkpoints that nobody else gets from the same files."""
     from onset.lm.model import save
 
     torch.manual_seed(3)
     tokenizer = train(["the blue lamp, said Tom. " * 4, "蓝色的灯"], TokenizerSpec(vocab=262))
     decoder = Decoder(Shape(layers=2, width=32, heads=4, kv_heads=2, hidden=48, context=200), tokenizer.vocab)
     save(decoder, tokenizer, tmp_path)
-    requests = [ask("a", choice, "Tom said", words, uncond="") for choice, words in enumerate([" the lamp", "灯"])]
-    here = Scorer(CausalLM.of(decoder, tokenizer)).score(requests)
-    there = Scorer(hub.load(tmp_path)).score(requests)
-    for one, other in zip(here, there, strict=True):
-        assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
-        assert one.logprob_uncond == pytest.approx(other.logprob_uncond, abs=1e-4)
+    shots = ("the blue lamp, said Tom. ",) * 5
+    requests = [
+        ask(str(item), choice, f"lamp {item} said", words, uncond="", shots=shots, max_tokens=6)
+        for item in range(12)
+        for choice, words in enumerate([" the lamp", "灯", " lamp Tom"])
+    ]
+    way, there = Plain(tmp_path), hub.load(tmp_path)
+    assert type(there.model) is Decoder, "read without the transformers library"
+    for lm in (CausalLM.of(decoder, tokenizer), there):
+        for request, score in zip(requests, Scorer(lm).score(requests), strict=True):
+            assert score.logprob == pytest.approx(way.score(request.prompt, request.continuation), abs=1e-4)
+            assert score.logprob_uncond == pytest.approx(way.score("", request.continuation), abs=1e-4)
+        expected = [way.generate(request.prompt, (), 6) for request in requests[::3]]
+        assert Scorer(lm).generate(requests[::3]) == expected
 
 
 def test_running_out_of_memory_halves_the_batch(model_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,16 +112,16 @@ class CausalLM:
 
     @classmethod
     def of(cls, decoder: Decoder, tokenizer: Tokenizer, *, name: str = "decoder") -> CausalLM:
-        """A decoder of this process and its tokenizer; nothing is written to disk."""
+        """A decoder of our own and its tokenizer; nothing is written to disk, and transformers is not needed."""
 
         def states(tokens: Tensor, positions: Tensor | None = None) -> Tensor:
-            return decoder.hidden(tokens)
+            return sharing.decoder_states(decoder, tokens, positions)
 
         def head(rows: Tensor) -> Tensor:
             return nn.functional.linear(rows, decoder.output_matrix)
 
-        encoder = Encoder.of(tokenizer)
-        return cls(decoder, encoder, context=decoder.shape.context, name=name, states=states, head=head)
+        encoder, context = Encoder.of(tokenizer), decoder.shape.context
+        return cls(decoder, encoder, context=context, name=name, states=states, head=head, reach=context)
 
 
 def _sizes(model: Any) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from onset.lm import sharing
 from onset.lm.causal import CausalLM, not_finite
 from onset.lm.encoding import Encoder, Ids
 from onset.lm.packing import padded, prefix_of
-from onset.lm.prefixes import WORTH_TOKENS, cut_prompt, shared_length
+from onset.lm.prefixes import WORTH_TOKENS, ask, shared_length
 from onset.tasks.task import Request
 
 MEMORY_BYTES = 1 << 30
@@ -85,7 +85,7 @@ def begun(lm: CausalLM, requests: Sequence[Request]) -> list[Answer | None]:
     owed = list(range(len(requests)))
     cut = 0
     while owed:
-        prompts = lm.encoder.prompts([cut_prompt(requests[index], cut) for index in owed])
+        prompts = lm.encoder.prompts([ask(requests[index], cut) for index in owed])
         long = []
         for index, prompt in zip(owed, prompts, strict=True):
             request = requests[index]

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -177,6 +178,20 @@ def glm_config(shape: Shape, vocab: int, eos: int) -> dict[str, object]:
     }
 
 
+def shape_of(config: Mapping[str, Any]) -> Shape:
+    """The shape that a ``glm_config`` tells. KeyError or ValueError for another kind of configuration."""
+    return Shape(
+        layers=config["num_hidden_layers"],
+        width=config["hidden_size"],
+        heads=config["num_attention_heads"],
+        kv_heads=config["num_key_value_heads"],
+        hidden=config["intermediate_size"],
+        context=config["max_position_embeddings"],
+        tied=config["tie_word_embeddings"],
+        rotary_base=config["rope_parameters"]["rope_theta"],
+    )
+
+
 def glm_weights(model: Decoder) -> dict[str, Tensor]:
     """The model's weights under Glm's names, float32 on the CPU."""
     weights = {"model.embed_tokens.weight": model.embedding, "model.norm.weight": model.gain}
@@ -235,16 +250,7 @@ def load(folder: Path) -> Decoder:
     """The model of a folder that ``save`` wrote, float32. A damaged or foreign one is an OnsetError."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        shape = Shape(
-            layers=config["num_hidden_layers"],
-            width=config["hidden_size"],
-            heads=config["num_attention_heads"],
-            kv_heads=config["num_key_value_heads"],
-            hidden=config["intermediate_size"],
-            context=config["max_position_embeddings"],
-            tied=config["tie_word_embeddings"],
-            rotary_base=config["rope_parameters"]["rope_theta"],
-        )
+        shape = shape_of(config)
         model = Decoder(shape, config["vocab_size"], seed=None)
         take_glm_weights(model, load_file(folder / "model.safetensors"))
     except (OSError, ValueError, KeyError, SafetensorError) as error:

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from onset.lm.encoding import Encoder, Ids, Pair
+from onset.lm.encoding import Ask, Encoder, Ids, Pair
 from onset.tasks.task import Request
 
 KEPT = 64
@@ -121,7 +121,7 @@ def prepare(requests: Sequence[Request], encoder: Encoder, context: int) -> Prep
 def _prepare(requests: Sequence[Request], encoder: Encoder, context: int) -> Prepared:
     pairs, cut = fitted(requests, encoder, context)
     free = [index for index, request in enumerate(requests) if request.uncond is not None]
-    bare = encoder.pairs([(requests[index].uncond or "", requests[index].continuation) for index in free])
+    bare = encoder.pairs([Ask((), requests[index].uncond or "", requests[index].continuation) for index in free])
     texts: list[Text] = []
     asked: list[Asked] = []
     for index, (request, pair) in enumerate(zip(requests, pairs, strict=True)):
@@ -139,7 +139,7 @@ def _prepare(requests: Sequence[Request], encoder: Encoder, context: int) -> Pre
 
 def fitted(requests: Sequence[Request], encoder: Encoder, context: int) -> tuple[list[Pair], list[int]]:
     """Each request's row of tokens, and how many shots were dropped from the left to fit the context."""
-    pairs = encoder.pairs([(request.prompt, request.continuation) for request in requests])
+    pairs = encoder.pairs([ask(request) for request in requests])
     cut = [0] * len(requests)
     while True:
         long = [
@@ -151,16 +151,14 @@ def fitted(requests: Sequence[Request], encoder: Encoder, context: int) -> tuple
             return pairs, cut
         for index in long:
             cut[index] += 1
-        again = encoder.pairs(
-            [(cut_prompt(requests[index], cut[index]), requests[index].continuation) for index in long]
-        )
+        again = encoder.pairs([ask(requests[index], cut[index]) for index in long])
         for index, pair in zip(long, again, strict=True):
             pairs[index] = pair
 
 
-def cut_prompt(request: Request, shots: int) -> str:
-    """The prompt without its first shots."""
-    return request.header + "".join(request.shots[shots:]) + request.question
+def ask(request: Request, cut: int = 0) -> Ask:
+    """A request's texts, its first ``cut`` shots left out."""
+    return Ask((request.header, *request.shots[cut:]), request.question, request.continuation)
 
 
 def _missing(request: Request, pair: Pair, context: int) -> Missing | None:

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from onset.lm.model import Block, Decoder, normed, rotated
 
 NAME = "onset_shared"
 REFUSED = ("softcap", "s_aux", "position_bias")
@@ -82,6 +85,7 @@ class Memory:
         self.lengths = self.lengths[rows]
 
 
+_CAUSAL = Plan()
 _current: ContextVar[Plan | None] = ContextVar("plan", default=None)
 
 
@@ -142,24 +146,46 @@ def attention(
     """Attention of the transformers interface: (rows, heads, length, size) in, (rows, length, heads, size) out."""
     if attention_mask is not None or dropout or any(extra.get(name) is not None for name in REFUSED):
         raise CannotShare("unknown kind of attention")
-    plan = _current.get() or Plan()
-    window = extra.get("sliding_window")
-    if window is not None:
+    window, plan = extra.get("sliding_window"), _current.get()
+    if window is not None and plan is not None:
         plan.window = min(window, plan.window or window)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    return attended(module.layer_idx, query, key, value, scale).transpose(1, 2).contiguous(), None
+
+
+def attended(layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Attention of one layer as the plan in use has it: (rows, heads, length, size) in and out."""
+    plan = _current.get() or _CAUSAL
     if plan.keep:
-        plan.kept[module.layer_idx] = (key, value)
+        plan.kept[layer] = (key, value)
     mask = plan.mask
     if plan.memory is not None:
-        key, value = plan.memory.append(module.layer_idx, key, value)
+        key, value = plan.memory.append(layer, key, value)
         mask = plan.memory.mask
     if plan.prefix is None:
-        out = _attend(query, key, value, mask, scale)[0]
-    elif query.device.type == "cpu":
-        out = _merged(query, (key, value), plan.prefix[module.layer_idx], mask, scale)
-    else:
-        out = _joined(query, (key, value), plan.prefix[module.layer_idx], mask, scale)
-    return out.transpose(1, 2).contiguous(), None
+        return _attend(query, key, value, mask, scale)[0]
+    if query.device.type == "cpu":
+        return _merged(query, (key, value), plan.prefix[layer], mask, scale)
+    return _joined(query, (key, value), plan.prefix[layer], mask, scale)
+
+
+def decoder_states(decoder: Decoder, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+    """``decoder.hidden`` with this attention, and with tokens at the given positions (rows, length)."""
+    stream = F.embedding(tokens, decoder.embedding)
+    places = slice(tokens.shape[1]) if positions is None else positions
+    cosine, sine = decoder.cosine[places].to(stream.dtype), decoder.sine[places].to(stream.dtype)
+    for layer, block in enumerate(decoder.blocks):
+        assert isinstance(block, Block)
+        mixed = F.linear(normed(stream, block.attention_gain), block.qkv)
+        mixed = mixed.view(*tokens.shape, -1, block.head_dim)
+        turned = rotated(mixed[:, :, : block.heads + block.kv_heads], cosine, sine).transpose(1, 2)
+        query, key = turned.split((block.heads, block.kv_heads), dim=1)
+        value = mixed[:, :, block.heads + block.kv_heads :].transpose(1, 2)
+        read = attended(layer, query, key, value, block.head_dim**-0.5)
+        stream = stream + F.linear(read.transpose(1, 2).flatten(2), block.out)
+        gate, up = F.linear(normed(stream, block.feed_gain), block.gate_up).chunk(2, dim=-1)
+        stream = stream + F.linear(F.silu(gate) * up, block.down)
+    return normed(stream, decoder.gain)
 
 
 def _attend(
