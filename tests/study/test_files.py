@@ -133,3 +133,9 @@ def test_a_run_keeps_its_digest_when_only_the_questions_change() -> None:
     after = parse(STUDY.replace("documents = 100", "documents = 100\nitems = 7") + '[[tasks]]\nname = "hellaswag"\n')
     assert before.digest(before.runs[0]) == after.digest(after.runs[0])
     assert before.digest() != after.digest()
+
+
+def test_a_folder_of_a_presets_name_does_not_hide_the_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load("tiny").name == "tiny"

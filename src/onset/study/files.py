@@ -34,7 +34,7 @@ def load(study: str | Path | Study) -> Study:
     if isinstance(study, Study):
         return _resolved(study, Path.cwd())
     path = Path(study)
-    if path.suffix != ".toml" and not path.exists():
+    if path.suffix != ".toml" and not path.is_file():  # a folder may well bear a preset's name
         from onset.study.presets import PRESETS, preset
 
         if path.parent == Path(".") and str(study) in PRESETS:
