@@ -192,14 +192,14 @@ def eta_interval(weighed: Weighed, level: float) -> Interval:
     return Interval(float(middle), float(middle - WIDENED * (middle - low)), float(middle + WIDENED * (high - middle)))
 
 
-def p_value(weighed: Weighed) -> float:
-    """How often a curve that has no turn, planted at random, spoke at least as loudly for one.
+def p_value(weighed: Weighed) -> float | None:
+    """How often a curve that leaves chance without a turn speaks as loudly for one; None where none left chance.
 
-    Calibrated on planted smooth and chance curves: an exponential tail that lies above the share seen.
+    Calibrated on planted smooth curves: an exponential tail laid over the shares seen.
     """
-    turn = min(1.0, 0.05 * math.exp(min(50.0, -1.3 * weighed.turns)))
-    present = min(1.0, math.exp(min(50.0, -weighed.leaves_chance)))
-    return max(turn, present)
+    if weighed.leaves_chance < LEAVES:
+        return None
+    return min(1.0, 0.02 * math.exp(min(50.0, -1.2 * weighed.turns)))
 
 
 def _judge(weighed: Weighed, where: Interval, course: Crossing) -> tuple[Verdict, str]:
@@ -245,7 +245,7 @@ def _judge(weighed: Weighed, where: Interval, course: Crossing) -> tuple[Verdict
     single = " This rests on one run only: how runs differ is not in the interval." if len(seen.names) == 1 else ""
     return "emergent", (
         f"At chance above a loss of {spot} and better than chance below it; "
-        f"a law with a turn is supported over smooth ones (p = {p_value(weighed):.2g}).{single}"
+        f"a law with a turn is supported over smooth ones (p = {p_value(weighed) or 0:.2g}).{single}"
     )
 
 
