@@ -47,7 +47,7 @@ def demo() -> Study:
     """Three sizes of one family on the embedded world, in minutes: abilities set in one after another."""
     return _on_the_world(
         "demo",
-        WorldSpec(places=24, documents=60_000, valid_documents=500, items=120),
+        WorldSpec(places=24, documents=90_000, valid_documents=500, items=120),
         vocab=1_100,
         runs=[
             Run(
@@ -61,7 +61,7 @@ def demo() -> Study:
                 group="trajectory",
             )
             for seed, (width, tokens, rate) in enumerate(
-                ((48, 4_000_000, 5e-3), (64, 4_000_000, 4e-3), (96, 3_200_000, 3e-3))
+                ((48, 6_000_000, 5e-3), (64, 6_000_000, 4e-3), (96, 5_000_000, 3e-3))
             )
         ],
         tasks=WORLD_TASKS,
