@@ -52,30 +52,40 @@ class Cost:
 
 
 def timed(command: Sequence[str], threads: int) -> Cost:
-    """Run a process to its end; its output is shown only when it fails."""
+    """Run a process to its end on so many cores; its output is shown only when it fails."""
     settings = {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True)
+    cores = sorted(os.sched_getaffinity(0))[:threads]
+    done = subprocess.run(
+        command, env={**os.environ, **settings}, capture_output=True, text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    )  # fmt: skip
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def make_model(folder: Path, texts: Sequence[str], seed: int, size: dict[str, int]) -> int:
+def make_model(folder: Path, texts: Sequence[str], seed: int, size: dict[str, int], context: int = 4096) -> int:
     """A random Llama with a byte-level tokenizer trained on the tasks' own words; returns its parameters."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     tokenizer = train(texts, TokenizerSpec(vocab=8000, split_digits=False))
     torch.manual_seed(seed)
     config = LlamaConfig(
-        **size, vocab_size=tokenizer.vocab, max_position_embeddings=4096, initializer_range=0.06,
+        **size, vocab_size=tokenizer.vocab, max_position_embeddings=context, initializer_range=0.06,
         bos_token_id=tokenizer.eos, eos_token_id=tokenizer.eos,
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
     tokenizer.save(folder)
     return int(model.num_parameters())
+
+
+def shape_of(text: str) -> dict[str, int]:
+    """Width, hidden size, layers and heads, joined by commas, under the library's names."""
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    return dict(zip(names, map(int, text.split(",")), strict=True))
 
 
 def harness_task(folder: Path, task: Task, items: int | None) -> list[str]:
@@ -139,19 +149,20 @@ def ours(models: Sequence[Path], tasks: Sequence[str], data: Path, items: int | 
     return timed(command + (["--limit", str(items)] if items else []), threads)
 
 
-def differences(task: str, model: Path, rows: Path, samples: Path) -> tuple[list[float], int]:
+def differences(task: str, model: Path, rows: Path, out: Path) -> tuple[list[float], int]:
     """Differences of the log-probabilities of one task, string by string, and how many free answers differ."""
     (part,) = rows.glob(f"runs/{model.name}-*/items/*/{task}-*.parquet")
     frame = read_part(part)
     found = [*frame["logprob"], *frame["logprob_uncond"].dropna()]
-    theirs = [float(row["filtered_resps"][0][0]) for row in _samples(samples, f"onset_{task}")]
+    theirs = [float(row["filtered_resps"][0][0]) for row in samples(out, f"onset_{task}")]
     assert len(found) == len(theirs), "the same strings on both sides"
-    texts = [row["filtered_resps"][0] for row in _samples(samples, f"onset_{task}_free")]
+    texts = [row["filtered_resps"][0] for row in samples(out, f"onset_{task}_free")]
     other = sum(one != two for one, two in zip(frame["text"].dropna(), texts, strict=True)) if texts else 0
     return [one - two for one, two in zip(found, theirs, strict=True)], other
 
 
-def _samples(out: Path, name: str) -> list[dict[str, Any]]:
+def samples(out: Path, name: str) -> list[dict[str, Any]]:
+    """What the harness recorded of a task, document by document."""
     files = sorted(out.rglob(f"samples_{name}_2*.jsonl"))
     if not files:
         return []
@@ -165,8 +176,7 @@ def compare(options: argparse.Namespace, folder: Path) -> list[str]:
     tasks = options.tasks.split(",")
     texts = [request.question for name in TWELVE.split(",") for request in known[name].requests()]
     models = [folder / f"llama{index}" for index in range(options.checkpoints)]
-    size = dict(zip(("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
-                    (int(part) for part in options.shape.split(",")), strict=True))  # fmt: skip
+    size = shape_of(options.shape)
     for seed, model in enumerate(models):
         params = make_model(model, texts, seed, size)
     cost = ours(models, tasks, options.data, options.items, folder / "ours", options.threads)
