@@ -146,7 +146,7 @@ def _kinds(
     run: pd.Series[str], rows: pd.DataFrame, groups: Mapping[str, str]
 ) -> tuple[pd.Series[str], tuple[str, ...]]:
     """The kind of each row's run: its group, or its family where there are several and no groups."""
-    kind = run.map(groups).fillna("").astype(str)
+    kind = pd.Series([groups.get(name, "") for name in run], index=run.index, dtype="str")
     if kind.nunique() < 2 and "family" in rows:
         kind = pd.Series(rows["family"].fillna("").astype(str).to_numpy(), index=run.index)
     # The commonest kind comes first and is drawn as a circle.

@@ -66,7 +66,7 @@ def _figure(
     spec = None if shared is None else performance.figure(shown, shared, title, [], columns=columns, width=width)
     if spec is None:
         raise OnsetError("there are no observations to draw")
-    return alt.ConcatChart.from_dict(spec)
+    return alt.ConcatChart.from_dict(spec, validate=False)
 
 
 def _collapse(fit: Any) -> Chart:

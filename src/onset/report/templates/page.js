@@ -108,6 +108,7 @@
     sub.append(verdict);
     if (panel.threshold) sub.append(" at ", make("span", "", panel.threshold.text));
     const picture = make("div", "picture");
+    picture.setAttribute("aria-label", `${heading}, ${panel.label}: ${panel.verdictLabel}`);
     box.append(sub, picture);
     later(picture, spec);
     return box;

@@ -1,0 +1,242 @@
+"""The page as a whole: it opens offline, says what the findings say, and runs no script but its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from onset.analysis.findings import Analysis
+from onset.errors import OnsetError
+from onset.report import data, page
+from onset.report.facts import StudyFacts
+
+EVIL = "</script><script>window.pwned=1</script><img src=x onerror='window.pwned=2'>\"& {{7*7}} a.b[0]\\\" <!--"
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would see: elements with their attributes, and text outside of scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.inside not in ("script", "style"):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def html(analysis: Analysis, facts: StudyFacts, tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("page")
+    path = page.write(out, analysis, facts, pictures=False)
+    assert path == out / "report.html"
+    return path.read_text(encoding="utf-8")
+
+
+def read_data(html: str) -> dict[str, object]:
+    found = re.search(r'<script type="application/json" id="page-data">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    value: dict[str, object] = json.loads(found.group(1))
+    return value
+
+
+def evil(analysis: Analysis) -> Analysis:
+    """The same analysis with a hostile name wherever a table may bring one."""
+    rows = analysis.observations.copy()
+    for column in ("task", "run", "loss_name", "family"):
+        rows[column] = rows[column] + EVIL
+    rows.attrs["notes"] = [EVIL]
+    findings = tuple(
+        replace(finding, task=finding.task + EVIL, loss_name=finding.loss_name + EVIL, why=EVIL)
+        for finding in analysis.findings
+    )
+    turns = [{"task": EVIL, "loss_name": EVIL, "verdict": "model", "sentence": EVIL, "why": EVIL}]
+    return replace(analysis, source=EVIL, findings=findings, observations=rows, extra={"turns": turns})
+
+
+def test_the_page_needs_no_network(html: str) -> None:
+    elements = Reader(html).elements
+    for tag, attributes in elements:
+        for name in ("src", "href", "data"):
+            assert not (attributes.get(name) or "#").startswith(("http", "//")), (tag, attributes)
+    policy = next(a["content"] for tag, a in elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe-eval" not in policy
+
+
+def test_the_drawing_library_is_there_once_and_the_page_is_small(html: str) -> None:
+    scripts = [a for tag, a in Reader(html).elements if tag == "script" and a.get("type") != "application/json"]
+    assert len(scripts) == 2
+    assert len(html.encode()) < 3_000_000
+
+
+def test_every_finding_is_in_the_summary_with_its_threshold(html: str, analysis: Analysis) -> None:
+    assert html.count("data-verdict=") == len(analysis.findings)
+    text = Reader(html).text
+    assert "1.239 to 1.262" in text
+    assert "On world_exam_en, accuracy stays at chance (0.25) until the loss falls to 0.860 nats/token" in text
+
+
+def test_the_page_tells_what_failed_and_what_was_asked(html: str) -> None:
+    text = Reader(html).text
+    assert "the loss was not finite at step 120" in text
+    assert "prompts cut to fit" in text
+    assert "问：托林的首都是哪里？" in text
+    assert "Entropy of the held-out text" in text
+
+
+def test_points_carry_run_step_tokens_loss_and_score(html: str, analysis: Analysis) -> None:
+    (loss,) = read_data(html)["losses"]  # type: ignore[misc, attr-defined]
+    found = loss["checkpoints"]
+    panel = next(p for p in loss["panels"] if (p["task"], p["metric"]) == ("world_facts_en", "exact_match"))
+    at = panel["at"][0]
+    run = found["run"]["names"][found["run"]["of"][at]]
+    rows = analysis.observations.query("task == 'world_facts_en' and metric == 'exact_match' and run == @run")
+    row = rows[rows["step"] == found["step"][at]].iloc[0]
+    assert panel["score"][0] == pytest.approx(row["score"], rel=1e-5)
+    assert found["tokens"][at] == pytest.approx(row["tokens"], rel=1e-5)
+    assert found["loss"][at] == pytest.approx(row["loss"], rel=1e-5)
+    names = [
+        tip["field"] for layer in loss["templates"]["loss"]["layer"] for tip in layer["encoding"].get("tooltip", [])
+    ]
+    assert {"run", "step", "tokens", "loss", "score", "params", "flops"} <= set(names)
+
+
+def test_the_axis_can_be_switched_and_the_loss_falls_to_the_right(html: str) -> None:
+    (loss,) = read_data(html)["losses"]  # type: ignore[misc, attr-defined]
+    for axis in ("loss", "flops", "params", "tokens"):
+        x = loss["templates"][axis]["layer"][-1]["encoding"]["x"]
+        assert x["field"] == axis
+        assert (x["scale"].get("type") == "log") == (axis != "loss")
+    assert loss["templates"]["loss"]["layer"][-1]["encoding"]["x"]["scale"]["reverse"] is True
+    for axis in ("loss", "flops", "params", "tokens"):
+        assert f'value="{axis}"' in html
+
+
+def test_a_foreign_table_has_a_page_without_the_sections_of_a_study(analysis: Analysis, tmp_path: Path) -> None:
+    text = page.write(tmp_path, analysis, pictures=False).read_text(encoding="utf-8")
+    for absent in ('id="items"', 'id="training"', "Given up"):
+        assert absent not in text
+    assert 'id="findings"' in text
+
+
+def test_a_table_with_bare_columns_has_a_page(analysis: Analysis, tmp_path: Path) -> None:
+    rows = analysis.observations[["run", "params", "tokens", "loss", "task", "metric", "score"]]
+    findings = tuple(replace(f, curve=None, residuals=None, chance=None, collapse=None) for f in analysis.findings)
+    path = page.write(tmp_path, replace(analysis, observations=rows, findings=findings), pictures=False)
+    assert "6 × parameters × tokens" in path.read_text(encoding="utf-8")
+
+
+def test_no_name_of_a_table_becomes_a_script_or_an_element(
+    analysis: Analysis, facts: StudyFacts, tmp_path: Path
+) -> None:
+    hostile = replace(facts, name=EVIL, items=facts.items.assign(prompt=EVIL, gold=EVIL), counts={EVIL: EVIL})
+    text = page.write(tmp_path, evil(analysis), hostile, pictures=False).read_text(encoding="utf-8")
+    elements = Reader(text).elements
+    assert sum(tag == "script" for tag, _ in elements) == 3
+    assert not any(tag == "img" for tag, _ in elements)
+    assert not any(name.startswith("on") for _, attributes in elements for name in attributes)
+    (loss,) = read_data(text)["losses"]  # type: ignore[misc, attr-defined]
+    assert all(panel["task"].endswith(EVIL) for panel in loss["panels"])
+
+
+def test_scripts_are_those_that_the_policy_names(html: str) -> None:
+    policy = re.search(r"script-src ([^;]*);", html)
+    assert policy is not None
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert {page._hash(script) for script in scripts} == set(re.findall(r"sha256-[^&']+", policy.group(1)))
+
+
+def test_json_in_a_script_cannot_end_it() -> None:
+    value = {"a": EVIL, "b": [1.5, None, "\u2028"]}
+    text = data.safe_json(value)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == value
+
+
+def test_numbers_that_are_not_finite_are_null() -> None:
+    assert data.numbers([float("nan"), float("inf"), 1.0, 0.123456789]) == [None, None, 1, 0.123457]
+
+
+def test_an_empty_analysis_is_one_clear_error(analysis: Analysis, tmp_path: Path) -> None:
+    with pytest.raises(OnsetError, match="nothing to report"):
+        page.write(tmp_path, replace(analysis, findings=()))
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(analysis: Analysis, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(OnsetError, match="cannot write"):
+        page.write(tmp_path / "file", analysis, pictures=False)
+
+
+def test_study_facts_name_the_column_that_is_absent(facts: StudyFacts) -> None:
+    with pytest.raises(OnsetError, match="'runs' lacks steps"):
+        replace(facts, runs=facts.runs.drop(columns="steps"))
+
+
+def test_the_same_analysis_gives_the_same_page(
+    analysis: Analysis, facts: StudyFacts, html: str, tmp_path: Path
+) -> None:
+    again = page.write(tmp_path, analysis, facts, pictures=False)
+    assert again.read_text(encoding="utf-8") == html
+
+
+@pytest.mark.slow
+def test_a_large_table_still_gives_a_page_that_opens(analysis: Analysis, tmp_path: Path) -> None:
+    """60 tasks under 8 metrics and 300,000 observations: points are thinned and the page says so."""
+    draw = np.random.default_rng(0)
+    pairs = [(f"task_{task}", f"metric_{metric}") for task in range(60) for metric in range(8)]
+    rows = pd.DataFrame(
+        {
+            "run": [f"run-{index % 25}" for index in range(625)],
+            "params": [10.0 ** (6 + (index % 25) / 8) for index in range(625)],
+            "tokens": [1e9 * (1 + index // 25) for index in range(625)],
+            "loss": draw.uniform(1.8, 4.0, 625),
+        }
+    )
+    many = pd.concat(
+        [rows.assign(task=task, metric=metric, score=draw.uniform(0, 1, 625)) for task, metric in pairs],
+        ignore_index=True,
+    )
+    findings = tuple(replace(analysis.findings[0], task=task, metric=metric, residuals=None) for task, metric in pairs)
+    path = page.write(tmp_path, replace(analysis, observations=many, findings=findings), pictures=False)
+    assert path.stat().st_size < 8_000_000
+    assert "of 300,000 points are drawn" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_browser_draws_the_page_and_no_hostile_name_runs(
+    analysis: Analysis, facts: StudyFacts, tmp_path: Path
+) -> None:
+    browser = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip("no browser here")
+    path = page.write(tmp_path, evil(analysis), facts, pictures=False)
+    seen = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,9000", "--virtual-time-budget=20000",
+         "--dump-dom", path.as_uri()],
+        capture_output=True, text=True, timeout=300, check=True,
+    ).stdout  # fmt: skip
+    assert seen.count('class="marks"') >= 20
+    assert not any(tag == "img" for tag, _ in Reader(seen).elements)
