@@ -38,7 +38,7 @@ It is against the best of nine smooth laws, itself chosen to look best, and so i
 """
 LEANS = -0.4
 """Log evidence for a turn from which the data lean to one without telling: ``unresolved``."""
-WIDENED = 1.25
+WIDENED = 1.5
 """What intervals are widened by, for curves that follow none of the laws; found on planted curves."""
 FEWEST = 5
 """Observations without which nothing is said."""
