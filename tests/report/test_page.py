@@ -16,7 +16,7 @@ import pytest
 
 from onset.analysis.findings import Analysis
 from onset.errors import OnsetError
-from onset.report import data, page
+from onset.report import content, data, page
 from onset.report.facts import StudyFacts
 
 EVIL = "</script><script>window.pwned=1</script><img src=x onerror='window.pwned=2'>\"& {{7*7}} a.b[0]\\\" <!--"
@@ -103,6 +103,14 @@ def test_the_page_tells_what_failed_and_what_was_asked(html: str) -> None:
     assert "prompts cut to fit" in text
     assert "问：托林的首都是哪里？" in text
     assert "Entropy of the held-out text" in text
+
+
+def test_a_long_prompt_shows_its_question_and_unfolds_its_examples(facts: StudyFacts) -> None:
+    prompt = "Question: easy?\nAnswer: yes\n\n" * 60 + "Question: hard?\nAnswer:"
+    (row, _) = content.item_rows(replace(facts, items=facts.items.assign(prompt=prompt)))
+    assert row["prompt"] == prompt
+    assert row["end"].endswith("Question: hard?\nAnswer:")
+    assert len(row["end"]) <= content.PROMPT
 
 
 def test_points_carry_run_step_tokens_loss_and_score(html: str, analysis: Analysis) -> None:

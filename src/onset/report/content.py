@@ -134,10 +134,11 @@ def _range(values: pd.Series[float], unit: str) -> str:
 
 def item_rows(study: StudyFacts) -> list[dict[str, Any]]:
     """A few questions with what the smallest and the largest model answered."""
-    return [
+    asked = [
         {
             "title": words.title(str(row["task"])).text, "task": str(row["task"]), "item": str(row["item"]),
-            "prompt": cells.plain(row["prompt"]), "gold": cells.plain(row["gold"]),
+            "prompt": cells.plain(row["prompt"]), "end": _end(cells.plain(row["prompt"])),
+            "gold": cells.plain(row["gold"]),
             "answers": [
                 {"who": who, "text": cells.plain(row[column]), "right": cells.right(row[f"{column}_right"])}
                 for column, who in (("smallest", study.smallest or "smallest"), ("largest", study.largest or "largest"))
@@ -145,6 +146,19 @@ def item_rows(study: StudyFacts) -> list[dict[str, Any]]:
         }
         for row in study.items.to_dict("records")
     ]  # fmt: skip
+    return sorted(asked, key=lambda item: words.title(item["task"]).rank)
+
+
+PROMPT = 600
+"""Longer prompts show their last lines, where the question is; their examples unfold."""
+
+
+def _end(prompt: str) -> str:
+    """The last whole lines of a long prompt; a short one is its own end."""
+    if len(prompt) <= PROMPT:
+        return prompt
+    tail = prompt[-PROMPT:]
+    return tail[tail.find("\n") + 1 :]
 
 
 def notes(analysis: Analysis) -> list[str]:

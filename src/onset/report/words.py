@@ -265,6 +265,12 @@ def _size(effect: SizeEffect | None) -> str:
         f"at equal loss ten times the parameters move it by {number(effect.points_per_decade, 1, sign=True)} points "
         f"[{number(effect.low, 1)}, {number(effect.high, 1)}]"
     )
+    if effect.shift is not None:
+        margin += f" or {effect.loss_margin:g} nats"
+        along = effect.shift
+        moved += (
+            f", its curve by {number(along.value, 3, sign=True)} nats [{number(along.low, 3)}, {number(along.high, 3)}]"
+        )
     return (
         moved
         + {
