@@ -17,8 +17,9 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from onset.analysis import factors
-from onset.analysis.collapse import MARGIN, CollapseFit, collapse
+from onset.analysis.collapse import LOSS_MARGIN, MARGIN, CollapseFit, collapse
 from onset.analysis.findings import Analysis, Finding
+from onset.analysis.losses import NATS
 from onset.analysis.observations import check
 from onset.analysis.predictors import predictors
 from onset.analysis.threshold import ThresholdFit, settle, threshold
@@ -37,6 +38,7 @@ class Settings(TypedDict):
 
     level: float
     margin: float
+    loss_margin: float | None
 
 
 def analyze(
@@ -45,14 +47,16 @@ def analyze(
     source: str = "",
     level: float = 0.95,
     margin: float = MARGIN,
+    loss_margin: float | None = LOSS_MARGIN,
     seed: int = 0,
     jobs: int | None = None,
 ) -> Analysis:
     """Findings on every (task, metric, loss) of a table of observations.
 
     ``level`` is that of all intervals, ``margin`` the points (0.01 of a score) within which a size effect counts as
-    none, ``jobs`` the number of processes (by default one a core). Raises OnsetError for a table that contradicts
-    itself (see ``observations.check``).
+    none, ``loss_margin`` the same along the loss (nats a decade, where the loss is in nats; None asks points alone),
+    ``jobs`` the number of processes (by default one a core). Raises OnsetError for a table that contradicts itself
+    (see ``observations.check``).
     """
     if not 0.5 < level < 1:
         raise OnsetError(
@@ -61,12 +65,18 @@ def analyze(
     obs = check(obs)
     rows = factors.spread_out(_with_flops(obs))
     groups = [group.reset_index(drop=True) for _, group in rows.groupby(ABILITY, sort=True)]
-    settings = Settings(level=level, margin=margin)
+    settings = Settings(level=level, margin=margin, loss_margin=loss_margin)
     with Workers(_processes(jobs, len(groups))) as workers:
         fits = settle(workers.map(partial(_threshold, level=level, seed=seed), groups))
         findings = workers.map(partial(_finding, settings=settings), list(zip(groups, fits, strict=True)))
     findings, turns = _turns(findings)
-    extra = {"notes": obs.attrs.get("notes", []), "margin": margin, "turns": turns, "link": factors.link(findings)}
+    extra = {
+        "notes": obs.attrs.get("notes", []),
+        "margin": margin,
+        "loss_margin": loss_margin,
+        "turns": turns,
+        "link": factors.link(findings),
+    }
     return Analysis(source=source, findings=tuple(findings), observations=obs, level=level, extra=extra)
 
 
@@ -124,7 +134,15 @@ def correlations(rows: pd.DataFrame) -> tuple[float | None, float | None]:
 
 def _effects(rows: pd.DataFrame, fit: ThresholdFit, settings: Settings) -> dict[str, CollapseFit]:
     """What each factor moves at equal loss, where the ability is there."""
-    return {name: collapse(rows, by=name, threshold=fit.threshold, **settings) for name in factors.of_group(rows)}
+    return {name: _moved(rows, name, fit, settings) for name in factors.of_group(rows)}
+
+
+def _moved(rows: pd.DataFrame, by: str, fit: ThresholdFit, settings: Settings) -> CollapseFit:
+    in_nats = bool((rows.loss_unit == NATS).all())  # the margin along the loss says nothing in another unit
+    along = settings["loss_margin"] if in_nats else None
+    return collapse(
+        rows, by=by, threshold=fit.threshold, margin=settings["margin"], loss_margin=along, level=settings["level"]
+    )
 
 
 def _effect_json(effect: CollapseFit) -> dict[str, Any]:
@@ -145,7 +163,7 @@ def _families(rows: pd.DataFrame, fit: ThresholdFit, settings: Settings) -> dict
             "n_points": len(family), "n_runs": family.run.nunique(), "spearman": spearman, "pearson": pearson
         }  # fmt: skip
         if fit.verdict in ("emergent", "smooth") and family.params.nunique() > 1:
-            entry["collapse"] = _effect_json(collapse(family, threshold=fit.threshold, **settings))
+            entry["collapse"] = _effect_json(_moved(family, "params", fit, settings))
         found[str(name)] = entry
     return found
 

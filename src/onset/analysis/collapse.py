@@ -25,6 +25,10 @@ from onset.errors import OnsetError, did_you_mean
 MARGIN = 1.0
 """Points that ten times the parameters may move a score before size is said to matter."""
 
+LOSS_MARGIN = 0.02
+"""Nats a decade that a curve may move along the loss: a point where it climbs by 50 points a nat, as steep as
+published exams climb; the same distance where an ability leaps within hundredths of a nat."""
+
 BEYOND = 0.9
 """Probability that the effect exceeds the margin, beside an interval without zero, for "size matters"."""
 
@@ -56,6 +60,8 @@ class CollapseFit(Result):
     """The shared curve where it was compared: ``loss, score, low, high``."""
     residuals: pd.DataFrame = field(repr=False)
     """``run, params, loss, residual`` from the shared curve, in units of the score."""
+    loss_margin: float | None = None
+    """Nats a decade that count as none along the loss; None where points alone were asked."""
 
     @property
     def effect(self) -> SizeEffect | None:
@@ -63,7 +69,10 @@ class CollapseFit(Result):
         if self.points is None:
             return None
         found = self.points
-        return SizeEffect(self.verdict, found.value, found.low, found.high, self.margin, self.why)
+        shift = self.shift if self.loss_margin is not None else None
+        return SizeEffect(
+            self.verdict, found.value, found.low, found.high, self.margin, self.why, shift, self.loss_margin
+        )
 
     def summary(self) -> pd.DataFrame:
         """One row: what was compared, its effect with interval, and the verdict."""
@@ -248,7 +257,7 @@ def _compared(
     return CollapseFit(
         by=by, margin=margins.points, level=level, verdict=verdict, why=why, points=points, shift=shift,
         p_value=found.joint_p(), levels=_levels(model, rows, by, level), curve=_curve(model, level),
-        residuals=_residuals(model, rows),
+        residuals=_residuals(model, rows), loss_margin=margins.loss,
     )  # fmt: skip
 
 

@@ -27,6 +27,10 @@ class SizeEffect:
     high: float
     margin: float
     why: str = ""
+    shift: Interval | None = None
+    """The same seen along the loss: nats that the curve moves per decade; None where points alone were asked."""
+    loss_margin: float | None = None
+    """Nats per decade within which one curve is one, beside the margin in points."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ class Finding:
                 and {
                     "verdict": collapse.verdict, "points_per_decade": collapse.points_per_decade,
                     "low": collapse.low, "high": collapse.high, "margin": collapse.margin, "why": collapse.why,
+                    "along_loss": collapse.shift
+                    and {
+                        "nats_per_decade": collapse.shift.value, "low": collapse.shift.low,
+                        "high": collapse.shift.high, "margin": collapse.loss_margin,
+                    },
                 },
                 "predictors": {name: dict(values) for name, values in self.predictors.items()},
                 **self.extra,
