@@ -32,6 +32,9 @@ Bounds = tuple[float, float]
 
 SOFTEST = 0.04
 """The widest corner of a law with a turn, in ranges of loss."""
+CORNER = 0.25
+"""The widest corner of a law that saturates, in its pace: a sixth of a straight rise lies above the threshold at most,
+or the threshold would be called where the ability is already there."""
 SHARPEST = 0.05
 """The narrowest width of a smooth law, in ranges of loss."""
 
@@ -197,12 +200,12 @@ def _hinge(loss: Array, values: Array) -> Array:
 
 def _onset(loss: Array, values: Array) -> Array:
     eta, bend, pace, softness = values
-    return laws.onset(loss, eta, 1.0, pace, bend, softness)
+    return laws.onset(loss, eta, 1.0, pace, bend, np.minimum(softness, CORNER * pace))
 
 
 def _step(loss: Array, values: Array) -> Array:
     eta, bend, pace, softness = values
-    return laws.step(loss, eta, 1.0, pace, bend, softness)
+    return laws.step(loss, eta, 1.0, pace, bend, np.minimum(softness, CORNER * pace))
 
 
 def _logistic(loss: Array, values: Array) -> Array:
