@@ -182,6 +182,8 @@ def _joined(
     empty = specification(template(shared, legend=True, clip=False))
     head = {"text": title, "subtitle": list(subtitle), "fontSize": 17, "subtitleFontSize": 12, "offset": 14}
     spec: Spec = {"$schema": empty.pop("$schema"), "config": theme.config(), "title": head, "columns": columns}
+    # Flush bounds put all titles and frames of a row on one line, whatever the width of their labels.
+    spec |= {"bounds": "flush", "spacing": {"row": 92, "column": 62}}
     spec |= {"concat": [], "datasets": {}}
     size = {"width": width, "height": round(width * 0.72)}
     for index, panel in enumerate(cells):
