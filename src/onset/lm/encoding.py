@@ -24,6 +24,8 @@ PART = 512
 """Texts that are encoded at once."""
 REACH, MARGIN = 1000, 48
 """Where a front is cut, in characters from its end: at most, and at least."""
+LONG = 200
+"""Characters of a question whose tokens are worth sharing among its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +140,40 @@ class Encoder:
         return self._in_parts(asks, self._pairs)
 
     def _in_parts(self, asks: Sequence[Ask], encode: Callable[[Sequence[Ask]], list[Pair]]) -> list[Pair]:
-        """Encode a bounded number of texts at a time, each front's tokens made once."""
+        """Encode a bounded number of texts at a time, the tokens of shared shots and of shared questions once."""
+
+        def by_question(part: Sequence[Ask]) -> list[Pair]:
+            long = [len(ask.question) >= LONG for ask in part]
+            whole = [
+                Ask((ask.prompt,), "", ask.continuation) if is_long else ask
+                for ask, is_long in zip(part, long, strict=True)
+            ]
+            return self._by_front(whole, 1, lambda few: self._bounded(few, encode))
+
+        return self._by_front(asks, 2, by_question)
+
+    def _by_front(self, asks: Sequence[Ask], samples: int, encode: Callable[[Sequence[Ask]], list[Pair]]) -> list[Pair]:
+        """Cut what each front begins with off its texts, encode what is left together, and put it back."""
         where: dict[tuple[str, ...], list[int]] = {}
         for index, ask in enumerate(asks):
             where.setdefault(ask.front, []).append(index)
-        made: list[Pair | None] = [None] * len(asks)
+        heads = [_NO_HEAD] * len(asks)
+        left = list(asks)
         for front, indices in where.items():
-            head = self._head("".join(front), [asks[indices[at]] for at in (0, -1)]) if len(indices) > 2 else _NO_HEAD
-            tail = ("".join(front)[head.cut :],)
-            for start in range(0, len(indices), PART):
-                part = indices[start : start + PART]
-                found = encode([replace(asks[index], front=tail) for index in part])
-                for index, pair in zip(part, found, strict=True):
-                    made[index] = pair if not len(head.ids) else self._headed(head, pair)
-        return [pair for pair in made if pair is not None]
+            if len(indices) <= 2:
+                continue
+            text = "".join(front)
+            head = self._head(text, [asks[index] for index in {indices[0]: 0, indices[-1]: 0}][:samples])
+            for index in indices if len(head.ids) else ():
+                heads[index], left[index] = head, replace(asks[index], front=(text[head.cut :],))
+        pairs = encode(left)
+        return [self._headed(head, pair) if len(head.ids) else pair for head, pair in zip(heads, pairs, strict=True)]
+
+    def _bounded(self, asks: Sequence[Ask], encode: Callable[[Sequence[Ask]], list[Pair]]) -> list[Pair]:
+        made: list[Pair] = []
+        for start in range(0, len(asks), PART):
+            made += encode(asks[start : start + PART])
+        return made
 
     def _headed(self, head: Head, pair: Pair) -> Pair:
         begun = self.start is not None
