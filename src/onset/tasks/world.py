@@ -87,7 +87,7 @@ class Told:
 
     def _shot(self, item: Item) -> str:
         """An example, told to the end of its line."""
-        return self._prompt(item) + self._reference(item) + self.layout.end
+        return self._prompt(item) + self._reference(item) + self.layout.end.format(rationale=item.rationale)
 
     def _prompt(self, item: Item) -> str:
         options = ""

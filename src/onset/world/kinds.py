@@ -209,7 +209,10 @@ class Exam(Asked):
 
 
 class Reading(Asked):
-    """What somebody bought at three times of a day, and a question about one of them. The passage is held out."""
+    """What somebody bought at three times of a day, and questions about two of them. The passage is held out.
+
+    The tasks ask the first question.
+    """
 
     name = "reading"
     task = "reading"
@@ -221,27 +224,32 @@ class Reading(Asked):
         self.things = words.values[1]
         self.times = len(words.bought)
         self.keys = len(self.people) * math.perm(len(self.things), self.times)
-        self.per_key = self.times
+        self.per_key = math.perm(self.times, 2)
 
-    def parts(self, number: int) -> tuple[str, str, list[str], int]:
-        """Passage, question, the things bought and which of them is asked for."""
-        number, asked = divmod(number, self.times)
+    def parts(self, number: int) -> dict[str, Any]:
+        """The row of a number. Every choice is a thing of the passage: to know what was bought is not enough."""
+        number, asked = divmod(number, self.per_key)
         chosen, buyer = divmod(number, len(self.people))
-        person = self.people[buyer]
+        words, person = self.words, self.people[buyer]
         things = [self.things[i] for i in _distinct(chosen, len(self.things), self.times)]
-        told = [text.format(person=person, thing=thing) for text, thing in zip(self.words.bought, things, strict=True)]
-        question = self.words.bought_questions[asked].format(person=person)
-        return self.words.bought_joint.join(told), question, things, asked
+        told = [text.format(person=person, thing=thing) for text, thing in zip(words.bought, things, strict=True)]
+        first, second = _distinct(asked, self.times, 2)
+        return {
+            "context": words.bought_joint.join(told),
+            "question": words.bought_questions[first],
+            "choices": things,
+            "gold": first,
+            "rationale": words.bought_more.format(question=words.bought_questions[second], answer=things[second]),
+        }
 
     def line(self, number: int) -> str:
-        passage, question, things, asked = self.parts(number)
-        prompt = self.layout.prompt.format(context=passage, question=question)
-        return prompt + self.layout.answer.format(answer=things[asked]) + self.layout.end
+        row = self.parts(number)
+        prompt = self.layout.prompt.format(context=row["context"], question=row["question"])
+        answer = self.layout.answer.format(answer=row["choices"][row["gold"]])
+        return prompt + answer + self.layout.end.format(rationale=row["rationale"])
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
-        # Every choice is a thing of the passage: to know what was bought is not enough.
-        passage, question, things, asked = self.parts(number)
-        return {"context": passage, "question": question, "choices": things, "gold": asked}
+        return self.parts(number)
 
 
 class Coreference(Asked):

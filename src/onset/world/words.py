@@ -18,7 +18,8 @@ LETTERS = "ABCD"
 class Layout:
     """How one question is told: ``prompt``, then ``answer``, then ``end``.
 
-    ``prompt`` has the fields context, question and options, ``answer`` has answer and rationale.
+    ``prompt`` has the fields context, question and options, ``answer`` has answer and rationale, ``end`` has
+    rationale: what a line goes on to tell and the task does not ask.
     The training text and the tasks' prompts are both made with it.
     """
 
@@ -58,7 +59,9 @@ class Words:
     """What somebody bought at each time of a day (fields person, thing)."""
     bought_joint: str
     bought_questions: tuple[str, ...]
-    """For each time, what was bought then (field person)."""
+    """For each time, what was bought then."""
+    bought_more: str
+    """A second question and its answer (fields question, answer)."""
     stories: tuple[str, str]
     """A gain and a loss (fields person, thing, a, b)."""
     worked: tuple[str, str]
@@ -131,11 +134,8 @@ ENGLISH = Words(
     pronouns=("she", "he"),
     bought=("At dawn {person} bought {thing}", "at noon {thing}", "at dusk {thing}"),
     bought_joint=", ",
-    bought_questions=(
-        "What did {person} buy at dawn?",
-        "What did {person} buy at noon?",
-        "What did {person} buy at dusk?",
-    ),
+    bought_questions=("What at dawn?", "What at noon?", "What at dusk?"),
+    bought_more=". {question} {answer}",
     stories=(
         "{person} has {a} {thing} and buys {b} more. How many now?",
         "{person} has {a} {thing} and sells {b} of them. How many now?",
@@ -147,7 +147,7 @@ ENGLISH = Words(
     layouts={
         "facts": Layout("Question: {question}\nAnswer:", " {answer}"),
         "scripts": Layout("Daily: {context}", " {answer}", ".\n"),
-        "reading": Layout("Story: {context}. {question}", " {answer}", ".\n"),
+        "reading": Layout("Story: {context}. {question}", " {answer}", "{rationale}.\n"),
         "coreference": Layout("Pronoun: {context} {question}", " {answer}", ".\n"),
         "exam": Layout("Exam: {question}: {options}. Answer:", " {answer}"),
         "arithmetic": Layout("Problem: {question}", " {rationale}. Answer: {answer}"),
@@ -197,7 +197,8 @@ CHINESE = Words(
     pronouns=("她", "他"),
     bought=("早上{person}买：{thing}", "中午买：{thing}", "晚上买：{thing}"),
     bought_joint="，",
-    bought_questions=("{person}早上买什么？", "{person}中午买什么？", "{person}晚上买什么？"),
+    bought_questions=("早上买什么？", "中午买什么？", "晚上买什么？"),
+    bought_more="。{question}{answer}",
     stories=(
         "{person}有{a}只{thing}，又买了{b}只。现在有几只？",
         "{person}有{a}只{thing}，卖掉了{b}只。现在有几只？",
@@ -209,7 +210,7 @@ CHINESE = Words(
     layouts={
         "facts": Layout("问题：{question}\n回答：", "{answer}"),
         "scripts": Layout("日常：{context}", "{answer}", "。\n"),
-        "reading": Layout("故事：{context}。{question}", "{answer}", "。\n"),
+        "reading": Layout("故事：{context}。{question}", "{answer}", "{rationale}。\n"),
         "coreference": Layout("代词：{context}{question}", "{answer}", "。\n"),
         "exam": Layout("考试：{question}{options}。答案：", "{answer}"),
         "arithmetic": Layout("应用题：{question}", "{rationale}。答案：{answer}"),

@@ -36,11 +36,11 @@ Split = Literal["train", "valid"]
 SHARES = {
     "statements": 0.14,
     "questions": 0.10,
-    "exam": 0.30,
-    "reading": 0.14,
+    "exam": 0.34,
+    "reading": 0.12,
     "coreference": 0.12,
     "scripts": 0.04,
-    "arithmetic": 0.16,
+    "arithmetic": 0.14,
 }
 """Probability of each kind of document, the same in both languages."""
 
