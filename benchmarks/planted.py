@@ -162,6 +162,8 @@ def main() -> None:
         print(pd.crosstab(ours["truth"], ours["verdict"]), "\n")
         print(pd.DataFrame({"all": scores(ours), "data could tell": scores(ours[ours["can_tell"]])}).round(3), "\n")
         print(strata(ours).round(3).to_string(index=False), "\n")
+        if theirs.empty:
+            return
         same = ours.iloc[: options.against]
         beside = pd.DataFrame({"onset": scores(same), "hinge and bootstrap": scores(theirs)})
         print(beside.round(3), f"\ntime ratio {theirs['seconds'].sum() / same['seconds'].sum():.1f}")

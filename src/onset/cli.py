@@ -195,6 +195,10 @@ def analyze(
     level: Level = 0.95,
     loss: Loss = None,
     margin: Annotated[float, typer.Option(min=0.01, help="Size effects within so many points count as none.")] = 1.0,
+    loss_margin: Annotated[
+        float | None,
+        typer.Option(min=0.0001, help="The same along the loss, in nats a decade; else points alone count."),
+    ] = None,
     set_aside: Annotated[
         bool, typer.Option(help="Leave contradicting rows out, counted, instead of refusing.")
     ] = False,
@@ -203,7 +207,9 @@ def analyze(
     """Write findings.json, report.html and figures/ from a table or a study's folder."""
     from onset.work.findings import report
 
-    analysis, page = report(source, out, level=level, loss=loss, margin=margin, set_aside=set_aside)
+    analysis, page = report(
+        source, out, level=level, loss=loss, margin=margin, loss_margin=loss_margin, set_aside=set_aside
+    )
     if as_json:
         _print_json(analysis.to_json())
         return

@@ -17,7 +17,7 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from onset.analysis import factors
-from onset.analysis.collapse import LOSS_MARGIN, MARGIN, CollapseFit, collapse
+from onset.analysis.collapse import MARGIN, CollapseFit, collapse
 from onset.analysis.findings import Analysis, Finding
 from onset.analysis.losses import NATS
 from onset.analysis.observations import check
@@ -47,14 +47,14 @@ def analyze(
     source: str = "",
     level: float = 0.95,
     margin: float = MARGIN,
-    loss_margin: float | None = LOSS_MARGIN,
+    loss_margin: float | None = None,
     seed: int = 0,
     jobs: int | None = None,
 ) -> Analysis:
     """Findings on every (task, metric, loss) of a table of observations.
 
     ``level`` is that of all intervals, ``margin`` the points (0.01 of a score) within which a size effect counts as
-    none, ``loss_margin`` the same along the loss (nats a decade, where the loss is in nats; None asks points alone),
+    none, ``loss_margin`` the same along the loss (nats a decade, where it is in nats; by default points alone count),
     ``jobs`` the number of processes (by default one a core). Raises OnsetError for a table that contradicts itself
     (see ``observations.check``).
     """

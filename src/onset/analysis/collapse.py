@@ -25,10 +25,6 @@ from onset.errors import OnsetError, did_you_mean
 MARGIN = 1.0
 """Points that ten times the parameters may move a score before size is said to matter."""
 
-LOSS_MARGIN = 0.02
-"""Nats a decade that a curve may move along the loss: a point where it climbs by 50 points a nat, as steep as
-published exams climb; the same distance where an ability leaps within hundredths of a nat."""
-
 BEYOND = 0.9
 """Probability that the effect exceeds the margin, beside an interval without zero, for "size matters"."""
 

@@ -25,6 +25,7 @@ def report(
     level: float = 0.95,
     loss: str | None = None,
     margin: float = 1.0,
+    loss_margin: float | None = None,
     set_aside: bool = False,
 ) -> tuple[Analysis, Path]:
     """Analyse ``source`` and write findings.json, report.html and figures/ below ``out``.
@@ -33,7 +34,7 @@ def report(
     Returns the analysis and the page's path.
     """
     observations = _observations(source, out, loss, set_aside)
-    analysis = analyze(observations, source=str(source), level=level, margin=margin)
+    analysis = analyze(observations, source=str(source), level=level, margin=margin, loss_margin=loss_margin)
     analysis = axes.compare(analysis, source)
     write(analysis, out)
     facts = gather(source) if source.is_dir() else None
