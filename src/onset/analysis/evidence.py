@@ -139,7 +139,7 @@ def common_offset(points: Points) -> float:
         return np.inf
     known = items_variance(points, np.zeros(len(points.loss)))
     known = known[known > 0] * points.weight[known > 0]
-    return float(np.sqrt(np.median(known))) if len(known) else 0.005 * points.room
+    return float(np.sqrt(np.median(known))) if len(known) else 0.01 * points.room
 
 
 def _over_heights(pull: Array, precision: Array, room: float) -> tuple[Array, Array]:

@@ -31,12 +31,14 @@ Array = NDArray[np.float64]
 
 LEAVES = 2.0
 """Log evidence from which a score is said to leave chance."""
-TURNS = -0.1
+HINTS = 1.0
+"""Log evidence from which there may be an ability: ``unresolved``."""
+TURNS = -0.35
 """Log evidence for a turn from which a turn is claimed; found on planted curves.
 
 It is against the best of nine smooth laws, itself chosen to look best, and so is not above zero.
 """
-LEANS = -0.4
+LEANS = -0.5
 """Log evidence for a turn from which the data lean to one without telling: ``unresolved``."""
 WIDENED = 1.5
 """What intervals are widened by, for curves that follow none of the laws; found on planted curves."""
@@ -208,7 +210,7 @@ def _judge(weighed: Weighed, where: Interval, course: Crossing) -> tuple[Verdict
     if weighed.leaves_chance < LEAVES:
         if unknown:
             return "unresolved", "The score does not change with loss, and its chance level is unknown."
-        if weighed.leaves_chance > 0:
+        if weighed.leaves_chance > HINTS:
             return "unresolved", "Some scores are above chance, but too few to tell; more items or lower losses would."
         return "at_chance", f"No score is shown to leave chance ({seen.chance:.3g}) at the losses seen."
     turn = weighed.turns
