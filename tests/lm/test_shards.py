@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -98,19 +99,21 @@ def test_a_shard_cut_short_is_said(tokenizer: Tokenizer, tmp_path: Path) -> None
         Shard.open(tmp_path / "shard")
 
 
-def _make(tokenizer_folder: Path, folder: Path) -> None:
-    shards.write((f"text {number}" for number in range(2000)), Tokenizer.load(tokenizer_folder), folder)
+MAKE = """
+import sys
+from pathlib import Path
+from onset.lm import shards
+from onset.lm.tokenizer import Tokenizer
+texts = (f"text {number}" for number in range(2000))
+shards.write(texts, Tokenizer.load(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
 
 
 def test_two_processes_at_once_make_one_whole_shard(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path / "tokenizer")
-    context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=_make, args=(tmp_path / "tokenizer", tmp_path / "shard")) for _ in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join()
-    assert [process.exitcode for process in both] == [0, 0]
+    command = [sys.executable, "-c", MAKE, str(tmp_path / "tokenizer"), str(tmp_path / "shard")]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
     assert Shard.open(tmp_path / "shard").documents == 2000
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["shard", "tokenizer"]
 

@@ -96,7 +96,7 @@ def test_a_loss_that_is_not_finite_stops_its_run_alone_and_is_told(small: Study,
     )
     study = small.model_copy(update={"runs": (wild, small.runs[1])})
     outcome = run_study(study, tmp_path, console=quiet())
-    assert any("wild" in problem and "finite" in problem for problem in outcome.problems)
+    assert any("wild" in problem and "became nan" in problem for problem in outcome.problems)
     place = Workplace(study, tmp_path)
     assert place.rundir(study.runs[1]).done
     assert not place.rundir(wild).done
