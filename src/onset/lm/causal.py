@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -180,13 +181,14 @@ def _try_sharing(model: Any, states: Callable[..., Tensor], head: Any) -> int | 
     rows = [torch.cat([prefix, question, answer], dim=1) for answer in answers]
     expected = torch.cat([head(states(row))[:, 3:] for row in rows], dim=1)
     plan = sharing.Plan(keep=True)
-    branches = torch.tensor([[0, 0, 1, 2, 2, 2]], device=tokens.device)
+    branches = [np.array([0, 0, 1, 2, 2, 2], dtype=np.int32)]
     places = torch.tensor([[3, 4, 5, 5, 6, 7]], device=tokens.device)
     try:
         sharing.install(model)
         with sharing.use(plan):
             states(prefix, torch.arange(3, device=tokens.device)[None])
-        joined = sharing.Plan(prefix=plan.kept, mask=sharing.branch_mask(branches, next(model.parameters()).dtype))
+        dtype = next(model.parameters()).dtype
+        joined = sharing.Plan(prefix=plan.kept, parts=[sharing.Part.of(branches, 0, tokens.device, dtype)])
         with sharing.use(joined):
             found = head(states(torch.cat([question, *answers], dim=1), places))
     except (sharing.CannotShare, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError):

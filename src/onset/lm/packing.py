@@ -18,13 +18,20 @@ from onset.lm import sharing
 from onset.lm.causal import CausalLM, not_finite
 from onset.lm.prefixes import Group, Row
 
-CPU_TOKENS = 4096
-"""Tokens of a batch on a CPU: enough to keep its matrix units busy, few enough for its caches."""
+CPU_STATES = 1 << 18
+"""Numbers of one state of all tokens of a batch on a CPU, so that what lies between products stays in its caches:
+measured on widths 96 (2,700 tokens) and 256 (1,000); twice as much is a tenth slower."""
+CPU_TOKENS = (512, 4096)
+"""Least and most tokens of a batch on a CPU."""
 GPU_TOKENS = 32_768
-LOGITS = 1 << 24
-"""Most logits held at once (64 MiB in float32)."""
-PASS_PRICE = 256
-"""Padding that is worth saving a pass, in tokens."""
+LOGITS = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Logits made at once, by kind of device."""
+LEAST_ROWS = 128
+"""Rows of logits made at once at least, so that reading the output matrix pays."""
+WHOLE_LOGITS = 1 << 26
+"""Most logits of a batch of a model that cannot make them for some tokens only."""
+LIKE = 0.7
+"""Rows are of like length down to this share of the longest."""
 
 
 @dataclass
@@ -39,7 +46,7 @@ class Engine:
         """Add the log-probabilities that the rows ask for to ``sums``."""
         for group in groups:
             prefix = prefix_of(self.lm, group.prefix) if len(group.prefix) else None
-            for batch in batches(group.rows, self.batch_tokens, self.lm.alone):
+            for batch in batches(group.rows, self.batch_tokens, share, self.lm.alone):
                 self._run_batch(batch, prefix, sums, share)
 
     def _run_batch(
@@ -67,25 +74,22 @@ class Engine:
     ) -> NDArray[np.float64]:
         """Log-probability of every target of the rows, in order."""
         device = self.lm.device
-        length = max(len(row) for row in rows)
-        tokens = torch.from_numpy(padded([row.tokens for row in rows], length, 0)).to(device)
         if share:
-            places = torch.from_numpy(padded([row.places for row in rows], length, 0)).to(device)
-            plan = sharing.Plan(prefix=prefix, mask=self._mask(rows, length))
-            states = self.lm.states(tokens, places, plan)
+            # End to end in one long row.
+            starts = np.cumsum([0] + [len(row) for row in rows])
+            plan = sharing.Plan(prefix=prefix, parts=parts(rows, device, self.lm.dtype))
+            tokens = torch.from_numpy(np.concatenate([row.tokens for row in rows], dtype=np.int64)).to(device)
+            places = torch.from_numpy(np.concatenate([row.places for row in rows], dtype=np.int64)).to(device)
+            states = self.lm.states(tokens[None], places[None], plan)
         else:
-            states = self.lm.states(tokens)
-        columns = np.concatenate([row.columns + index * length for index, row in enumerate(rows)])
-        starts = np.cumsum([0] + [len(row.columns) for row in rows])
-        asked = np.concatenate([row.asked + start for row, start in zip(rows, starts, strict=False)])
+            block = padded([row.tokens for row in rows])
+            starts = np.arange(len(rows) + 1) * block.shape[1]
+            states = self.lm.states(torch.from_numpy(block).to(device))
+        columns = np.concatenate([row.columns + start for row, start in zip(rows, starts, strict=False)])
+        wanted = np.cumsum([0] + [len(row.columns) for row in rows])
+        asked = np.concatenate([row.asked + start for row, start in zip(rows, wanted, strict=False)])
         targets = np.concatenate([row.targets for row in rows])
         return self._picked(states.reshape(-1, states.shape[-1]), columns, asked, targets)
-
-    def _mask(self, rows: list[Row], length: int) -> Tensor | None:
-        if all(row.branches[-1] == sharing.QUESTION for row in rows):
-            return None
-        branches = torch.from_numpy(padded([row.branches for row in rows], length, sharing.PADDING))
-        return sharing.branch_mask(branches.to(self.lm.device), self.lm.dtype)
 
     def _picked(
         self, states: Tensor, columns: NDArray[np.int64], asked: NDArray[np.int64], targets: NDArray[np.int32]
@@ -94,7 +98,7 @@ class Engine:
         order = np.argsort(asked, kind="stable")
         asked, wanted = asked[order], targets[order].astype(np.int64)
         picked = np.empty(len(asked))
-        step = max(LOGITS // self.lm.vocab, 1)
+        step = max(LOGITS.get(self.lm.device.type, LOGITS["cpu"]) // self.lm.vocab, LEAST_ROWS)
         for start in range(0, len(columns), step):
             here = torch.from_numpy(columns[start : start + step]).to(states.device)
             logits = self.lm.logits(states[here])
@@ -118,34 +122,44 @@ def prefix_of(lm: CausalLM, prefix: NDArray[np.int32]) -> dict[int, sharing.Keys
     return plan.kept
 
 
-def batches(rows: Sequence[Row], budget: int, alone: int | None = None) -> Iterator[list[Row]]:
-    """Rows by length, longest first, in batches of at most ``budget`` tokens with little padding."""
+def batches(rows: Sequence[Row], budget: int, share: bool, alone: int | None = None) -> Iterator[list[Row]]:
+    """Rows by length, longest first, in batches of at most ``budget`` tokens; shared rows have no padding."""
     batch: list[Row] = []
-    padding = 0
+    tokens = 0
     for row in sorted(rows, key=len, reverse=True):
         if batch:
             longest = len(batch[0])
-            padding += longest - len(row)
-            full = (len(batch) + 1) * longest > budget
-            if full or padding > PASS_PRICE or (alone is not None and longest > alone):
+            full = tokens + len(row) > budget if share else (len(batch) + 1) * longest > budget
+            if full or (alone is not None and not share and longest > alone):
                 yield batch
-                batch, padding = [], 0
+                batch, tokens = [], 0
         batch.append(row)
+        tokens += len(row)
     if batch:
         yield batch
+
+
+def parts(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> list[sharing.Part]:
+    """Rows, longest first, as parts of like length, so that their attention to themselves has little padding."""
+    made, start, first = [], 0, 0
+    for index in range(1, len(rows) + 1):
+        if index == len(rows) or len(rows[index]) < LIKE * len(rows[first]):
+            made.append(sharing.Part.of([row.branches for row in rows[first:index]], start, device, dtype))
+            start, first = made[-1].place.stop, index
+    return made
 
 
 def batch_size(lm: CausalLM) -> int:
     """Tokens of a batch: bounded on a CPU by caches, elsewhere by free memory."""
     if lm.device.type != "cuda":
-        budget = CPU_TOKENS
+        budget = min(max(CPU_STATES // lm.width, CPU_TOKENS[0]), CPU_TOKENS[1])
     else:
         free, _ = torch.cuda.mem_get_info(lm.device)
         # About forty numbers of the width are alive per token at the widest point of a block.
-        budget = min(GPU_TOKENS, int(free * 0.5 / (40 * lm.width * lm.dtype.itemsize)))
+        budget = max(min(GPU_TOKENS, int(free * 0.5 / (40 * lm.width * lm.dtype.itemsize))), CPU_TOKENS[0])
     if lm.states_are_logits:
-        budget = min(budget, max(LOGITS * 4 // lm.vocab, 1))
-    return max(budget, 256)
+        budget = min(budget, max(WHOLE_LOGITS // lm.vocab, 1))
+    return budget
 
 
 def out_of_memory(error: RuntimeError) -> bool:
@@ -153,10 +167,9 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def padded(rows: Sequence[NDArray[np.int32]], length: int | None = None, fill: int = 0) -> NDArray[np.int64]:
-    """Rows of unequal lengths as one array (rows, length), filled on the right."""
-    length = length if length is not None else max(len(row) for row in rows)
-    made = np.full((len(rows), length), fill, dtype=np.int64)
+def padded(rows: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
+    """Rows of unequal lengths as one array (rows, length), filled with 0 on the right."""
+    made = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
     for index, row in enumerate(rows):
         made[index, : len(row)] = row
     return made

@@ -1,21 +1,24 @@
 """Attention that shares a prefix: its keys and values are computed once and read by every row that continues it.
 
-A row of a batch is a question followed by its answers side by side; a mask keeps the answers from seeing each other.
-The rows' queries meet the prefix's keys in one unmasked product, without copying the prefix, and the two partial
-softmaxes are merged by their log-sum-exp (the identity behind FlashAttention, Dao et al. 2022, arXiv 2205.14135).
-It plugs into models of the transformers library through its attention interface, under the name ``NAME``.
+A row is a question followed by its answers side by side; a mask keeps the answers from seeing each other. Rows lie
+end to end in one pass, so that no product is spent on padding; only a row's attention to itself is computed on padded
+parts of rows of like length. All queries meet the prefix's keys in one unmasked product, without copying the prefix,
+and the two partial softmaxes are merged by their log-sum-exp (the identity behind FlashAttention, Dao et al. 2022,
+arXiv 2205.14135). It plugs into models of the transformers library through its attention interface, as ``NAME``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from onset.lm.model import Block, Decoder, normed, rotated
@@ -39,8 +42,8 @@ class Plan:
 
     prefix: dict[int, KeysValues] | None = None
     """By layer: keys and values (1, heads, length, size) of the prefix of all rows."""
-    mask: Tensor | None = None
-    """Added to the scores of a row with itself, (rows, 1, length, length); None for causal attention."""
+    parts: Sequence[Part] = ()
+    """Rows that lie end to end in a pass of one long row; without them each row of the pass is a row, causal."""
     keep: bool = False
     """Whether to keep this pass's keys and values in ``kept``."""
     kept: dict[int, KeysValues] = field(default_factory=dict)
@@ -48,6 +51,45 @@ class Plan:
     """Generation: keys and values of each row so far."""
     window: int | None = None
     """Smallest sliding window that a layer asked for during the pass; rows within it are not touched by it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Neighbouring rows of like length, and how they are laid out as a padded block for attention to themselves."""
+
+    place: slice
+    """The rows' tokens in the pass."""
+    index: Tensor
+    """For each cell of the block (rows, length): its token in the pass."""
+    cells: Tensor
+    """For each token of the rows: its cell in the flattened block."""
+    mask: Tensor | None
+    """Added to the scores of the block with itself, (rows, 1, length, length); None for causal attention."""
+
+    @classmethod
+    def of(cls, rows: Sequence[NDArray[np.int32]], start: int, device: torch.device, dtype: torch.dtype) -> Part:
+        """The part of rows, given by the branches of their columns, whose first token is ``start``."""
+        sizes = np.array([len(row) for row in rows])
+        columns = np.arange(sizes.max())
+        inside = columns < sizes[:, None]
+        begins = start + np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        index = torch.from_numpy(np.where(inside, begins[:, None] + columns, start)).to(device)
+        mask = None
+        if any(row[-1] != QUESTION for row in rows):
+            branches = np.full(inside.shape, PADDING)
+            branches[inside] = np.concatenate(rows)
+            mask = branch_mask(torch.from_numpy(branches).to(device), dtype)
+        cells = torch.from_numpy(np.flatnonzero(inside)).to(device)
+        return cls(slice(start, start + int(sizes.sum())), index, cells, mask)
+
+    def block(self, states: Tensor) -> Tensor:
+        """The rows' states (rows, heads, length, size) of a pass's (1, heads, tokens, size)."""
+        flat = states[0].transpose(0, 1).index_select(0, self.index.view(-1))
+        return flat.view(*self.index.shape, *flat.shape[1:]).transpose(1, 2)
+
+    def flat(self, states: Tensor) -> Tensor:
+        """The rows' tokens (tokens, heads, ...) of a block's states (rows, heads, length, ...)."""
+        return states.transpose(1, 2).flatten(0, 1).index_select(0, self.cells)
 
 
 @dataclass
@@ -158,15 +200,40 @@ def attended(layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float
     plan = _current.get() or _CAUSAL
     if plan.keep:
         plan.kept[layer] = (key, value)
-    mask = plan.mask
+    prefix = None if plan.prefix is None else plan.prefix[layer]
+    if plan.parts:
+        return _in_parts(plan.parts, query, (key, value), prefix, scale)
+    mask = None
     if plan.memory is not None:
         key, value = plan.memory.append(layer, key, value)
         mask = plan.memory.mask
-    if plan.prefix is None:
+    if prefix is None:
         return _attend(query, key, value, mask, scale)[0]
-    if query.device.type == "cpu":
-        return _merged(query, (key, value), plan.prefix[layer], mask, scale)
-    return _joined(query, (key, value), plan.prefix[layer], mask, scale)
+    if query.device.type != "cpu":
+        return _joined(query, (key, value), prefix, mask, scale)
+    near, near_lse = _attend(query, key, value, mask, scale)
+    rows, heads, length, size = query.shape
+    far, far_lse = _attend(query.transpose(0, 1).reshape(1, heads, -1, size), *prefix, None, scale, causal=False)
+    far = far.view(heads, rows, length, -1).transpose(0, 1)
+    return _merged(near, near_lse, far, far_lse.reshape(heads, rows, length).transpose(0, 1))
+
+
+def _in_parts(parts: Sequence[Part], query: Tensor, own: KeysValues, prefix: KeysValues | None, scale: float) -> Tensor:
+    """Attention of rows that lie end to end: each part's to itself on its block, all tokens' to the prefix at once."""
+    near, near_lse = [], []
+    for part in parts:
+        block = part.block(query), part.block(own[0]), part.block(own[1])
+        if prefix is not None and query.device.type != "cpu":
+            near.append(part.flat(_joined(block[0], block[1:], prefix, part.mask, scale)))
+            continue
+        found, lse = _attend(*block, part.mask, scale)
+        near.append(part.flat(found))
+        near_lse.append(part.flat(lse) if prefix is not None else lse)
+    joined = torch.cat(near).transpose(0, 1).unsqueeze(0)
+    if prefix is None or query.device.type != "cpu":
+        return joined
+    far, far_lse = _attend(query, *prefix, None, scale, causal=False)
+    return _merged(joined, torch.cat(near_lse).transpose(0, 1).unsqueeze(0), far, far_lse)
 
 
 def decoder_states(decoder: Decoder, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
@@ -190,7 +257,7 @@ def decoder_states(decoder: Decoder, tokens: Tensor, positions: Tensor | None = 
 
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, causal: bool | None = None
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor]:
     """Attention and, on a CPU, the log-sum-exp of its scores (rows, heads, length)."""
     causal = mask is None if causal is None else causal
     if query.device.type == "cpu":
@@ -198,19 +265,12 @@ def _attend(
         out, lse = op(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
         return out, lse
     key, value = _repeat(key, query.shape[1]), _repeat(value, query.shape[1])
-    return torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, 0.0, causal, scale=scale), None
+    out = F.scaled_dot_product_attention(query, key, value, mask, 0.0, causal, scale=scale)
+    return out, out.new_empty(0)
 
 
-def _merged(query: Tensor, own: KeysValues, prefix: KeysValues, mask: Tensor | None, scale: float) -> Tensor:
-    """Own and prefix attention apart, merged by their log-sum-exp."""
-    rows, heads, length, size = query.shape
-    near, near_lse = _attend(query, *own, mask, scale)
-    folded = query.transpose(0, 1).reshape(1, heads, rows * length, size)
-    far, far_lse = _attend(folded, *prefix, None, scale, causal=False)
-    assert near_lse is not None
-    assert far_lse is not None
-    far = far.view(heads, rows, length, -1).transpose(0, 1)
-    far_lse = far_lse.reshape(heads, rows, length).transpose(0, 1)
+def _merged(near: Tensor, near_lse: Tensor, far: Tensor, far_lse: Tensor) -> Tensor:
+    """Attention to two sets of keys as attention to both, from the log-sum-exp of each."""
     share = torch.sigmoid(far_lse - near_lse).unsqueeze(-1).to(near.dtype)
     return torch.lerp(near, far, share)
 
