@@ -120,7 +120,7 @@ def test_a_unigram_model_has_unigram_normalised_loss_zero(ours: tuple[Decoder, T
     log_probs = torch.from_numpy(unigram.log_probs).float()
     blind = CausalLM(
         ours[0], lm.encoder, context=96, name="unigram", head=None,
-        states=lambda tokens: log_probs.expand(*tokens.shape, tokenizer.vocab),
+        states=lambda tokens, _, wanted: log_probs.expand(1, len(wanted), tokenizer.vocab),
     )  # fmt: skip
     for row in losses(blind, TEXTS, unigram=unigram):
         assert row["unigram_normalised"] == pytest.approx(0.0, abs=1e-6)
@@ -139,7 +139,7 @@ def test_no_text_no_number_and_no_loss_are_errors(ours: tuple[Decoder, Tokenizer
     for logit, word in ((float("nan"), "not finite"), (1e4, "loss is")):
         known = logit * torch.nn.functional.one_hot(answers, lm.vocab).float()[None]
         broken = CausalLM(
-            ours[0], lm.encoder, context=96, name="broken", head=None, states=lambda tokens, known=known: known
+            ours[0], lm.encoder, context=96, name="broken", head=None, states=lambda *_, known=known: known
         )
         with pytest.raises(OnsetError, match=word):
             losses(broken, {"en": ["Tom has"]})
@@ -156,7 +156,7 @@ def test_a_tokenizer_that_loses_text_gives_no_figure(model_folder: Folder) -> No
     backend.normalizer = normalizers.Lowercase()
     lm = hub.load(model_folder("llama"))
     lossy = CausalLM(
-        lm.model, Encoder(backend, start=2, blank=2, eos=2), context=96, name="lossy", states=lm.states, head=lm.logits
+        lm.model, Encoder(backend, start=2, blank=2, eos=2), context=96, name="lossy", states=lm._states, head=lm.logits
     )
     assert losses(lossy, {"en": ["abba"]})[0]["bytes"] == 4
     with pytest.raises(OnsetError, match="drops or changes"):

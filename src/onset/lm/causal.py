@@ -78,16 +78,25 @@ class CausalLM:
             self.states(zero, zero, plan)
         return sum(tensor.nbytes for pair in plan.kept.values() for tensor in pair)
 
-    def states(self, tokens: Tensor, positions: Tensor | None = None, plan: sharing.Plan | None = None) -> Tensor:
+    def states(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        plan: sharing.Plan | None = None,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
         """Last states (rows, length, width) of tokens (rows, length); right padding does no harm.
 
-        ``positions`` and ``plan`` are for a model with ``reach`` only.
+        ``wanted`` are places in the flattened tokens: then the states of those only, (wanted, width). ``positions``
+        and ``plan`` are for a model with ``reach`` only.
         """
         if plan is None:
-            return self._states(tokens)
-        assert self.reach, "only for a model that shares"
-        with sharing.use(plan), sharing.switched(self.model, self.reach < self.context):
-            return self._states(tokens, positions)
+            found = self._states(tokens, None, wanted)
+        else:
+            assert self.reach, "only for a model that shares"
+            with sharing.use(plan), sharing.switched(self.model, self.reach < self.context):
+                found = self._states(tokens, positions, wanted)
+        return found if wanted is None else found.flatten(0, 1)
 
     def logits(self, states: Tensor) -> Tensor:
         """Logits in float32 (n, vocabulary) of states (n, width)."""
@@ -104,9 +113,9 @@ class CausalLM:
                 model, encoder, context=context, name=name, states=whole, head=None, alone=_rotation_limit(model)
             )
 
-        def states(tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        def states(tokens: Tensor, positions: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
             extra = {} if positions is None else {"position_ids": positions}
-            return _last(base, tokens, **extra)
+            return _some(_last(base, tokens, **extra), wanted)
 
         reach, alone = _reach(model, states, head, context)
         return cls(model, encoder, context=context, name=name, states=states, head=head, reach=reach, alone=alone)
@@ -115,8 +124,8 @@ class CausalLM:
     def of(cls, decoder: Decoder, tokenizer: Tokenizer, *, name: str = "decoder") -> CausalLM:
         """A decoder of our own and its tokenizer; nothing is written to disk, and transformers is not needed."""
 
-        def states(tokens: Tensor, positions: Tensor | None = None) -> Tensor:
-            return sharing.decoder_states(decoder, tokens, positions)
+        def states(tokens: Tensor, positions: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
+            return sharing.decoder_states(decoder, tokens, positions, wanted)
 
         def head(rows: Tensor) -> Tensor:
             return nn.functional.linear(rows, decoder.output_matrix)
@@ -135,9 +144,13 @@ def _last(base: Any, tokens: Tensor, **extra: Any) -> Tensor:
     return base(tokens, use_cache=False, return_dict=True, **extra).last_hidden_state
 
 
-def _whole(model: Any) -> Callable[[Tensor], Tensor]:
-    def logits(tokens: Tensor) -> Tensor:
-        return model(tokens, use_cache=False, return_dict=True).logits
+def _some(states: Tensor, wanted: Tensor | None) -> Tensor:
+    return states if wanted is None else states.flatten(0, 1)[None, wanted]
+
+
+def _whole(model: Any) -> Callable[..., Tensor]:
+    def logits(tokens: Tensor, positions: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
+        return _some(model(tokens, use_cache=False, return_dict=True).logits, wanted)
 
     return logits
 

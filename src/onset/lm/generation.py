@@ -109,8 +109,7 @@ def _plainly(lm: CausalLM, group: list[Answer], batch_tokens: int) -> None:
         batch, group = group[:size], group[size:]
         while batch:
             rows = [np.concatenate([answer.prompt, np.asarray(answer.ids, dtype=np.int32)]) for answer in batch]
-            states = lm.states(_tensor(padded(rows), lm))
-            _take(lm, batch, states[_every(rows, lm), _tensor(np.array([len(row) - 1 for row in rows]), lm)])
+            _take(lm, batch, lm.states(_tensor(padded(rows), lm), None, None, _ends(rows, lm)))
             batch = [answer for answer in batch if not answer.done]
 
 
@@ -154,8 +153,7 @@ def _read(
         rows = [answer.prompt[length:] for answer in part]
         places = np.arange(length, length + len(rows[0]))[None].repeat(len(rows), axis=0)
         plan = sharing.Plan(prefix=prefix, keep=True)
-        states = lm.states(_tensor(padded(rows), lm), _tensor(places, lm), plan)
-        _take(lm, part, states[_every(rows, lm), _tensor(np.array([len(row) - 1 for row in rows]), lm)])
+        _take(lm, part, lm.states(_tensor(padded(rows), lm), _tensor(places, lm), plan, _ends(rows, lm)))
         for layer, (keys, values) in plan.kept.items():
             if layer not in memory.layers:
                 memory.layers[layer] = (_room(keys, len(batch), capacity), _room(values, len(batch), capacity))
@@ -204,5 +202,7 @@ def _tensor(array: NDArray[Any], lm: CausalLM) -> Tensor:
     return torch.from_numpy(array.astype(np.int64)).to(lm.device)
 
 
-def _every(rows: Sequence[object], lm: CausalLM) -> Tensor:
-    return torch.arange(len(rows), device=lm.device)
+def _ends(rows: Sequence[Ids], lm: CausalLM) -> Tensor:
+    """Places of the rows' last tokens among those of the padded rows."""
+    sizes = np.array([len(row) for row in rows])
+    return _tensor(np.arange(len(rows)) * sizes.max() + sizes - 1, lm)

@@ -73,35 +73,32 @@ class Engine:
         self, rows: list[Row], prefix: dict[int, sharing.KeysValues] | None, share: bool
     ) -> NDArray[np.float64]:
         """Log-probability of every target of the rows, in order."""
-        device = self.lm.device
+        device, plan, positions = self.lm.device, None, None
         if share:
             # End to end in one long row.
             starts = np.cumsum([0] + [len(row) for row in rows])
             plan = sharing.Plan(prefix=prefix, parts=parts(rows, device, self.lm.dtype))
-            tokens = torch.from_numpy(np.concatenate([row.tokens for row in rows], dtype=np.int64)).to(device)
-            places = torch.from_numpy(np.concatenate([row.places for row in rows], dtype=np.int64)).to(device)
-            states = self.lm.states(tokens[None], places[None], plan)
+            tokens = np.concatenate([row.tokens for row in rows], dtype=np.int64)[None]
+            places = np.concatenate([row.places for row in rows], dtype=np.int64)[None]
+            positions = torch.from_numpy(places).to(device)
         else:
-            block = padded([row.tokens for row in rows])
-            starts = np.arange(len(rows) + 1) * block.shape[1]
-            states = self.lm.states(torch.from_numpy(block).to(device))
+            tokens = padded([row.tokens for row in rows])
+            starts = np.arange(len(rows) + 1) * tokens.shape[1]
         columns = np.concatenate([row.columns + start for row, start in zip(rows, starts, strict=False)])
-        wanted = np.cumsum([0] + [len(row.columns) for row in rows])
-        asked = np.concatenate([row.asked + start for row, start in zip(rows, wanted, strict=False)])
-        targets = np.concatenate([row.targets for row in rows])
-        return self._picked(states.reshape(-1, states.shape[-1]), columns, asked, targets)
+        wanted = torch.from_numpy(columns).to(device)
+        states = self.lm.states(torch.from_numpy(tokens).to(device), positions, plan, wanted)
+        begins = np.cumsum([0] + [len(row.columns) for row in rows])
+        asked = np.concatenate([row.asked + begin for row, begin in zip(rows, begins, strict=False)])
+        return self._picked(states, asked, np.concatenate([row.targets for row in rows]))
 
-    def _picked(
-        self, states: Tensor, columns: NDArray[np.int64], asked: NDArray[np.int64], targets: NDArray[np.int32]
-    ) -> NDArray[np.float64]:
-        """log p of each target at its column, the logits made a bounded number at a time."""
+    def _picked(self, states: Tensor, asked: NDArray[np.int64], targets: NDArray[np.int32]) -> NDArray[np.float64]:
+        """log p of each target at its state, the logits made a bounded number at a time."""
         order = np.argsort(asked, kind="stable")
         asked, wanted = asked[order], targets[order].astype(np.int64)
         picked = np.empty(len(asked))
         step = max(LOGITS.get(self.lm.device.type, LOGITS["cpu"]) // self.lm.vocab, LEAST_ROWS)
-        for start in range(0, len(columns), step):
-            here = torch.from_numpy(columns[start : start + step]).to(states.device)
-            logits = self.lm.logits(states[here])
+        for start in range(0, len(states), step):
+            logits = self.lm.logits(states[start : start + step])
             low, high = np.searchsorted(asked, [start, start + step])
             at = torch.from_numpy(asked[low:high] - start).to(states.device)
             target = torch.from_numpy(wanted[low:high]).to(states.device)
@@ -118,7 +115,8 @@ def prefix_of(lm: CausalLM, prefix: NDArray[np.int32]) -> dict[int, sharing.Keys
     """Keys and values of a prefix by layer, computed once."""
     tokens = torch.from_numpy(prefix.astype(np.int64))[None].to(lm.device)
     plan = sharing.Plan(keep=True)
-    lm.states(tokens, torch.arange(len(prefix), device=lm.device)[None], plan)
+    none = torch.zeros(0, dtype=torch.long, device=lm.device)
+    lm.states(tokens, torch.arange(len(prefix), device=lm.device)[None], plan, none)
     return plan.kept
 
 

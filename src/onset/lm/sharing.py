@@ -236,8 +236,14 @@ def _in_parts(parts: Sequence[Part], query: Tensor, own: KeysValues, prefix: Key
     return _merged(joined, torch.cat(near_lse).transpose(0, 1).unsqueeze(0), far, far_lse)
 
 
-def decoder_states(decoder: Decoder, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
-    """``decoder.hidden`` with this attention, and with tokens at the given positions (rows, length)."""
+def decoder_states(
+    decoder: Decoder, tokens: Tensor, positions: Tensor | None = None, wanted: Tensor | None = None
+) -> Tensor:
+    """``decoder.hidden`` with this attention, and with tokens at the given positions (rows, length).
+
+    ``wanted`` are places in the flattened tokens: only their states are made, (1, wanted, width), and the last block's
+    feed-forward is spent on no others.
+    """
     stream = F.embedding(tokens, decoder.embedding)
     places = slice(tokens.shape[1]) if positions is None else positions
     cosine, sine = decoder.cosine[places].to(stream.dtype), decoder.sine[places].to(stream.dtype)
@@ -248,8 +254,10 @@ def decoder_states(decoder: Decoder, tokens: Tensor, positions: Tensor | None = 
         turned = rotated(mixed[:, :, : block.heads + block.kv_heads], cosine, sine).transpose(1, 2)
         query, key = turned.split((block.heads, block.kv_heads), dim=1)
         value = mixed[:, :, block.heads + block.kv_heads :].transpose(1, 2)
-        read = attended(layer, query, key, value, block.head_dim**-0.5)
-        stream = stream + F.linear(read.transpose(1, 2).flatten(2), block.out)
+        read = attended(layer, query, key, value, block.head_dim**-0.5).transpose(1, 2).flatten(2)
+        if wanted is not None and layer == len(decoder.blocks) - 1:
+            stream, read = stream.flatten(0, 1)[None, wanted], read.flatten(0, 1)[None, wanted]
+        stream = stream + F.linear(read, block.out)
         gate, up = F.linear(normed(stream, block.feed_gain), block.gate_up).chunk(2, dim=-1)
         stream = stream + F.linear(F.silu(gate) * up, block.down)
     return normed(stream, decoder.gain)
