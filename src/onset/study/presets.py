@@ -90,26 +90,26 @@ def tiny() -> Study:
 
 
 NANO_WIDTHS = (32, 48, 64, 80, 96, 128)
-NANO_BUDGETS = (1_000_000, 1_500_000, 2_500_000, 4_000_000, 6_000_000)
-"""Tokens of the grid's runs; the two largest sizes leave out the first, which gives 28 runs."""
+NANO_BUDGETS = (1_000_000, 2_000_000, 3_500_000, 6_000_000, 10_000_000)
+"""Tokens of the grid's runs; the two largest sizes leave out the last, which gives 28 runs."""
 
 
 def nano31() -> Study:
-    """The paper's design in small on the embedded world: 3 trajectories and a grid of 28 runs, about two hours.
+    """The paper's design in small on the embedded world: 3 trajectories and a grid of 28 runs, in one to two hours.
 
     Trajectories have many checkpoints; every run of the grid goes through a full decay of its own, and its final
     and intermediate checkpoints are both kept.
     """
     trajectories = [
         _nano_run(f"trajectory-w{width}", width, tokens, 24, seed, "trajectory")
-        for seed, (width, tokens) in enumerate(((48, 12_000_000), (96, 12_000_000), (160, 8_000_000)))
+        for seed, (width, tokens) in enumerate(((48, 16_000_000), (96, 16_000_000), (160, 10_000_000)))
     ]
     grid = [
-        _nano_run(f"grid-w{width}-{tokens // 100_000}e5", width, tokens, 4, 100 + width, "grid")
+        _nano_run(f"grid-w{width}-{tokens / 1e6:g}m", width, tokens, 4, 100 + width, "grid")
         for width in NANO_WIDTHS
-        for tokens in (NANO_BUDGETS if width < 96 else NANO_BUDGETS[1:])
+        for tokens in (NANO_BUDGETS if width < 96 else NANO_BUDGETS[:-1])
     ]
-    world = WorldSpec(places=24, documents=200_000, valid_documents=400, items=120)
+    world = WorldSpec(places=24, documents=250_000, valid_documents=600, items=200)
     return _on_the_world("nano31", world, vocab=1_100, runs=trajectories + grid, tasks=WORLD_TASKS)
 
 
