@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from onset.errors import OnsetError
+from onset.store.rundir import RunDir
 from onset.work.evaluate import open_scorer, write_items, write_losses
 from onset.work.pieces import Piece, Report, Workplace
+from onset.work.seats import Held, Seat
 
 if TYPE_CHECKING:
     from onset.lm.heldout import Unigram
@@ -17,26 +20,39 @@ SECONDS_BETWEEN = 0.5
 """Progress of a training is told at most so often."""
 
 
-def carry_out(place: Workplace, piece: Piece, threads: int, report: Report) -> None:
+HELD_SECONDS = 8.0
+"""So long a run's lock is waited for: what a killed command left behind notices it within seconds, and ends."""
+
+
+def carry_out(place: Workplace, piece: Piece, seat: Seat, report: Report) -> None:
     """Do one piece. What it makes is written whole or not at all; done already, it is not done again."""
     if piece.kind == "train":
-        _train(place, piece, threads, report)
+        train_piece(place, piece, seat, report)
     else:
-        _evaluate(place, piece, report)
+        _evaluate(place, piece, seat, report)
 
 
-def _train(place: Workplace, piece: Piece, threads: int, report: Report) -> None:
+@contextmanager
+def _held(rundir: RunDir) -> Iterator[None]:
+    """Hold a run for this process, waiting a moment for one that is ending. Raises Held where it does not end."""
+    until = time.monotonic() + HELD_SECONDS
+    while True:
+        with rundir.lock() as held:
+            if held:
+                yield
+                return
+        if time.monotonic() > until:
+            raise Held(rundir.path)
+        time.sleep(0.2)
+
+
+def train_piece(place: Workplace, piece: Piece, seat: Seat, report: Report) -> None:
+    """Train the piece's run in this process, holding its lock."""
     from onset.lm.trainer import Job, Progress, train
 
     run = place.study.run(piece.run)
     rundir = place.rundir(run)
-    with rundir.lock() as held:
-        if not held:
-            raise OnsetError(
-                "another process is training this run",
-                where=rundir.path,
-                advice="wait for it to end (onset status), or stop it, then run the same command again",
-            )
+    with _held(rundir):
         rundir.create(place.meta(run))
         rundir.done_path.unlink(missing_ok=True)  # a piece is owed: where the run was done, a checkpoint is lost
 
@@ -64,12 +80,13 @@ def _train(place: Workplace, piece: Piece, threads: int, report: Report) -> None
             tokenizer=place.materials.tokenizer(run.tokenizer),
             rundir=rundir,
             precision=place.study.precision,
-            threads=threads,
+            threads=seat.threads,
+            device=seat.device,
         )
         train(job, on_progress=tell, on_notice=lambda text: report({"notice": text}))
 
 
-def _evaluate(place: Workplace, piece: Piece, report: Report) -> None:
+def _evaluate(place: Workplace, piece: Piece, seat: Seat, report: Report) -> None:
     from onset.lm.checkpoint import fault, set_aside
 
     run = place.study.run(piece.run)
@@ -84,7 +101,7 @@ def _evaluate(place: Workplace, piece: Piece, report: Report) -> None:
         report({"notice": f"checkpoint {piece.step} of {rundir.name} is damaged ({why}): it is made again"})
         set_aside(folder)
         return
-    lm, scorer = open_scorer(folder)
+    lm, scorer = open_scorer(folder, seat.device)
     if no_loss:
         report({"doing": "held-out loss"})
         write_losses(lm, _texts(place), rundir, piece.step, _unigram(place, run.mix, run.tokenizer))

@@ -1,4 +1,4 @@
-"""Engines: who carries out the pieces that are owed. Local processes here; the interface leaves room for others.
+"""Engines: who carries out the pieces that are owed. Local processes here, a Ray cluster in ``ray_engine``.
 
 An engine asks the place of work again and again what is owed and ready, hands each piece to a free worker, and tells a
 listener what happens. A worker that dies costs only the piece in hand. A piece that fails with an OnsetError is
@@ -18,13 +18,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Protocol
 
 from onset.errors import OnsetError
-from onset.work.pieces import Owing, Piece, Place
+from onset.work.pieces import Owing, Piece, Place, Report
+from onset.work.plan import cores
+from onset.work.seats import Held, Machine, Room, Seat, this_machine
 
 DEATHS = 3
 """A piece whose worker died so often is given up."""
+
+PAUSE_SECONDS = 1.0
+"""A piece whose worker died rests so long before it is tried again: what made room for it may need a moment."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,34 @@ class Engine(Protocol):
         ...
 
 
+def choose_engine(
+    name: str,
+    workers: int | None,
+    runs: int,
+    *,
+    out: Path,
+    threads: int | None = None,
+    processes: int = 1,
+    gpus: float | None = None,
+    address: str | None = None,
+) -> Engine:
+    """The engine of that name ('local' or 'ray') for a study of so many runs.
+
+    By default as many local workers as cores, the threads shared out; ``processes`` and ``gpus`` are what one training
+    gets; ``address`` is that of the Ray cluster. Raises OnsetError for a name that is not known or not installed.
+    """
+    if name == "ray":
+        from onset.work.ray_engine import RayEngine
+
+        return RayEngine(out, runs, address=address, threads=threads, processes=processes, gpus=gpus)
+    if name != "local":
+        raise OnsetError(f"no engine named '{name}'", advice="known: local, ray")
+    if address is not None:
+        raise OnsetError("--ray-address is for the engine 'ray'", advice="add --engine ray")
+    count = workers or max(1, min(cores() // (threads or 1), runs * processes))
+    return LocalEngine(count, threads or max(1, cores() // count), processes=processes, gpus=gpus)
+
+
 @dataclass
 class _Worker:
     process: BaseProcess
@@ -55,63 +89,138 @@ class _Worker:
 
 
 class LocalEngine:
-    """Processes on this machine, each with its share of the threads."""
+    """Processes on this machine, each with its share of the threads and, where there are any, a place on a GPU."""
 
-    def __init__(self, workers: int, threads: int) -> None:
+    def __init__(
+        self,
+        workers: int,
+        threads: int,
+        *,
+        processes: int = 1,
+        gpus: float | None = None,
+        machine: Machine | None = None,
+    ) -> None:
+        """At most ``workers`` processes of ``threads`` each; ``processes``, ``gpus`` and ``machine`` as in ``Room``."""
         self.workers = workers
         self.threads = threads
+        self.processes = processes
+        self.gpus = gpus
+        self.machine = machine
 
     def carry_out(self, place: Place, listen: Listener) -> dict[str, OnsetError]:
         """Do all that is owed and can be done; returns the pieces given up, by key."""
-        return _Shift(self, place, listen).work()
+        machine = self.machine or this_machine(self.gpus)
+        room = Room(machine, self.workers, self.threads, processes=self.processes, gpus=self.gpus)
+        return _Shift(self, place, listen, room).work()
+
+
+class Setbacks:
+    """What went wrong with pieces: workers that died on them, how long each then rests, and which are given up."""
+
+    def __init__(self, listen: Listener, pause: float = PAUSE_SECONDS) -> None:
+        self.listen, self.pause = listen, pause
+        self.given_up: dict[str, OnsetError] = {}
+        self.deaths: dict[str, int] = {}
+        self._rests: dict[str, float] = {}
+
+    def resting(self, key: str) -> bool:
+        """Whether a piece is not to be tried yet."""
+        return time.monotonic() < self._rests.get(key, 0.0)
+
+    def rest(self, key: str, seconds: float) -> None:
+        """Leave a piece alone for so long."""
+        self._rests[key] = time.monotonic() + seconds
+
+    def give_up(self, piece: Piece, error: OnsetError) -> None:
+        """The piece is not tried again in this call."""
+        self.given_up[piece.key] = error
+        self.listen(Event("failed", piece, {"error": error}))
+
+    def lost(self, piece: Piece, how: str, advice: str) -> None:
+        """A worker died with the piece in hand: it is owed again, unless it has cost several workers already."""
+        count = self.deaths[piece.key] = self.deaths.get(piece.key, 0) + 1
+        if count >= DEATHS:
+            what = f"the worker died {DEATHS} times ({how})"
+            self.give_up(piece, OnsetError(what, where=piece.key, advice=advice))
+            return
+        self.rest(piece.key, self.pause * 2 ** (count - 1))
+        self.listen(Event("progress", piece, {"notice": f"a worker was lost ({how}): '{piece.key}' is tried again"}))
+
+    def failed(self, piece: Piece, error: OnsetError) -> None:
+        """The piece ended with an error: given up, unless only the one who died on it still holds its run."""
+        if isinstance(error, Held) and piece.key in self.deaths:
+            self.lost(piece, "its run is still held", error.advice or "")
+        else:
+            self.give_up(piece, error)
 
 
 class _Shift:
     """One call of the local engine: its workers, what is in hand and what was given up."""
 
-    def __init__(self, engine: LocalEngine, place: Place, listen: Listener) -> None:
+    def __init__(self, engine: LocalEngine, place: Place, listen: Listener, room: Room) -> None:
         self.engine = engine
         self.place = place
         self.listen = listen
-        self.given_up: dict[str, OnsetError] = {}
-        self.deaths: dict[str, int] = {}
+        self.room = room
+        self.setbacks = Setbacks(listen)
         self.workers: list[_Worker] = []
 
     def work(self) -> dict[str, OnsetError]:
         try:
             while True:
-                self._hand_out()
-                if not any(worker.piece for worker in self.workers):
-                    return self.given_up
-                self._hear(wait([worker.pipe for worker in self.workers if worker.piece], timeout=1.0))
+                waiting = self._hand_out()
+                busy = [worker.pipe for worker in self.workers if worker.piece]
+                if not busy and not waiting:
+                    return self.setbacks.given_up
+                self._hear(wait(busy, timeout=1.0)) if busy else time.sleep(0.05)
         finally:
             self._dismiss()
 
-    def _hand_out(self) -> None:
-        """Give every free worker the next ready piece; workers are started as they are needed."""
-        busy = sum(worker.piece is not None for worker in self.workers)
-        free = self.engine.workers - busy
-        if free <= 0:
-            return
-        for piece in self._ready(self.place.owing())[:free]:
-            worker = next((one for one in self.workers if one.piece is None), None)
-            if worker is None:
-                worker = _start(self.place, self.engine.threads)
-                self.workers.append(worker)
-            worker.piece = piece
-            try:
-                worker.pipe.send(piece)
-            except OSError:  # it died while idle: the piece goes back, a new worker takes it
-                self._lost(worker)
+    def _hand_out(self) -> bool:
+        """Seat every ready piece that fits, the longest first; returns whether some wait to be tried again.
+
+        A training that finds no seat is waited for: no other passes it, or the largest would never start. Only
+        evaluations, which are short, may.
+        """
+        trainings, waiting = True, False
+        for piece in self._ready(self.place.owing()):
+            if self.setbacks.resting(piece.key):
+                waiting = True
                 continue
-            self.listen(Event("start", piece))
+            if piece.kind == "train" and not trainings:
+                continue
+            alone = piece.kind != "train"
+            try:
+                seat = self.room.take(piece.key, self.place.need(piece, self.engine.threads), alone=alone)
+            except OnsetError as error:
+                self.setbacks.give_up(piece, OnsetError(error.what, where=piece.key, advice=error.advice))
+                continue
+            if seat is None:
+                trainings = trainings and alone
+                if len(self.room.taken) >= self.engine.workers:
+                    break
+                continue
+            self._hand_over(piece, seat)
+        return waiting
+
+    def _hand_over(self, piece: Piece, seat: Seat) -> None:
+        """Give a piece to a free worker, started where there is none."""
+        worker = next((one for one in self.workers if one.piece is None), None)
+        if worker is None:
+            worker = _start(self.place, self.engine.threads)
+            self.workers.append(worker)
+        worker.piece = piece
+        self.listen(Event("start", piece))
+        try:
+            worker.pipe.send((piece, seat))
+        except OSError:  # it died while idle
+            self._lost(worker)
 
     def _ready(self, owing: Owing) -> list[Piece]:
-        in_hand = {worker.piece.key for worker in self.workers if worker.piece}
         return [
             piece
             for piece in owing.pieces
-            if piece.key not in in_hand and piece.key not in self.given_up and self.place.ready(piece)
+            if piece.key not in self.room.taken and piece.key not in self.setbacks.given_up and self.place.ready(piece)
         ]
 
     def _hear(self, spoken: list[Any]) -> None:
@@ -125,29 +234,22 @@ class _Shift:
     def _take(self, worker: _Worker, kind: str, data: dict[str, Any]) -> None:
         assert worker.piece is not None
         piece = worker.piece
-        if kind == "failed":
-            self.given_up[piece.key] = data["error"]
         if kind in {"done", "failed"}:
             worker.piece = None
-        self.listen(Event(kind, piece, data))
+            self.room.leave(piece.key)
+        if kind == "failed":
+            self.setbacks.failed(piece, data["error"])
+        else:
+            self.listen(Event(kind, piece, data))
 
     def _lost(self, worker: _Worker) -> None:
-        """A worker died: its piece is owed again, unless it has cost several workers already."""
         worker.process.join(timeout=5)
-        code = worker.process.exitcode
         self.workers.remove(worker)
-        piece = worker.piece
-        if piece is None:
+        if worker.piece is None:
             return
-        self.deaths[piece.key] = self.deaths.get(piece.key, 0) + 1
-        if self.deaths[piece.key] >= DEATHS:
-            error = OnsetError(
-                f"the worker died {DEATHS} times (last exit code {code})",
-                where=piece.key,
-                advice="often it was out of memory: use fewer --workers or a smaller batch, then run again",
-            )
-            self.given_up[piece.key] = error
-            self.listen(Event("failed", piece, {"error": error}))
+        self.room.leave(worker.piece.key)
+        advice = "often it was out of memory: use fewer --workers or a smaller batch, then run again"
+        self.setbacks.lost(worker.piece, f"exit code {worker.process.exitcode}", advice)
 
     def _dismiss(self) -> None:
         for worker in self.workers:
@@ -187,34 +289,40 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 def _serve(pipe: Connection, place: Place, threads: int, parent: int) -> None:
     """A worker's life: take a piece, do it, say so; end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
-    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
-    _limit_threads(threads)
+    threading.Thread(target=end_with_parent, args=(parent,), daemon=True).start()
+    limit_threads(threads)
     while True:
         try:
-            piece: Piece = pipe.recv()
+            piece, seat = pipe.recv()
         except EOFError:
             return
-        try:
-            place.carry_out(piece, threads, lambda data: pipe.send(("progress", data)))
-            pipe.send(("done", {}))
-        except OnsetError as error:
-            pipe.send(("failed", {"error": error}))
-        except Exception as error:  # noqa: BLE001 - a bug in one piece must be told, not lose the others
-            told = OnsetError(
-                f"{type(error).__name__}: {error}",
-                where=piece.key,
-                advice="this is a fault of onset: please report it with the lines below\n" + traceback.format_exc(),
-            )
-            pipe.send(("failed", {"error": told}))
+        error = do(place, piece, seat, lambda data: pipe.send(("progress", data)))
+        pipe.send(("done", {}) if error is None else ("failed", {"error": error}))
 
 
-def _limit_threads(threads: int) -> None:
+def do(place: Place, piece: Piece, seat: Seat, report: Report) -> OnsetError | None:
+    """Carry a piece out in this process; what went wrong is returned, a bug told as one."""
+    try:
+        place.carry_out(piece, seat, report)
+    except OnsetError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - a bug in one piece must be told, not lose the others
+        return OnsetError(
+            f"{type(error).__name__}: {error}",
+            where=piece.key,
+            advice="this is a fault of onset: please report it with the lines below\n" + traceback.format_exc(),
+        )
+    return None
+
+
+def limit_threads(threads: int) -> None:
+    """So many threads for torch in this process."""
     import torch
 
     torch.set_num_threads(threads)
 
 
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """A parent that was killed cannot say goodbye; its workers must not go on alone."""
     while os.getppid() == parent:
         time.sleep(1.0)

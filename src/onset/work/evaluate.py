@@ -77,10 +77,10 @@ def _row(request: Request, score: Scored, text: str | None, task: Task, items: M
     }
 
 
-def open_scorer(checkpoint: Path) -> tuple[CausalLM, Scorer]:
-    """Load a checkpoint and make its scorer."""
+def open_scorer(checkpoint: Path, device: str = "cpu") -> tuple[CausalLM, Scorer]:
+    """Load a checkpoint onto a device and make its scorer."""
     from onset.lm.hub import load
     from onset.lm.scorer import Scorer
 
-    lm = load(checkpoint)
+    lm = load(checkpoint, device=device)
     return lm, Scorer(lm)

@@ -29,6 +29,7 @@ from onset.work.pieces import Owing, Piece, Report
 from onset.work.plan import cores
 from onset.work.progress import Display
 from onset.work.run import only_one
+from onset.work.seats import Need, Seat
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,11 @@ class Bench:
     def ready(self, piece: Piece) -> bool:
         return True
 
-    def carry_out(self, piece: Piece, threads: int, report: Report) -> None:
+    def need(self, piece: Piece, threads: int) -> Need:
+        """Not told: the size of foreign weights is known once they are loaded."""
+        return Need()
+
+    def carry_out(self, piece: Piece, seat: Seat, report: Report) -> None:
         """Ask one set of weights all that is absent."""
         from onset.lm.hub import load
         from onset.lm.scorer import Scorer

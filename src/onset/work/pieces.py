@@ -19,6 +19,7 @@ from onset.study.spec import Run, Study, TaskUse
 from onset.tasks.catalogue import find
 from onset.tasks.task import Task
 from onset.work.materials import Materials
+from onset.work.seats import Need, Seat
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,15 @@ class Piece:
     """The checkpoint to evaluate; 0 for training."""
     cost: float = 0.0
     """Floating-point operations, to do the longest first."""
+    task: str = ""
+    """Of an evaluation that is shared among workers: the one task to ask; empty for all."""
+    chunk: int | None = None
+    """The one chunk of that task's items."""
 
     @property
     def key(self) -> str:
-        return f"{self.kind} {self.run} {self.step}"
+        whole = f"{self.kind} {self.run} {self.step}"
+        return f"{whole} {self.task} {self.chunk}" if self.task else whole
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,11 @@ class Place(Protocol):
         """Whether a piece can be begun."""
         ...
 
-    def carry_out(self, piece: Piece, threads: int, report: Report) -> None:
+    def need(self, piece: Piece, threads: int) -> Need:
+        """What a piece will hold of memory."""
+        ...
+
+    def carry_out(self, piece: Piece, seat: Seat, report: Report) -> None:
         """Do one piece; what it makes is written whole or not at all."""
         ...
 
@@ -137,11 +147,20 @@ class Workplace:
             return True
         return piece.step in self.rundir(self.study.run(piece.run)).steps()
 
-    def carry_out(self, piece: Piece, threads: int, report: Report) -> None:
+    def need(self, piece: Piece, threads: int) -> Need:
+        """What a piece will hold of memory: a training by ``sizing.memory``, an evaluation its weights and as much."""
+        run = self.study.run(piece.run)
+        parts = sizing.memory(run, self.vocab(run), threads=threads)
+        if piece.kind != "train":
+            return Need(each=2 * parts["weights"])
+        shared = sum(parts[name] for name in ("weights", "gradients", "optimizer"))
+        return Need(shared, sum(parts.values()) - shared)
+
+    def carry_out(self, piece: Piece, seat: Seat, report: Report) -> None:
         """Train a run or evaluate a checkpoint; done already, it is not done again."""
         from onset.work.carry import carry_out
 
-        carry_out(self, piece, threads, report)
+        carry_out(self, piece, seat, report)
 
     def vocab(self, run: Run) -> int:
         """Vocabulary of a run's tokenizer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,8 @@ from onset.store.tables import write_text
 from onset.study import sizing
 from onset.study.files import dump
 from onset.study.spec import Study
-from onset.work.engine import Engine, LocalEngine
+from onset.work.engine import Engine, choose_engine
 from onset.work.pieces import Workplace
-from onset.work.plan import cores
 from onset.work.progress import Display
 
 
@@ -35,15 +35,22 @@ class Outcome:
 
 
 def run_study(
-    study: Study, out: Path, *, workers: int | None = None, engine: str = "local", console: Console | None = None
+    study: Study,
+    out: Path,
+    *,
+    workers: int | None = None,
+    engine: str | Engine = "local",
+    console: Console | None = None,
 ) -> Outcome:
     """Do all that the study owes below ``out``; run again, it goes on where it stopped.
+
+    ``engine`` is a name, or one that ``choose_engine`` made.
 
     Raises OnsetError before anything is done for a study that cannot work here; a piece that fails later is
     told in the outcome and leaves the others going.
     """
     console = console or Console(stderr=True)
-    place = Workplace(study, Path(out))
+    place = Workplace(study, study_folder(out))
     with only_one(place.out):
         _check(place)
         write_text(place.out / "study.toml", dump(study))
@@ -52,7 +59,7 @@ def run_study(
         before = place.owing()
         problems = {}
         if before.pieces:
-            chosen = choose_engine(engine, workers, len(study.runs))
+            chosen = choose_engine(engine, workers, len(study.runs), out=out) if isinstance(engine, str) else engine
             with Display(console, before.done, len(before.pieces)) as display:
                 problems = chosen.carry_out(place, display)
         after = place.owing()
@@ -61,12 +68,23 @@ def run_study(
     return Outcome(after.done, len(after.pieces), tuple(told))
 
 
-def choose_engine(name: str, workers: int | None, runs: int) -> Engine:
-    """The engine of that name; by default as many local workers as cores, the threads shared out."""
-    if name != "local":
-        raise OnsetError(f"no engine named '{name}'", advice="known: local")
-    count = workers or max(1, min(cores(), runs))
-    return LocalEngine(count, max(1, cores() // count))
+def study_folder(out: Path | str) -> Path:
+    """The folder that ``--out`` means: a path, or ``file://`` before one.
+
+    Raises OnsetError for any other URL: parts of a study appear by rename, runs are held by file locks and token
+    shards are mapped into memory, none of which an object store has.
+    """
+    text = str(out)
+    found = re.match(r"([a-z][a-z0-9+.-]+):/+", text)  # a Path has already made one stroke of two
+    if found is None:
+        return Path(out)
+    if found.group(1) == "file":
+        return Path("/" + text[found.end() :])
+    raise OnsetError(
+        f"a study's folder cannot be a {found.group(1)} URL: it needs rename, file locks and memory maps",
+        where=text,
+        advice="give a folder of a (shared) file system, and copy it to the store when it is done",
+    )
 
 
 @contextmanager
