@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from onset.study.spec import Study
-    from onset.work.models import Bench, Subject
+    from onset.work.models import Bench
+    from onset.work.naming import Subject
 
 WATCH_SECONDS = 5.0
 """How often ``eval --watch`` looks for new checkpoints."""
@@ -40,10 +41,15 @@ Data = Annotated[Path | None, typer.Option("--data", help="Folder of local task 
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core, as the runs need.")]
 Engine = Annotated[str, typer.Option(help="Who does the work: local processes, or ray.")]
 Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")]
-Loss = Annotated[str | None, typer.Option("--loss", help="The loss axis, NAME[:UNIT].")]
+Loss = Annotated[str | None, typer.Option("--loss", help="The loss axis, NAME[:UNIT]; analyze: auto for the best.")]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help="Checkpoint, run, folder, or hub id[@revision].")]
 Tokens = Annotated[
-    Path | None, typer.Option("--tokens", help="CSV with columns model,tokens: training tokens of foreign models.")
+    Path | None,
+    typer.Option("--tokens", help="CSV with columns model,tokens[,run,step]: training tokens of foreign models."),
+]
+PerStep = Annotated[
+    int | None,
+    typer.Option("--tokens-per-step", min=1, help="Training tokens of each step of models named ...step1000."),
 ]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
@@ -147,12 +153,14 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each task.")] = None,
     shots: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt, where it should differ.")] = None,
     tokens: Tokens = None,
+    tokens_per_step: PerStep = None,
     dtype: Dtype = "float32",
     device: Device = "cpu",
     allow_bin: Bin = False,
     trust_remote_code: Remote = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
     watch: Annotated[bool, typer.Option(help="Go on scoring checkpoints as they appear, until Ctrl-C.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Ask any causal language model tasks; what is there already is not asked again."""
     from onset.work.models import Bench, Loading
@@ -163,7 +171,7 @@ def evaluate(
     def make(found: tuple[Subject, ...]) -> Bench:
         return Bench(found, names, data=data, shots=shots, limit=limit, loading=loading)
 
-    _bench(models, out, tokens, make, workers, watch)
+    _bench(models, out, (tokens, tokens_per_step), make, workers, watch, as_json)
 
 
 @app.command()
@@ -172,6 +180,7 @@ def loss(
     text: Annotated[list[str], typer.Option("--text", help="FILE, or LANGUAGE:FILE (en, zh); repeat for several.")],
     out: Out,
     tokens: Tokens = None,
+    tokens_per_step: PerStep = None,
     dtype: Dtype = "float32",
     device: Device = "cpu",
     allow_bin: Bin = False,
@@ -183,7 +192,7 @@ def loss(
 
     loading = Loading(dtype, device, allow_bin, trust_remote_code)
     texts = texts_of(text)
-    _bench(models, out, tokens, lambda found: Bench(found, texts=texts, loading=loading), workers, watch=False)
+    _bench(models, out, (tokens, tokens_per_step), lambda found: Bench(found, texts=texts, loading=loading), workers)
 
 
 @app.command()
@@ -194,7 +203,10 @@ def analyze(
     out: Out,
     level: Level = 0.95,
     loss: Loss = None,
-    margin: Annotated[float, typer.Option(min=0.01, help="Size effects within so many points count as none.")] = 1.0,
+    margin: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Size effects within so many points count as none (the study's, or 1)."),
+    ] = None,
     loss_margin: Annotated[
         float | None,
         typer.Option(min=0.0001, help="The same along the loss, in nats a decade; else points alone count."),
@@ -314,23 +326,35 @@ def _run(study: Study, out: Path, workers: int | None, engine: str) -> None:
 def _bench(
     models: list[str],
     out: Path,
-    tokens: Path | None,
+    tokens: tuple[Path | None, int | None],
     make: Callable[[tuple[Subject, ...]], Bench],
     workers: int,
-    watch: bool,
+    watch: bool = False,
+    as_json: bool = False,
 ) -> None:
-    """Carry out an evaluation of models, once or again and again while checkpoints appear."""
+    """Carry out an evaluation of models, once or again and again while checkpoints appear, and show what it gave."""
     import time
 
-    from onset.work.models import carry_out, subjects, tokens_of
+    from onset.work.models import carry_out
+    from onset.work.naming import known, subjects
+    from onset.work.results import json_rows, results, results_table
 
-    known = tokens_of(tokens)
+    told = known(tokens[0])
+    bench = make(())
     while True:
-        done, problems = carry_out(make(subjects(models, out, known)), workers, _console(stderr=True))
+        bench.subjects = subjects(models, out, told, tokens[1])
+        done, problems = carry_out(bench, workers, _console(stderr=True))
         if problems or not watch:
             break
         time.sleep(WATCH_SECONDS)
-    typer.echo(f"{done} sets of weights done; rows in {out}")
+    found = results(bench)
+    if as_json:
+        _print_json(json_rows(found))
+    else:
+        _console().print(results_table(found))
+        typer.echo(f"{done} sets of weights done; rows in {out}")
+        for note in found.notes:
+            typer.echo(f"note: {note}")
     if problems:
         raise OnsetError("\n".join(problems), where=out, advice="what is done stays done: run the same command again")
 

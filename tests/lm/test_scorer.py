@@ -198,10 +198,11 @@ def test_shared_beginnings_are_computed_once(model_folder: Folder, monkeypatch: 
         for choice, letter in enumerate([" A", " B", " C", " D"])
     ]
     Scorer(lm).score(asked)
-    prepared = prepare(asked, lm.encoder, lm.context)
-    prefix = prepared.groups(True)[0].prefix
-    questions = {len(text.ids) - 1 - len(prefix) for text in prepared.texts}
-    assert sum(seen) <= len(prefix) + 30 * max(questions)
+    (group,) = prepare(asked, lm.encoder, lm.context, lm.reach).groups
+    assert len(group.prefix) > 60
+    assert sum(seen) == len(group.prefix) + sum(map(len, group.rows))
+    questions = prepare([replace(one, shots=()) for one in asked], lm.encoder, lm.context, lm.reach).groups
+    assert sum(map(len, group.rows)) <= sum(len(row) for one in questions for row in one.rows)
 
 
 def test_shots_are_cut_whole_from_the_left(model_folder: Folder) -> None:
@@ -216,8 +217,8 @@ def test_shots_are_cut_whole_from_the_left(model_folder: Folder) -> None:
     (by_hand,) = Scorer(lm).score([replace(request, shots=shots[score.cut_shots :])])
     assert by_hand.cut_shots == 0
     assert score.logprob == pytest.approx(by_hand.logprob, abs=1e-4)
-    fitting = prepare([replace(request, shots=shots[score.cut_shots - 1 :])], lm.encoder, 10_000)
-    assert fitting.longest > 80, "no more was cut than had to be"
+    (group,) = prepare([replace(request, shots=shots[score.cut_shots - 1 :])], lm.encoder, 10_000, 10_000).groups
+    assert len(group.rows[0]) > 80, "no more was cut than had to be"
 
 
 def test_what_cannot_be_scored_is_missing_not_zero(model_folder: Folder) -> None:

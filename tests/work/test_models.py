@@ -13,7 +13,8 @@ from onset.analysis.observations import read
 from onset.errors import OnsetError
 from onset.store.tables import read_part
 from onset.study.spec import Study
-from onset.work.models import Bench, carry_out, split_revision, subjects, texts_of, tokens_of
+from onset.work.models import Bench, carry_out, texts_of
+from onset.work.naming import Known, known, split_revision, subjects
 from onset.work.pieces import Workplace
 from onset.work.run import run_study
 
@@ -39,7 +40,7 @@ def test_a_run_and_a_foreign_folder_become_one_table(trained: Workplace, tmp_pat
     text.write_text("The apple is red. " * 30)
     out = tmp_path / "out"
     names = [str(rundir.path), str(foreign)]
-    found = subjects(names, out, {str(foreign): 24_000})
+    found = subjects(names, out, {str(foreign): Known(24_000)})
     bench = Bench(found, ("addition_1digit",), texts=texts_of([str(text)]), limit=10)
     done, problems = carry_out(bench, 1, quiet())
     assert (done, problems) == (4, [])
@@ -89,7 +90,7 @@ def test_a_table_of_tokens_that_lacks_a_column_is_named(tmp_path: Path) -> None:
     table = tmp_path / "tokens.csv"
     table.write_text("model,count\na,1\n")
     with pytest.raises(OnsetError, match="cannot read the table of tokens"):
-        tokens_of(table)
+        known(table)
 
 
 def test_texts_of_two_languages_are_one_text_and_a_missing_one_is_named(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from onset import metrics
 from onset.analysis import losses
 from onset.errors import OnsetError, did_you_mean
+from onset.store import asked
 from onset.store.rundir import RunDir, run_dirs
 from onset.study.files import parse
 
@@ -68,6 +69,7 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
     described = _with_tokens(described, notes, folder)
     if described.left_out.any():
         notes.append(f"items that could not be scored, left out of their scores: {int(described.left_out.sum())}")
+    notes += asked.notes([part for run in runs for part in sorted(run.path.glob("items/[0-9]*/*.parquet"))])
     described = described.drop(columns=["left_out", "digest"])
     described.attrs["notes"] = notes
     return described
@@ -233,20 +235,25 @@ def _description(run: RunDir) -> dict[str, Any]:
         "family": meta.get("family") or "",
         "params": meta.get("params"),
         "tokens_per_step": meta.get("tokens_per_step"),
+        "tokens_at": json.dumps(meta.get("tokens_at") or {}),
         "flops_per_token": meta.get("flops_per_token"),
         "extra": json.dumps(factors, ensure_ascii=False),
     }
 
 
 def _with_tokens(frame: pd.DataFrame, notes: list[str], folder: Path) -> pd.DataFrame:
-    """Tokens and FLOPs of every checkpoint; a run that does not say its tokens a step cannot be used."""
+    """Tokens and FLOPs of every checkpoint, as stated or by its step; one that says neither cannot be used."""
     per_step = pd.to_numeric(frame.pop("tokens_per_step"))
     per_token = pd.to_numeric(frame.pop("flops_per_token"))
-    frame = frame.assign(tokens=frame.step * per_step, flops=frame.step * per_step * per_token)
+    stated = [json.loads(at).get(str(step)) for at, step in zip(frame.pop("tokens_at"), frame.step, strict=True)]
+    tokens = pd.Series(pd.to_numeric(pd.Series(stated, dtype=object)).to_numpy(dtype=float), frame.index)
+    tokens = tokens.fillna(frame.step * per_step)
+    frame = frame.assign(tokens=tokens, flops=tokens * per_token)
     unknown = frame.tokens.isna() | frame.params.isna()
     if unknown.any():
         names = ", ".join(frame.run[unknown].unique()[:3])
-        notes.append(f"{int(unknown.sum())} scores are of runs whose run.json lacks params or tokens_per_step: {names}")
+        notes.append(f"{int(unknown.sum())} scores are of runs whose run.json lacks params or training tokens: {names}")
     if unknown.all():
-        raise OnsetError("no run says its params and tokens_per_step", where=folder, advice="add them to its run.json")
+        advice = "run the same 'onset eval' again with --tokens-per-step N or --tokens FILE: nothing is asked twice"
+        raise OnsetError("no run says how many tokens its checkpoints were trained on", where=folder, advice=advice)
     return frame[~unknown]

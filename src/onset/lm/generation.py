@@ -18,7 +18,7 @@ from onset.lm import sharing
 from onset.lm.causal import CausalLM, not_finite
 from onset.lm.encoding import Encoder, Ids
 from onset.lm.packing import padded, prefix_of
-from onset.lm.prefixes import WORTH_TOKENS, ask, shared_length
+from onset.lm.prefixes import WORTH_TOKENS, prompts, shared_length
 from onset.tasks.task import Request
 
 MEMORY_BYTES = 1 << 30
@@ -36,6 +36,8 @@ class Answer:
     stop: tuple[str, ...]
     room: int
     """Tokens that it may still take."""
+    cut_shots: int = 0
+    """Shots dropped from the left of the prompt, so that prompt and answer fit the context."""
     ids: list[int] = field(default_factory=list)
     done: bool = False
 
@@ -62,8 +64,18 @@ class Answer:
         return made[: min((at for at in (made.find(text) for text in self.stop) if at >= 0), default=len(made))]
 
 
-def generate(lm: CausalLM, requests: Sequence[Request], batch_tokens: int) -> list[str | None]:
-    """Greedy answers of requests, in order; None where a question alone leaves no room in the context."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a model says to a prompt."""
+
+    text: str | None
+    """None where the question alone leaves no room in the context."""
+    cut_shots: int
+    """Shots dropped from the left of the prompt to make room."""
+
+
+def generate(lm: CausalLM, requests: Sequence[Request], batch_tokens: int) -> list[Answered]:
+    """Greedy answers of requests, in order."""
     answers = begun(lm, requests)
     groups: dict[object, list[Answer]] = {}
     for answer in answers:
@@ -76,28 +88,20 @@ def generate(lm: CausalLM, requests: Sequence[Request], batch_tokens: int) -> li
             _shared(lm, group, batch_tokens)
         else:
             _plainly(lm, group, batch_tokens)
-    return [None if answer is None else answer.text(lm.encoder) for answer in answers]
+    return [
+        Answered(None, len(request.shots)) if answer is None else Answered(answer.text(lm.encoder), answer.cut_shots)
+        for request, answer in zip(requests, answers, strict=True)
+    ]
 
 
 def begun(lm: CausalLM, requests: Sequence[Request]) -> list[Answer | None]:
-    """Prompts cut by whole shots so that prompt and answer fit the context."""
-    made: list[Answer | None] = [None] * len(requests)
-    owed = list(range(len(requests)))
-    cut = 0
-    while owed:
-        prompts = lm.encoder.prompts([ask(requests[index], cut) for index in owed])
-        long = []
-        for index, prompt in zip(owed, prompts, strict=True):
-            request = requests[index]
-            room = lm.context - len(prompt)
-            if room < request.max_tokens and cut < len(request.shots):
-                long.append(index)
-            elif room > 0 and len(prompt):
-                limit = min(request.max_tokens, room)
-                shares = (request.header, request.shots[cut:])
-                made[index] = Answer(prompt, shares, request.stop, limit, done=limit <= 0)
-        owed, cut = long, cut + 1
-    return made
+    """Answers at their beginning; None where there is no room for one."""
+    return [
+        None if one is None
+        else Answer(one.ids, (request.header, request.shots[one.cut_shots :]), request.stop, one.room, one.cut_shots,
+                    done=one.room <= 0)
+        for request, one in zip(requests, prompts(requests, lm.encoder, lm.context), strict=True)
+    ]  # fmt: skip
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from onset.errors import OnsetError
 from onset.lm import sharing
 from onset.lm.causal import CausalLM, not_finite
 from onset.lm.prefixes import Group, Row
@@ -59,8 +60,14 @@ class Engine:
         try:
             found = self._log_probs(rows, prefix, share)
         except RuntimeError as error:
-            if not out_of_memory(error) or len(rows) == 1:
+            if not out_of_memory(error):
                 raise
+            if len(rows) == 1:
+                raise OnsetError(
+                    f"memory ran out on one prompt of {len(rows[0])} tokens",
+                    where=self.lm.name,
+                    advice="give fewer --workers, a smaller --dtype, or another --device; what is done stays done",
+                ) from error
             self.batch_tokens = max(self.batch_tokens // 2, 1)
         else:
             np.add.at(sums, np.concatenate([row.slots for row in rows]), found)

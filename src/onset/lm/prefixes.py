@@ -8,10 +8,10 @@ found on tokens, so that every answer is scored along the one tokenization of it
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from onset.lm.encoding import Ask, Encoder, Ids, Pair
 from onset.tasks.task import Request
 
-KEPT = 64
-"""Sets of requests that are kept tokenised."""
+KEPT_TOKENS = 1 << 24
+"""Tokens of rows that are kept for the next checkpoint, at about sixteen bytes each."""
 WORTH_TOKENS = 256
 """A prefix is computed apart only if that saves so many tokens: a pass of its own has a price."""
 ATTENTION_PRICE = 1000.0
 """Row length at which attention costs about as much as all matrices together; decides if answers share a row."""
 
 Missing = Literal["too long", "empty"]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,38 +88,86 @@ class Asked:
 class Prepared:
     """Tokenised requests: request i's log-probability is sum 2i, its unconditional one 2i + 1."""
 
-    texts: list[Text]
+    groups: list[Group]
     asked: list[Asked]
-    _groups: dict[bool, list[Group]] = field(default_factory=dict)
+    share: bool
+    """Whether rows share prefixes, or every text is a row of its own."""
 
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest text that a model reads."""
-        return max((len(text.ids) - 1 for text in self.texts), default=0)
-
-    def groups(self, share: bool) -> list[Group]:
-        """Rows with prefixes shared, or every text a row of its own."""
-        if share not in self._groups:
-            self._groups[share] = grouped(self.texts, share)
-        return self._groups[share]
+    def held(self) -> int:
+        """Tokens that the rows hold."""
+        return sum(len(group.prefix) + sum(map(len, group.rows)) for group in self.groups)
 
 
-_kept: OrderedDict[tuple[str, int, tuple[Request, ...]], Prepared] = OrderedDict()
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt to generate from."""
+
+    ids: Ids
+    cut_shots: int
+    """Shots dropped from the left, so that prompt and answer fit the context."""
+    room: int
+    """Tokens that the answer may take."""
 
 
-def prepare(requests: Sequence[Request], encoder: Encoder, context: int) -> Prepared:
-    """Tokenise requests for a context; the last sets are kept, so that checkpoints of a family share them."""
+class Kept(Generic[Value]):
+    """What was tokenised last, so that the checkpoints of a family share it; bounded by the tokens that it holds."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[object, tuple[Value, int]] = OrderedDict()
+        self._held = 0
+
+    def get(self, key: object, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
+        """The value under a key, made where it is not there."""
+        found = self._values.get(key)
+        if found is None:
+            made = make()
+            found = self._values[key] = (made, size(made))
+            self._held += found[1]
+            while len(self._values) > 1 and self._held > KEPT_TOKENS:
+                self._held -= self._values.popitem(last=False)[1][1]
+        self._values.move_to_end(key)
+        return found[0]
+
+
+_rows_kept: Kept[Prepared] = Kept()
+_prompts_kept: Kept[list[Prompt | None]] = Kept()
+
+
+def prepare(requests: Sequence[Request], encoder: Encoder, context: int, reach: int) -> Prepared:
+    """Tokenise requests for a context; prefixes are shared if no text is longer than ``reach``."""
+    key = (encoder.digest, context, reach, tuple(requests))
+    return _rows_kept.get(key, lambda: _prepare(requests, encoder, context, reach), Prepared.held)
+
+
+def prompts(requests: Sequence[Request], encoder: Encoder, context: int) -> list[Prompt | None]:
+    """Prompts cut by whole shots so that prompt and answer fit the context; None where the question leaves no room."""
     key = (encoder.digest, context, tuple(requests))
-    found = _kept.get(key)
-    if found is None:
-        found = _kept[key] = _prepare(requests, encoder, context)
-        while len(_kept) > KEPT:
-            _kept.popitem(last=False)
-    _kept.move_to_end(key)
-    return found
+    return _prompts_kept.get(
+        key,
+        lambda: _prompts(requests, encoder, context),
+        lambda made: sum(len(one.ids) for one in made if one is not None),
+    )
 
 
-def _prepare(requests: Sequence[Request], encoder: Encoder, context: int) -> Prepared:
+def _prompts(requests: Sequence[Request], encoder: Encoder, context: int) -> list[Prompt | None]:
+    made: list[Prompt | None] = [None] * len(requests)
+    owed = list(range(len(requests)))
+    cut = 0
+    while owed:
+        rows = encoder.prompts([ask(requests[index], cut) for index in owed])
+        long = []
+        for index, ids in zip(owed, rows, strict=True):
+            request = requests[index]
+            room = context - len(ids)
+            if room < request.max_tokens and cut < len(request.shots):
+                long.append(index)
+            elif room > 0 and len(ids):
+                made[index] = Prompt(ids, cut, min(request.max_tokens, room))
+        owed, cut = long, cut + 1
+    return made
+
+
+def _prepare(requests: Sequence[Request], encoder: Encoder, context: int, reach: int) -> Prepared:
     pairs, cut = fitted(requests, encoder, context)
     free = [index for index, request in enumerate(requests) if request.uncond is not None]
     bare = encoder.pairs([Ask((), requests[index].uncond or "", requests[index].continuation) for index in free])
@@ -134,7 +183,8 @@ def _prepare(requests: Sequence[Request], encoder: Encoder, context: int) -> Pre
     for index, pair in zip(free, bare, strict=True):
         if asked[index].missing is None:
             texts.append(Text(pair.ids, pair.border, 2 * index + 1, requests[index].uncond, pair.ids.tobytes()))
-    return Prepared(texts, asked)
+    share = max((len(text.ids) - 1 for text in texts), default=0) <= reach
+    return Prepared(grouped(texts, share), asked, share)
 
 
 def fitted(requests: Sequence[Request], encoder: Encoder, context: int) -> tuple[list[Pair], list[int]]:

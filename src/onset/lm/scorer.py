@@ -9,6 +9,7 @@ import numpy as np
 
 from onset.lm import generation
 from onset.lm.causal import CausalLM
+from onset.lm.generation import Answered
 from onset.lm.packing import Engine, batch_size
 from onset.lm.prefixes import Missing, prepare
 from onset.tasks.task import Request
@@ -44,10 +45,9 @@ class Scorer:
 
         Raises OnsetError when the model's numbers are not finite.
         """
-        prepared = prepare(requests, self.lm.encoder, self.lm.context)
-        share = prepared.longest <= self.lm.reach
+        prepared = prepare(requests, self.lm.encoder, self.lm.context, self.lm.reach)
         sums = np.zeros(2 * len(requests))
-        self._engine.run(prepared.groups(share), sums, share)
+        self._engine.run(prepared.groups, sums, prepared.share)
         return [
             Scored(
                 logprob=None if asked.missing else float(sums[2 * index]),
@@ -65,4 +65,8 @@ class Scorer:
 
         None where the question alone leaves no room in the model's context.
         """
+        return [answer.text for answer in self.answers(requests)]
+
+    def answers(self, requests: Sequence[Request]) -> list[Answered]:
+        """The same with how many shots each prompt lost."""
         return generation.generate(self.lm, requests, self._engine.batch_tokens)

@@ -1,6 +1,6 @@
-"""SQL over a study's folder: views ``items``, ``losses`` and ``observations``, read only.
+"""SQL over a study's folder: views ``items``, ``losses``, ``asked`` and ``observations``, read only.
 
-The statement sees these three views and nothing else: no file, no network, no setting can be reached from it.
+The statement sees these views and nothing else: no file, no network, no setting can be reached from it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from onset.errors import OnsetError
+from onset.store.asked import COLUMNS as ASKED
+from onset.store.asked import asked
 from onset.store.rundir import run_dirs
 from onset.store.tables import SCHEMAS, read_part
 
@@ -22,10 +24,10 @@ PARTS = {"items": "items/[0-9]*/*.parquet", "losses": "loss/[0-9]*.parquet"}
 
 
 def query(folder: str | Path, sql: str) -> pd.DataFrame:
-    """The rows that one SELECT statement gives over the views ``items``, ``losses`` and ``observations``.
+    """The rows that one SELECT statement gives over the views ``items``, ``losses``, ``asked`` and ``observations``.
 
-    ``observations`` (scores joined to the study's first loss, see ``onset.read``) is computed when the statement
-    names it. A study without parts has empty views. Raises OnsetError for SQL that is wrong or that is no single
+    ``observations`` (scores joined to the study's first loss, see ``onset.read``) and ``asked`` (what could not be
+    asked or was cut, one row a checkpoint and task) are computed when the statement names them. A study without parts has empty views. Raises OnsetError for SQL that is wrong or that is no single
     SELECT, for a folder that does not exist, and for a part cut short.
     """
     folder = Path(folder)
@@ -37,6 +39,10 @@ def query(folder: str | Path, sql: str) -> pd.DataFrame:
             database.register(view, _parts(folder, view, pattern))
         if re.search(r"\bobservations\b", sql, re.IGNORECASE):
             database.register("observations", _observations(folder))
+        if re.search(r"\basked\b", sql, re.IGNORECASE):
+            database.register(
+                "asked", asked([part for run in run_dirs(folder) for part in run.path.glob(PARTS["items"])])
+            )
         database.execute("SET python_enable_replacements = false")
         database.execute("SET lock_configuration = true")
         try:
@@ -91,5 +97,6 @@ def _explained(error: duckdb.Error, folder: Path) -> OnsetError:
     columns = "; ".join(f"{view}: {', '.join(SCHEMAS[view].names)}" for view in PARTS)
     return OnsetError(
         f"the SQL does not work: {str(error).strip()}",
-        advice=f"the views are {columns}; observations: as 'SELECT * FROM observations LIMIT 1' shows",
+        advice=f"the views are {columns}; asked: {', '.join(ASKED)}; "
+        "observations: as 'SELECT * FROM observations LIMIT 1' shows",
     )

@@ -7,6 +7,7 @@
       steps/<step>/{model.safetensors, config.json, tokenizer.json, ...}
       loss/<step>.parquet
       items/<step>/<task>-<digest4>.parquet
+      items/<step>/<task>-<digest4>.chunks/<number>.parquet     while a task is under way
 """
 
 from __future__ import annotations
@@ -68,12 +69,22 @@ class RunDir:
         """Part with the item rows of a task (its digest's first four digits in the name)."""
         return self.path / "items" / f"{step:0{STEP_DIGITS}d}" / f"{task}-{digest[:4]}.parquet"
 
+    def chunks(self, step: int, task: str, digest: str) -> Path:
+        """Folder of the chunks of a task's rows that is under way; it goes when the part is whole."""
+        return self.items(step, task, digest).with_suffix(".chunks")
+
     def steps(self) -> list[int]:
         """Steps whose checkpoint is complete, ascending."""
         folder = self.path / "steps"
         if not folder.is_dir():
             return []
         return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+
+    @property
+    def begun(self) -> bool:
+        """Whether a training can go on here: a resume state is there, its own or one handed on by another run."""
+        folder = self.path / "resume"
+        return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
 
     @property
     def done(self) -> bool:
@@ -96,6 +107,10 @@ class RunDir:
                     advice="move it away or choose another folder with --out; it is left as it is",
                 )
             return
+        self.rewrite(meta)
+
+    def rewrite(self, meta: Mapping[str, Any]) -> None:
+        """Write run.json anew: for what becomes known later of a model that was brought from elsewhere."""
         write_text(self.meta_path, json.dumps(dict(meta), indent=2, ensure_ascii=False) + "\n")
 
     def meta(self) -> dict[str, Any]:
@@ -139,11 +154,15 @@ RUN_KEYS = (
     "params_by_part",
     "flops_per_token",  # training: forward and backward, attention included
     "tokens_per_step",
+    "tokens_at",  # models brought from elsewhere: training tokens by step, where they are stated
     "steps",
     "checkpoints",  # declared steps
+    "chosen",  # rate, batch and initialisation, each with where it is from
+    "trunk",  # a branch: the run that trained its first steps, and how many
+    "skipped",  # steps whose batch broke the run and was left out
     "spec",  # the run's specification
 )
-"""Keys of run.json. ``tokens`` of a checkpoint is step x tokens_per_step."""
+"""Keys of run.json. ``tokens`` of a checkpoint is what ``tokens_at`` states, else step x tokens_per_step."""
 
 
 def run_dirs(study: Path) -> list[RunDir]:

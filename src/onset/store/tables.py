@@ -8,6 +8,7 @@ from these rows, and none needs the model again.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ ITEMS = pa.schema(
         pa.field("bytes", pa.int32()),  # of the continuation in UTF-8
         pa.field("text", pa.string()),  # free answers: what was generated
         pa.field("correct", pa.bool_()),  # free answers: whether it is right
+        pa.field("cut_shots", pa.int32()),  # examples left out of the prompt to fit the model's context
+        pa.field("missing", pa.string()),  # why a number is absent: 'too long', 'empty', 'no room'; null where none is
     ]
 )
 """One row a choice; a free answer has one row, choice 0, whose logprob is that of the reference answer."""
@@ -54,17 +57,29 @@ LOSSES = pa.schema(
 )
 """One row a (validation text, language), and one with language 'all' for the whole text."""
 
+ABOUT = b"onset"
+"""Key of what a part says of itself, in its file's metadata."""
+
 SCHEMAS: Mapping[str, pa.Schema] = {"items": ITEMS, "losses": LOSSES}
 
 
-def write_part(path: Path, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, schema: pa.Schema) -> None:
-    """Write rows as one Parquet part, complete or not at all.
+def write_part(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]] | pd.DataFrame | pa.Table,
+    schema: pa.Schema,
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write rows as one Parquet part, complete or not at all; columns that may be empty may be absent.
 
-    Raises OnsetError when a row does not fit the schema or the file cannot be written.
+    ``about`` is kept in the file beside its rows, as JSON: see ``read_about``. Raises OnsetError when a row does not
+    fit the schema or the file cannot be written.
     """
     try:
         if isinstance(rows, pd.DataFrame):
-            table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
+            empty = {field.name: None for field in schema if field.nullable and field.name not in rows.columns}
+            table = pa.Table.from_pandas(rows.assign(**empty), schema=schema, preserve_index=False)
+        elif isinstance(rows, pa.Table):
+            table = rows.select(schema.names).cast(schema)
         else:
             table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
         for field in schema:
@@ -72,8 +87,19 @@ def write_part(path: Path, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, sch
                 raise OnsetError(f"column '{field.name}' has an empty value", where=path)
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError) as error:
         raise OnsetError(f"rows do not fit the table: {error}", where=path) from error
+    if about:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), ABOUT: json.dumps(about).encode()})
     with whole_file(path) as beside:
         pq.write_table(table, beside, compression="zstd")
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What a part says of itself beside its rows; empty for one that says nothing."""
+    try:
+        said = (pq.read_schema(path).metadata or {}).get(ABOUT)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(path, error) from error
+    return {} if said is None else dict(json.loads(said))
 
 
 class whole_file:
@@ -121,10 +147,14 @@ def read_part(path: Path) -> pd.DataFrame:
     try:
         frame: pd.DataFrame = pq.ParquetFile(path).read().to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
-        raise OnsetError(
-            f"cannot read the part: {error}", where=path, advice="delete this file and run again: it is made anew"
-        ) from error
+        raise _unreadable(path, error) from error
     return frame
+
+
+def _unreadable(path: Path, error: Exception) -> OnsetError:
+    return OnsetError(
+        f"cannot read the part: {error}", where=path, advice="delete this file and run again: it is made anew"
+    )
 
 
 def _unwritable(path: Path, error: OSError) -> OnsetError:

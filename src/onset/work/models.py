@@ -1,46 +1,37 @@
 """Anyone's models on any tasks and texts: what ``onset eval`` and ``onset loss`` do.
 
-A model is one of our checkpoints, one of our runs (all its checkpoints), a Hugging Face folder, or a hub id with
-``@revision``. Each gets a run directory below the results' folder, so that a published series becomes a study's
-table. Parts that are there are not made again.
+Each model gets a run directory below the results' folder (see ``naming``), so that a published series becomes a
+study's table. Parts that are there are not made again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console
 
 from onset.errors import OnsetError
-from onset.store.rundir import RunDir
 from onset.store.text import documents
 from onset.study.spec import WorldSpec
 from onset.tasks.catalogue import find
 from onset.tasks.task import Task
-from onset.work.engine import LocalEngine
+from onset.work.engine import Engine, Event, LocalEngine
+from onset.work.evaluate import chunk_file, chunks, settle, write_chunk, write_items, write_losses
+from onset.work.here import Here
+from onset.work.naming import Subject, describe, split_revision
 from onset.work.pieces import Owing, Piece, Report
 from onset.work.plan import cores
 from onset.work.progress import Display
 from onset.work.run import only_one
 from onset.work.seats import Need, Seat
 
-
-@dataclass(frozen=True)
-class Subject:
-    """One set of weights and where its rows go."""
-
-    ref: str
-    rundir: RunDir
-    step: int
-    meta: Mapping[str, Any] | None = None
-    """The run.json of a model brought from elsewhere without one; None where the weights must be loaded first."""
+if TYPE_CHECKING:
+    from onset.lm.causal import CausalLM
 
 
 @dataclass(frozen=True)
@@ -68,8 +59,12 @@ class Bench:
     world: WorldSpec | None = None
     loading: Loading = Loading()
 
+    spread: bool = False
+    """Whether a model's chunks are shared among workers, or it is one piece of work."""
+
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in {"tasks", "digests"}}
+        _ = self.digests, self.counts  # small, and they spare every worker the prompts of all tasks
+        return {key: value for key, value in self.__dict__.items() if key != "tasks"}
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
@@ -79,6 +74,11 @@ class Bench:
     @cached_property
     def digests(self) -> dict[str, str]:
         return {name: task.digest() for name, task in self.tasks.items()}
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many chunks each task has."""
+        return {name: len(chunks(task)) for name, task in self.tasks.items()}
 
     def missing(self, subject: Subject) -> list[str]:
         """Tasks whose rows are absent."""
@@ -93,12 +93,21 @@ class Bench:
         return bool(self.texts) and not subject.rundir.loss(subject.step).exists()
 
     def owing(self) -> Owing:
-        """One piece a set of weights."""
-        pieces = []
-        for subject in self.subjects:
-            if self.missing(subject) or self.missing_loss(subject):
-                pieces.append(Piece("evaluate", subject.rundir.name, subject.step, 1.0))
-        return Owing(len(self.subjects) - len(pieces), tuple(pieces))
+        """One piece a set of weights, or one a chunk of a task."""
+        owed = [one for one in self.subjects if self.missing(one) or self.missing_loss(one)]
+        pieces = [piece for subject in owed for piece in self._pieces(subject)]
+        return Owing(len(self.subjects) - len(owed), tuple(pieces))
+
+    def _pieces(self, subject: Subject) -> list[Piece]:
+        whole = Piece("evaluate", subject.rundir.name, subject.step, 1.0)
+        if not self.spread:
+            return [whole]
+        pieces = [whole] if self.missing_loss(subject) else []
+        for name in self.missing(subject):
+            place = subject.rundir, subject.step, name, self.digests[name]
+            owed = [number for number in range(self.counts[name]) if not chunk_file(*place, number).exists()]
+            pieces += [Piece("evaluate", subject.rundir.name, subject.step, 1.0, name, number) for number in owed]
+        return pieces
 
     def ready(self, piece: Piece) -> bool:
         return True
@@ -108,72 +117,92 @@ class Bench:
         return Need()
 
     def carry_out(self, piece: Piece, seat: Seat, report: Report) -> None:
-        """Ask one set of weights all that is absent."""
-        from onset.lm.hub import load
+        """Ask one set of weights all that is absent, or the chunk that the piece names."""
         from onset.lm.scorer import Scorer
-        from onset.work.evaluate import write_items, write_losses
 
         subject = next(one for one in self.subjects if (one.rundir.name, one.step) == (piece.run, piece.step))
-        ref, revision = split_revision(subject.ref)
-        lm = load(
-            ref,
-            revision=revision,
-            dtype=self.loading.dtype,  # type: ignore[arg-type]
-            device=self.loading.device,
-            allow_bin=self.loading.allow_bin,
-            trust_remote_code=self.loading.trust_remote_code,
-        )
-        if subject.meta is not None:
-            subject.rundir.create({**subject.meta, "params": lm.params})
+        # A device with a number was asked for by name; several share out the seats.
+        device = seat.device if self.loading.device == "cuda" and seat.device != "cpu" else self.loading.device
+        lm = _opened(subject.ref, self.loading, device)
+        describe(subject, lm.params)
+        scorer = Scorer(lm)
+        if piece.task:
+            assert piece.chunk is not None
+            report({"doing": f"{piece.task} {piece.chunk + 1}/{self.counts[piece.task]}"})
+            task, digest = self.tasks[piece.task], self.digests[piece.task]
+            write_chunk(scorer, task, digest, subject.rundir, subject.step, piece.chunk)
+            return
         if self.missing_loss(subject):
             report({"doing": "held-out loss"})
             texts = {name: _read(by_language) for name, by_language in self.texts.items()}
             write_losses(lm, texts, subject.rundir, subject.step)
-        scorer = Scorer(lm)
-        for name in self.missing(subject):
-            report({"doing": name})
-            write_items(scorer, self.tasks[name], self.digests[name], subject.rundir, subject.step)
+        for name in [] if self.spread else self.missing(subject):
+
+            def say(number: int, count: int, name: str = name) -> None:
+                report({"doing": name if count == 1 else f"{name} {number}/{count}"})
+
+            write_items(scorer, self.tasks[name], self.digests[name], subject.rundir, subject.step, say)
+
+    def settle(self) -> None:
+        """Make the parts whose chunks are all there, and tidy away chunks of those that are whole."""
+        for subject in self.subjects:
+            for name, digest in self.digests.items():
+                if subject.rundir.chunks(subject.step, name, digest).is_dir():
+                    settle(self.tasks[name], digest, subject.rundir, subject.step)
 
 
-def subjects(models: Sequence[str], out: Path, tokens: Mapping[str, int] | None = None) -> tuple[Subject, ...]:
-    """The sets of weights that the given names mean, each with its place below ``out``.
+_last: dict[tuple[str, Loading, str], CausalLM] = {}
 
-    ``tokens`` gives the training tokens of foreign models by name: without them a model can be scored, but its
-    rows cannot be placed against compute or tokens. Raises OnsetError for a name that is nothing known.
-    """
-    found: list[Subject] = []
-    for model in models:
-        found += _of(model, Path(out), (tokens or {}).get(model))
-    keys = [(subject.rundir.name, subject.step) for subject in found]
-    doubled = next((key for key in keys if keys.count(key) > 1), None)
-    if doubled is not None:
-        raise OnsetError(f"'{doubled[0]}' at step {doubled[1]} is named twice", advice="name each model once")
-    return tuple(found)
+
+def _opened(ref: str, loading: Loading, device: str) -> CausalLM:
+    """A model; the last one is kept, for a worker that is given one chunk of it after another."""
+    from onset.lm.hub import load
+
+    key = (ref, loading, device)
+    if key not in _last:
+        _last.clear()  # first: two models may not fit
+        name, revision = split_revision(ref)
+        _last[key] = load(
+            name,
+            revision=revision,
+            dtype=loading.dtype,  # type: ignore[arg-type]
+            device=device,
+            allow_bin=loading.allow_bin,
+            trust_remote_code=loading.trust_remote_code,
+        )
+    return _last[key]
 
 
 def carry_out(bench: Bench, workers: int, console: Console) -> tuple[int, list[str]]:
-    """Do all that the bench owes; returns the sets of weights that are done and what went wrong."""
+    """Do all that the bench owes; returns the sets of weights that are done and what went wrong.
+
+    One worker is this process; several share the chunks of every model.
+    """
+    bench.spread = workers > 1
     with only_one(bench.subjects[0].rundir.path.parent.parent):
         _ = bench.digests  # unknown tasks and unreadable rows are told before a model is loaded
+        for subject in bench.subjects:
+            describe(subject)  # tokens may be told only now
+        bench.settle()
         before = bench.owing()
         problems: dict[str, OnsetError] = {}
         if before.pieces:
+            engine: Engine = LocalEngine(workers, max(1, cores() // workers)) if bench.spread else Here(cores())
             with Display(console, before.done, len(before.pieces)) as display:
-                problems = LocalEngine(workers, max(1, cores() // workers)).carry_out(bench, display)
-        return bench.owing().done, [str(error) for error in problems.values()]
+                problems = engine.carry_out(bench, _settling(bench, display))
+        _last.clear()
+        return bench.owing().done, list(dict.fromkeys(str(error) for error in problems.values()))
 
 
-def tokens_of(table: Path | None) -> dict[str, int]:
-    """Training tokens by model from a CSV file with columns ``model,tokens``."""
-    if table is None:
-        return {}
-    try:
-        frame = pd.read_csv(table, dtype={"model": str})
-        return {str(model): int(tokens) for model, tokens in zip(frame["model"], frame["tokens"], strict=True)}
-    except (OSError, ValueError, KeyError) as error:
-        raise OnsetError(
-            f"cannot read the table of tokens: {error}", where=table, advice="give a CSV with columns model,tokens"
-        ) from error
+def _settling(bench: Bench, listen: Callable[[Event], None]) -> Callable[[Event], None]:
+    """A listener that also makes parts of chunks: in this process only, so that no two do it at once."""
+
+    def hear(event: Event) -> None:
+        if event.kind == "done" and event.piece.task:
+            bench.settle()
+        listen(event)
+
+    return hear
 
 
 def texts_of(given: Sequence[str]) -> dict[str, dict[str, Path]]:
@@ -192,62 +221,6 @@ def texts_of(given: Sequence[str]) -> dict[str, dict[str, Path]]:
             raise OnsetError(f"two texts named '{name}' in '{language}'", where=path, advice="rename one of the files")
         by_language[language] = path
     return texts
-
-
-def split_revision(ref: str) -> tuple[str, str | None]:
-    """A hub id and its revision; a path that exists is never split."""
-    if Path(ref).exists() or "@" not in ref:
-        return ref, None
-    name, _, revision = ref.rpartition("@")
-    return name, revision
-
-
-def _of(model: str, out: Path, tokens: int | None) -> list[Subject]:
-    path = Path(model)
-    if (path / "run.json").exists():
-        return _of_run(RunDir(path.resolve()), out)
-    if path.resolve().parent.name == "steps" and (path.resolve().parent.parent / "run.json").exists():
-        step = int(path.resolve().name)
-        return [one for one in _of_run(RunDir(path.resolve().parent.parent), out) if one.step == step]
-    name, revision = split_revision(model)
-    label, step = _series(name, revision)
-    identity = _identity(path) if path.is_dir() else f"{name}@{revision}"
-    digest = hashlib.sha256(identity.encode()).hexdigest()
-    if step:  # checkpoints of one training share a run
-        digest = hashlib.sha256(name.encode()).hexdigest()
-    rundir = RunDir(out / "runs" / f"{label}-{digest[:8]}")
-    per_step = None if tokens is None else tokens / step if step else tokens
-    meta = {"run": label, "digest": digest, "study": "", "family": label, "group": "", "tokens_per_step": per_step}
-    return [Subject(model, rundir, step or 1, meta)]
-
-
-def _of_run(source: RunDir, out: Path) -> list[Subject]:
-    """All checkpoints of one of our runs; rows go to the run itself when ``out`` is its own study's folder."""
-    steps = source.steps()
-    if not steps:
-        raise OnsetError("this run has no checkpoint yet", where=source.path, advice="train it first: onset run")
-    target = RunDir(out.resolve() / "runs" / source.name)
-    target.create(source.meta())
-    return [Subject(str(source.checkpoint(step)), target, step) for step in steps]
-
-
-def _series(name: str, revision: str | None) -> tuple[str, int]:
-    """A slug and the step that a revision such as 'step1000' names (0 where it names none)."""
-    label = re.sub(r"[^A-Za-z0-9._+-]+", "-", Path(name).name if Path(name).exists() else name).strip("-.") or "model"
-    found = re.search(r"step[-_]?(\d+)", revision or "")
-    if found:
-        return label, int(found.group(1))
-    return (label if revision is None else f"{label}-{revision}"), 0
-
-
-def _identity(folder: Path) -> str:
-    """Digest of a model folder: names, sizes and the first MiB of each file (weights are large)."""
-    made = hashlib.sha256()
-    for file in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
-        made.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n".encode())
-        with open(file, "rb") as handle:
-            made.update(handle.read(1 << 20))
-    return made.hexdigest()
 
 
 def _read(by_language: Mapping[str, Path]) -> dict[str, list[str]]:

@@ -1,0 +1,35 @@
+"""The engine for one worker: this very process. No second interpreter is started and nothing is rendered twice."""
+
+from __future__ import annotations
+
+from onset.errors import OnsetError
+from onset.work.engine import Event, Listener
+from onset.work.pieces import Piece, Place
+from onset.work.seats import Seat
+
+
+class Here:
+    """Carries out pieces one after another in this process, with so many threads."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def carry_out(self, place: Place, listen: Listener) -> dict[str, OnsetError]:
+        """Do all that is owed and can be done; returns the pieces given up, by key."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        given_up: dict[str, OnsetError] = {}
+        while (piece := self._next(place, given_up)) is not None:
+            listen(Event("start", piece))
+            try:
+                place.carry_out(piece, Seat(self.threads), lambda data, of=piece: listen(Event("progress", of, data)))  # type: ignore[misc]
+            except OnsetError as error:
+                given_up[piece.key] = error
+                listen(Event("failed", piece, {"error": error}))
+            else:
+                listen(Event("done", piece))
+        return given_up
+
+    def _next(self, place: Place, given_up: dict[str, OnsetError]) -> Piece | None:
+        return next((one for one in place.owing().pieces if one.key not in given_up and place.ready(one)), None)

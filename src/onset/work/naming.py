@@ -1,0 +1,190 @@
+"""What the names of models mean: which run and step a set of weights is, and how many tokens it was trained on.
+
+A name is one of our runs or checkpoints, a Hugging Face folder, or a hub id with ``@revision``. Folders and revisions
+that name a step (``step1000``, ``step-1000``, ``step1000-tokens4B``) are checkpoints of one run.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onset.errors import OnsetError
+from onset.store.rundir import RunDir
+
+STEP = re.compile(r"(?:^|[-_@.])step[-_]?(\d+)(?:[-_]tokens(\d+(?:\.\d+)?)([MBT]))?$", re.IGNORECASE)
+SIZES = {"M": 10**6, "B": 10**9, "T": 10**12}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One set of weights and where its rows go."""
+
+    ref: str
+    rundir: RunDir
+    step: int
+    meta: Mapping[str, Any] | None = None
+    """The run.json of a model brought from elsewhere; None for one of our runs, which has its own."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a table says of one model."""
+
+    tokens: int | None = None
+    run: str = ""
+    step: int | None = None
+
+
+def known(table: Path | None) -> dict[str, Known]:
+    """What a CSV file says of models: columns ``model,tokens``, and where wanted ``run,step``.
+
+    ``tokens`` are the training tokens; models with one ``run`` are its checkpoints, at their ``step``.
+    """
+    if table is None:
+        return {}
+    advice = "give a CSV with columns model,tokens (whole numbers) and, where wanted, run,step"
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        return {
+            row["model"]: Known(_count(row["tokens"]), row.get("run") or "", _count(row.get("step")) or None)
+            for row in rows
+        }
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise OnsetError(f"cannot read the table of tokens: {error}", where=table, advice=advice) from error
+
+
+def _count(text: str | None) -> int | None:
+    """A whole number, also as 2e9; None for an empty cell."""
+    if text is None or not text.strip():
+        return None
+    value = float(text)
+    if value != int(value) or value < 0:
+        raise ValueError(f"'{text}' is no whole number")
+    return int(value)
+
+
+def subjects(
+    models: Sequence[str],
+    out: Path,
+    table: Mapping[str, Known] | None = None,
+    tokens_per_step: int | None = None,
+) -> tuple[Subject, ...]:
+    """The sets of weights that the given names mean, each with its place below ``out``.
+
+    Training tokens of foreign models come from the table, from the revision's name (``tokens4B``) or from
+    ``tokens_per_step``: without them a model can be scored, but its scores cannot be placed against compute or tokens.
+    Raises OnsetError for a name that is nothing known, and for a row of the table that names none of the models.
+    """
+    told = dict(table or {})
+    stray = [name for name in told if name not in models]
+    if stray:
+        raise OnsetError(
+            f"the table of tokens names '{stray[0]}', which is none of the models",
+            advice="write its first column as the models are given: " + ", ".join(models[:3]),
+        )
+    found: list[Subject] = []
+    for model in models:
+        found += _of(model, Path(out), told.get(model, Known()), tokens_per_step)
+    keys = [(subject.rundir.name, subject.step) for subject in found]
+    doubled = next((key for key in keys if keys.count(key) > 1), None)
+    if doubled is not None:
+        raise OnsetError(f"'{doubled[0]}' at step {doubled[1]} is named twice", advice="name each model once")
+    return tuple(found)
+
+
+def split_revision(ref: str) -> tuple[str, str | None]:
+    """A hub id and its revision; a path that exists is never split."""
+    if Path(ref).exists() or "@" not in ref:
+        return ref, None
+    name, _, revision = ref.rpartition("@")
+    return name, revision
+
+
+def describe(subject: Subject, params: int | None = None) -> None:
+    """Write the run.json of a model brought from elsewhere, or add to it what is known now.
+
+    ``params`` are known once the weights are loaded; without them only a run.json that is there is added to.
+    """
+    there = subject.rundir.meta_path.exists()
+    if subject.meta is None or (params is None and not there):
+        return
+    made: dict[str, Any] = {**subject.meta} if params is None else {**subject.meta, "params": params}
+    if there:
+        before = subject.rundir.meta()
+        subject.rundir.create(made)  # another model's directory is refused
+        made["tokens_at"] = {**(before.get("tokens_at") or {}), **made["tokens_at"]}
+        made["tokens_per_step"] = made["tokens_per_step"] or before.get("tokens_per_step")
+        made = {**before, **made}
+        if made == before:
+            return
+    subject.rundir.rewrite(made)
+
+
+def _of(model: str, out: Path, known: Known, tokens_per_step: int | None) -> list[Subject]:
+    path = Path(model)
+    if (path / "run.json").exists():
+        return _of_run(RunDir(path.resolve()), out)
+    if path.resolve().parent.name == "steps" and (path.resolve().parent.parent / "run.json").exists():
+        step = int(path.resolve().name)
+        return [one for one in _of_run(RunDir(path.resolve().parent.parent), out) if one.step == step]
+    return [_foreign(model, out, known, tokens_per_step)]
+
+
+def _of_run(source: RunDir, out: Path) -> list[Subject]:
+    """All checkpoints of one of our runs; rows go to the run itself when ``out`` is its own study's folder."""
+    steps = source.steps()
+    if not steps:
+        raise OnsetError("this run has no checkpoint yet", where=source.path, advice="train it first: onset run")
+    target = RunDir(out.resolve() / "runs" / source.name)
+    target.create(source.meta())
+    return [Subject(str(source.checkpoint(step)), target, step) for step in steps]
+
+
+def _foreign(model: str, out: Path, known: Known, tokens_per_step: int | None) -> Subject:
+    """A folder or a hub id: checkpoints of one training share a run."""
+    path = Path(model)
+    name, revision = split_revision(model)
+    tokens = known.tokens
+    if known.run:
+        label, identity, step = known.run, f"run {known.run}", known.step
+    elif (found := STEP.search(path.resolve().name if path.is_dir() else revision or "")) is not None:
+        label, identity = _series(path.resolve(), found) if path.is_dir() else (name, name)
+        step = int(found[1])
+        if tokens is None and found[2]:
+            tokens = round(float(found[2]) * SIZES[found[3].upper()])
+    else:
+        label = path.resolve().name if path.is_dir() else name if revision is None else f"{name}-{revision}"
+        identity, step = _identity(path) if path.is_dir() else f"{name}@{revision}", known.step
+    if tokens is None and tokens_per_step is not None and step:
+        tokens = tokens_per_step * step
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    label = re.sub(r"[^A-Za-z0-9._+-]+", "-", label).strip("-.") or "model"
+    at = step or 1  # a model without steps stands at the end of its run
+    meta = {
+        "run": label, "digest": digest, "study": "", "family": label, "group": "",
+        "tokens_per_step": tokens_per_step if step else None, "tokens_at": {} if tokens is None else {str(at): tokens},
+    }  # fmt: skip
+    return Subject(model, RunDir(out / "runs" / f"{label}-{digest[:8]}"), at, meta)
+
+
+def _series(folder: Path, step: re.Match[str]) -> tuple[str, str]:
+    """Name and identity of the run that folders belong to: ``name-step1000`` side by side, or ``name/step1000``."""
+    name = folder.name[: step.start()] or folder.parent.name
+    return name, f"{folder.parent} {name}"
+
+
+def _identity(folder: Path) -> str:
+    """Digest of a model folder: names, sizes and the first MiB of each file (weights are large)."""
+    made = hashlib.sha256()
+    for file in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
+        made.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n".encode())
+        with open(file, "rb") as handle:
+            made.update(handle.read(1 << 20))
+    return made.hexdigest()

@@ -1,0 +1,114 @@
+"""What an evaluation gave, checkpoint by checkpoint and task by task, with all that could not be asked or was cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from onset import metrics
+from onset.store.asked import COUNTS, asked, sentence
+from onset.store.tables import read_part
+from onset.work.models import Bench
+
+
+@dataclass(frozen=True)
+class Results:
+    """Scores and losses of the models of one call, as they stand on disk."""
+
+    scores: pd.DataFrame
+    """``run, step, task, metric, score, stderr, chance, n_examples, left_out`` and the columns of ``store.asked``."""
+    losses: pd.DataFrame
+    """Rows of the losses table."""
+    headlines: dict[str, str]
+    """The published metric of each task."""
+    notes: tuple[str, ...]
+
+
+def results(bench: Bench) -> Results:
+    """Read what the bench's models have on disk for its tasks and texts; absent parts have no rows."""
+    scores, losses = [], []
+    for subject in bench.subjects:
+        files = [subject.rundir.items(subject.step, name, digest) for name, digest in bench.digests.items()]
+        parts = [file for file in files if file.exists()]
+        if parts:
+            rows = pd.concat([read_part(part) for part in parts], ignore_index=True)
+            told = asked(parts).drop(columns="digest")
+            measured = metrics.measure(rows.drop(columns="digest"))
+            scores.append(measured.merge(told, on=["run", "step", "task"], how="right"))
+        if bench.texts and (part := subject.rundir.loss(subject.step)).exists():
+            losses.append(read_part(part))
+    headlines = {name: task.metric for name, task in bench.tasks.items()}
+    found = pd.concat(scores, ignore_index=True) if scores else pd.DataFrame()
+    return Results(found, pd.concat(losses) if losses else pd.DataFrame(), headlines, _notes(bench))
+
+
+def _notes(bench: Bench) -> tuple[str, ...]:
+    """Models whose scores cannot be placed against tokens."""
+    blind = []
+    for subject in bench.subjects:
+        if subject.meta is not None and subject.rundir.meta_path.exists():
+            meta = subject.rundir.meta()
+            if not meta.get("tokens_per_step") and str(subject.step) not in (meta.get("tokens_at") or {}):
+                blind.append(subject.ref)
+    if not blind:
+        return ()
+    more = "" if len(blind) < 2 else f" and {len(blind) - 1} more"
+    return (
+        f"training tokens are not known of {blind[0]}{more}: 'onset analyze' leaves them out; "
+        "give --tokens-per-step N or --tokens FILE (nothing is asked twice)",
+    )
+
+
+def results_table(found: Results) -> Table:
+    """The headline scores, one row a checkpoint and task, or the losses, with what befell the questions."""
+    table = Table(box=box.SIMPLE_HEAD)
+    if found.scores.empty:
+        for name in ("run", "step", "text", "language", "nats/token", "bits/byte"):
+            table.add_column(name)
+        for row in found.losses.to_dict("records"):
+            table.add_row(
+                Text(row["run"]), str(row["step"]), Text(row["text"]), row["language"],
+                f"{row['nats_per_token']:.4f}", f"{row['bits_per_byte']:.4f}",
+            )  # fmt: skip
+        return table
+    for name in ("run", "step", "task", "metric", "score", "chance", "questions", "told"):
+        table.add_column(name, overflow="fold")
+    for row in headline(found).to_dict("records"):
+        table.add_row(
+            Text(row["run"]), str(row["step"]), Text(row["task"]), str(row["metric"]), _score(row),
+            "" if pd.isna(row["chance"]) else f"{row['chance']:.3f}", str(row["questions"]), Text(_told(row)),
+        )  # fmt: skip
+    return table
+
+
+def headline(found: Results) -> pd.DataFrame:
+    """The row of each task's published metric; a task whose questions have no number at all keeps one row."""
+    wanted = found.scores["task"].map(found.headlines)
+    return found.scores[(found.scores["metric"] == wanted) | found.scores["metric"].isna()]
+
+
+def _score(row: dict[Any, Any]) -> str:
+    if pd.isna(row["score"]):
+        return "none"
+    return f"{row['score']:.3f}" + ("" if pd.isna(row["stderr"]) else f" ± {row['stderr']:.3f}")
+
+
+def _told(row: dict[Any, Any]) -> str:
+    left = "" if pd.isna(row["left_out"]) or not row["left_out"] else f"{int(row['left_out'])} left out of the score"
+    return "; ".join(part for part in (left, sentence(row)) if part)
+
+
+def json_rows(found: Results) -> list[dict[str, Any]]:
+    """All metrics with all counts, or the losses, as JSON values; what is missing is null."""
+    frame = found.losses if found.scores.empty else found.scores
+    whole = [name for name in ("questions", "n_examples", "left_out", *COUNTS) if name in frame]
+    frame = frame.astype(dict.fromkeys(whole, "Int64")).astype(object)
+    return [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
