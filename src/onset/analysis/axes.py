@@ -1,104 +1,218 @@
-"""Loss axes side by side: on which held-out loss do one table's scores stand on one curve?
+"""Loss axes side by side: on which held-out loss do the scores of all families stand on one curve?
 
-Models of one corpus go by any loss; over corpora their own losses break the link, and a shared text may mend it. The
-comparison is by prediction: how well a monotone curve of score on loss, fitted to the other sizes (or families),
-foresees the one that was left out.
+Models of one corpus go by any loss; over corpora and tokenizers their own losses break the link, and a shared text or
+another unit may mend it. Axes are judged by what they foresee of a family that was left out (``contest``); with one
+family, of a size that was left out. Nothing is chosen that the data cannot tell from the default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from onset.analysis import losses, records
+from onset.analysis import contest, losses, lossmap, records
+from onset.analysis.contest import Axis, Difference, Foresight
 from onset.analysis.findings import Analysis
+from onset.analysis.offcurve import leaving
 from onset.analysis.predictors import predictors
 
-CHECKPOINT = ["run", "checkpoint"]
 MOST = 24
 """So many axes are compared at most: more are grains of one text."""
+WHOLE = 0.9
+"""An axis that fewer of the checkpoints have is left out: the others would be compared on what it lacks."""
 
 
-def compare(analysis: Analysis, source: str | Path) -> Analysis:
-    """The analysis with ``extra["axes"]``: one entry for each further loss that ``source`` has for its checkpoints.
+@dataclass(frozen=True)
+class Comparison:
+    """Axes judged on the same checkpoints and scores."""
 
-    An entry has ``loss_name``, ``loss_unit``, ``n_scores`` (task-metric pairs with an ability, all of whose
-    checkpoints have the loss), and medians over them of ``r2_left_out_size`` and ``r2_left_out_family`` (null with one
-    family), best first. The analysis comes back as it is where there is one loss only.
-    """
-    held_out = _all_losses(Path(source))
-    able = [(one.task, one.metric) for one in analysis.findings if one.verdict in ("emergent", "smooth")]
-    obs = analysis.observations
-    if held_out is not None and obs.family.nunique() < 2:  # with one tokenizer another unit is another ruler only
-        held_out = held_out[held_out.loss_unit == obs.loss_unit.iloc[0]]
-    if held_out is None or held_out.groupby(["loss_name", "loss_unit"]).ngroups < 2 or not able:
-        return analysis
-    scores = obs.drop(columns=["loss", "loss_name", "loss_unit"]).drop_duplicates(
-        ["run", "step", "tokens", "task", "metric"]
+    default: Axis
+    found: Mapping[Axis, Foresight]
+    best: Axis
+    gaps: Mapping[Axis, Difference | None]
+    """By how much the best exceeds each other axis, intervals that hold all at once."""
+    group: str
+    """What was left out: 'family' or 'size'."""
+    placed: pd.DataFrame
+    """Scores that count, on every axis: ``loss_name, loss_unit`` and the columns of observations."""
+    left: tuple[str, ...]
+    """Axes that too few checkpoints have."""
+    level: float
+
+    @property
+    def alike(self) -> list[Axis]:
+        """Axes that cannot be told from the best, the best itself among them."""
+        return [axis for axis in self.found if axis == self.best or not _worse(self.gaps[axis])]
+
+    @property
+    def chosen(self) -> Axis:
+        """The default, unless the best is shown to be better than it."""
+        return self.default if self.default in self.alike or self.default not in self.found else self.best
+
+    def ranked(self) -> list[Axis]:
+        """All axes, the best first."""
+        return sorted(self.found, key=lambda axis: -self.found[axis].r2)
+
+    @property
+    def sentence(self) -> str:
+        """What the comparison says, in words."""
+        best, rest = self.best, self.ranked()[1:]
+        left = "family" if self.group == "family" else "size"
+        head = f"Loss axes by how well they foresee a left-out {left} (mean R² over scores): "
+        head += ", ".join(f"{words(axis)} {self.found[axis].r2:.3f}" for axis in self.ranked()[:6])
+        if not rest:
+            return f"{head}."
+        parts = [f"{head}.", _gap_words(best, rest[0], self.gaps[rest[0]], self)]
+        others = [axis for axis in self.alike if axis != best]
+        if self.default not in self.found:
+            parts.append(f"{words(self.default)}, the default, is not among them and stays.")
+        elif self.default == best:
+            parts.append(f"{words(best)} is the default and stays.")
+        elif self.default in others:
+            gap = _gap_words(best, self.default, self.gaps[self.default], self)
+            told = "" if rest[0] == self.default else f" ({gap.rstrip('.')})"
+            parts.append(f"The data cannot tell it from the default, {words(self.default)}{told}: the default stays.")
+        else:
+            parts.append(_gap_words(best, self.default, self.gaps[self.default], self, "the default, "))
+        return " ".join(parts)
+
+
+def words(axis: Axis) -> str:
+    """An axis for readers."""
+    return f"{axis[0]} ({axis[1]})"
+
+
+def _worse(gap: Difference | None) -> bool:
+    return gap is not None and gap.low > 0
+
+
+def _gap_words(best: Axis, other: Axis, gap: Difference | None, made: Comparison, kind: str = "the next best, ") -> str:
+    if gap is None:
+        return f"With one run a {made.group} no interval can be given on the difference to {words(other)}."
+    over = made.group + "s" if made.group == "size" else "families"
+    scope = over if gap.sample == "families" else "runs, for these very " + over
+    verdict = "" if _worse(gap) else ": they cannot be told apart"
+    return (
+        f"{words(best)} exceeds {kind}{words(other)}, by {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] "
+        f"({made.level:.0%} interval over {scope}){verdict}."
     )
-    entries = [
-        _entry(str(name), str(unit), _scores_on(scores, places), able)
-        for (name, unit), places in list(held_out.groupby(["loss_name", "loss_unit"], sort=True))[:MOST]
+
+
+def judge(obs: pd.DataFrame, held_out: pd.DataFrame, level: float = 0.95) -> Comparison | None:
+    """Judge every axis of ``held_out`` (``run, step, tokens, loss_name, loss_unit, loss``) on the scores of ``obs``.
+
+    None where there are fewer than two axes, or no score that can tell them apart. With one family only axes in the
+    unit of ``obs`` count: with one tokenizer another unit is another ruler.
+    """
+    default = (str(obs.loss_name.iloc[0]), str(obs.loss_unit.iloc[0]))
+    group = "family" if obs.family.nunique() > 1 else "size"
+    if group == "size":
+        held_out = held_out[held_out.loss_unit == default[1]]
+    scores = obs.drop(columns=["loss", "loss_name", "loss_unit"])
+    scores = scores.drop_duplicates(["run", "step", "tokens", "task", "metric"]).assign(size=scores.params)
+    pairs = contest.worth(scores)
+    scores = scores[pd.MultiIndex.from_frame(scores[["task", "metric"]]).isin(pairs)] if pairs else scores.iloc[:0]
+    if scores.empty or scores[group].nunique() < 2:
+        return None
+    placed, left = _on_all(scores, held_out)
+    found = {}
+    for key, rows in [] if placed.empty else placed.groupby(["loss_name", "loss_unit"], sort=True):
+        if (made := contest.foresight(rows, pairs, group)) is not None:
+            found[str(key[0]), str(key[1])] = made
+    if len(found) < 2:
+        return None
+    best, gaps = contest.against_best(found, level)
+    return Comparison(default, found, best, gaps, group, placed, tuple(left), level)
+
+
+def _on_all(scores: pd.DataFrame, held_out: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Scores on each axis that nearly all checkpoints have, the same checkpoints on each; and the axes left out."""
+    key = "step" if scores.step.notna().all() and held_out.step.notna().all() else "tokens"
+    parts, left = {}, []
+    wanted = scores[["run", key]].drop_duplicates()
+    for key_of, places in list(held_out.groupby(["loss_name", "loss_unit"], sort=True))[:MOST]:
+        name = (str(key_of[0]), str(key_of[1]))
+        axis = places.dropna(subset=[key, "loss"]).drop_duplicates(["run", key])[["run", key, "loss"]]
+        known = wanted.merge(axis.astype({key: "float64"}), on=["run", key])
+        if len(known) < WHOLE * len(wanted):
+            left.append(words(name))
+        else:
+            parts[name] = known
+    common = wanted
+    for known in parts.values():
+        common = common.merge(known[["run", key]], on=["run", key])
+    placed = [
+        scores.merge(known.merge(common, on=["run", key]), on=["run", key]).assign(loss_name=name[0], loss_unit=name[1])
+        for name, known in parts.items()
     ]
-    entries = sorted((entry for entry in entries if entry["n_scores"]), key=_goodness, reverse=True)
-    notes = [*analysis.extra.get("notes", []), _sentence(entries, str(obs.loss_name.iloc[0]))]
-    return replace(analysis, extra={**analysis.extra, "axes": entries, "notes": notes})
+    return (pd.concat(placed, ignore_index=True) if placed else pd.DataFrame()), left
 
 
-def _all_losses(source: Path) -> pd.DataFrame | None:
+def choose(obs: pd.DataFrame, source: str | Path, level: float = 0.95) -> str | None:
+    """The axis to analyse ``source`` on, ``NAME:UNIT``; None for the one that ``obs`` is on by default."""
+    held_out = all_losses(Path(source))
+    made = None if held_out is None else judge(obs, held_out, level)
+    return None if made is None or made.chosen == made.default else f"{made.chosen[0]}:{made.chosen[1]}"
+
+
+def compare(analysis: Analysis, source: str | Path, *, default: Axis | None = None) -> Analysis:
+    """The analysis with its axes compared; as it is where there is one axis, or nothing that can tell them apart.
+
+    ``extra["axes"]`` has one entry an axis, best first: ``loss_name, loss_unit, n_scores``, mean R² on a left-out
+    ``family`` and ``size`` (null where there is one), ``error_points``, and ``behind``: by how much the best exceeds
+    it. ``extra["axis_choice"]`` says what was chosen and why, and which families leave the curve on the best axis.
+    ``extra["carried"]`` has every threshold on the other axes. ``default`` is the axis that stays unless another is
+    better, by default that of the analysis.
+    """
+    held_out = all_losses(Path(source))
+    obs = analysis.observations
+    if held_out is None or obs.loss_name.nunique() > 1:
+        return analysis
+    carried = lossmap.carried(analysis, held_out)
+    made = judge(obs, held_out, analysis.level)
+    if made is None:
+        return replace(analysis, extra={**analysis.extra, "carried": carried}) if carried else analysis
+    made = replace(made, default=default or made.default)
+    families = leaving(made.placed, made.best, analysis.level) if made.group == "family" else []
+    entries = [_entry(axis, made) for axis in made.ranked()]
+    choice = {
+        "chosen": _named(made.chosen), "best": _named(made.best), "default": _named(made.default),
+        "left_out": made.group, "cannot_be_told_from_best": [_named(axis) for axis in made.alike if axis != made.best],
+        "too_few_checkpoints": list(made.left), "families": families, "why": made.sentence,
+    }  # fmt: skip
+    here = str(obs.loss_name.iloc[0]), str(obs.loss_unit.iloc[0])
+    stand = f"{made.sentence} The findings stand on {words(here)}."
+    notes = [*analysis.extra.get("notes", []), stand, *(entry["why"] for entry in families if entry["leaves"])]
+    extra = {**analysis.extra, "axes": entries, "axis_choice": choice, "carried": carried, "notes": notes}
+    return replace(analysis, extra=extra, placed=made.placed)
+
+
+def _entry(axis: Axis, made: Comparison) -> dict[str, Any]:
+    found = made.found[axis]
+    rows = made.placed[(made.placed.loss_name == axis[0]) & (made.placed.loss_unit == axis[1])]
+    sizes = [predictors(of_score)["loss"]["r2_left_out"] for _, of_score in rows.groupby(["task", "metric"])]
+    known = pd.Series([value for value in sizes if value is not None], dtype=float)
+    return {
+        "loss_name": axis[0], "loss_unit": axis[1], "n_scores": len(sizes),
+        "r2_left_out_size": None if known.empty else float(known.mean()),
+        "r2_left_out_family": found.r2 if made.group == "family" else None,
+        "error_points": found.error_points, "chosen": axis == made.chosen, "best": axis == made.best,
+        "behind": contest.told(made.gaps.get(axis)),
+        "left_out": {str(name): 1 - float(value) for name, value in found.by_group.items()},
+    }  # fmt: skip
+
+
+def _named(axis: Axis) -> dict[str, str]:
+    return {"loss_name": axis[0], "loss_unit": axis[1]}
+
+
+def all_losses(source: Path) -> pd.DataFrame | None:
     """Every held-out loss of a study, or of the table of losses beside a table: run, step, tokens, name, unit, loss."""
     if source.is_dir():
         return records.all_losses(source)
     beside = losses.beside(source)
     return None if beside is None else losses.read_all(beside)
-
-
-def _scores_on(scores: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
-    """Scores with one axis's loss, by run and step, or by run and tokens where there is no step."""
-    key = "step" if scores.step.notna().all() and places.step.notna().all() else "tokens"
-    axis = places.dropna(subset=[key, "loss"]).drop_duplicates(["run", key])[["run", key, "loss"]]
-    return scores.merge(axis.astype({key: "float64"}), on=["run", key], how="inner")
-
-
-def _entry(name: str, unit: str, placed: pd.DataFrame, able: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    sizes, families = [], []
-    for key, rows in placed.groupby(["task", "metric"]):
-        if key not in able:
-            continue
-        sizes.append(predictors(rows)["loss"]["r2_left_out"])
-        if rows.family.nunique() > 1:
-            # Leaving out a family is leaving out a "size" of its own number.
-            codes = pd.factorize(rows.family)[0] + 1
-            families.append(predictors(rows.assign(params=codes))["loss"]["r2_left_out"])
-    return {
-        "loss_name": name, "loss_unit": unit, "n_scores": len(sizes),
-        "r2_left_out_size": _median(sizes), "r2_left_out_family": _median(families),
-    }  # fmt: skip
-
-
-def _sentence(entries: Sequence[dict[str, Any]], here: str) -> str:
-    """What the comparison says, for the notes of the page."""
-    left = "family" if any(entry["r2_left_out_family"] is not None for entry in entries) else "size"
-    told = [
-        f"{entry['loss_name']} ({entry['loss_unit']}) {entry[f'r2_left_out_{left}']:.2f}"
-        for entry in entries
-        if entry[f"r2_left_out_{left}"] is not None
-    ]
-    return (
-        f"Loss axes by how well they foresee a left-out {left} (median R² over scores with an ability): "
-        f"{', '.join(told)}. The findings stand on {here}."
-    )
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = pd.Series([value for value in values if value is not None], dtype=float)
-    return None if known.empty else float(known.median())
-
-
-def _goodness(entry: dict[str, Any]) -> float:
-    found = entry["r2_left_out_family"] if entry["r2_left_out_family"] is not None else entry["r2_left_out_size"]
-    return float("-inf") if found is None else float(found)

@@ -100,6 +100,8 @@ class Analysis(Result):
     level: float = 0.95
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further JSON values of the whole table, such as verdicts over metrics per task."""
+    placed: pd.DataFrame | None = None
+    """Where axes were compared: the scores that count on every axis, for drawing; not in findings.json."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of findings.json."""

@@ -15,7 +15,12 @@ from onset.analysis.observations import read, sift
 from onset.errors import OnsetError
 from onset.report import page
 from onset.store.tables import whole_file, write_text
+from onset.study.files import parse
+from onset.study.spec import FindingsSpec
 from onset.work.facts import gather
+
+AUTO = "auto"
+"""In place of a loss axis: the one that the data shows to be best, else the default."""
 
 
 def report(
@@ -24,18 +29,33 @@ def report(
     *,
     level: float = 0.95,
     loss: str | None = None,
-    margin: float = 1.0,
+    margin: float | None = None,
     loss_margin: float | None = None,
     set_aside: bool = False,
 ) -> tuple[Analysis, Path]:
     """Analyse ``source`` and write findings.json, report.html and figures/ below ``out``.
 
+    Margins that are not given are the study's own, or one point.
+    ``loss`` ``auto`` takes the axis on which families stand best on one curve, where the data can tell it from the
+    default: see ``axes``.
     With ``set_aside`` rows that contradict themselves go to set_aside.csv; without it they are one OnsetError.
     Returns the analysis and the page's path.
     """
-    observations = _observations(source, out, loss, set_aside)
-    analysis = analyze(observations, source=str(source), level=level, margin=margin, loss_margin=loss_margin)
-    analysis = axes.compare(analysis, source)
+    observations = _observations(source, out, None if loss == AUTO else loss, set_aside)
+    default = None
+    if loss == AUTO:
+        default = str(observations.loss_name.iloc[0]), str(observations.loss_unit.iloc[0])
+        chosen = axes.choose(observations, source, level)
+        observations = observations if chosen is None else _observations(source, out, chosen, set_aside)
+    stated = _stated(source)
+    analysis = analyze(
+        observations,
+        source=str(source),
+        level=level,
+        margin=margin or stated.margin,
+        loss_margin=loss_margin or stated.loss_margin,
+    )
+    analysis = axes.compare(analysis, source, default=default)
     write(analysis, out)
     facts = gather(source) if source.is_dir() else None
     return analysis, page.write(out, analysis, facts)
@@ -72,6 +92,14 @@ def foresee(
     write(analysis, out)
     facts = gather(source) if source.is_dir() else None
     return made, tested, page.write(out, analysis, facts, forecast=made, backtest=known)
+
+
+def _stated(source: Path) -> FindingsSpec:
+    """By what the study in that folder wants its findings judged; the usual for a table."""
+    specification = source / "study.toml"
+    if not specification.is_file():
+        return FindingsSpec()
+    return parse(specification.read_text(encoding="utf-8"), where=specification).findings
 
 
 def _observations(source: Path, out: Path, loss: str | None, set_aside: bool) -> pd.DataFrame:
