@@ -9,13 +9,13 @@ Torch's own attention is slower in bfloat16 than in float32 there, so without ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import torch
 
 from onset.lm import kernels
-from onset.study.sizing import flops
+from onset.study.sizing import fitted, flops
 from onset.study.spec import Run
 
 COMPILE_FLOPS = 5e16
@@ -34,10 +34,34 @@ class Arithmetic:
     device: str
     version: str
     """Of torch, and a digest of the compiled kernels and the processor where they are used."""
+    together: int | None = None
+    """Tokens that a thread takes through the model at once where memory is short; None for as many as usual."""
+    recompute: bool = False
+    """Whether activations are computed again in the backward pass instead of being held."""
+
+    def told(self) -> dict[str, Any]:
+        """All of it but what is as usual."""
+        usual = {"together": None, "recompute": False}
+        return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
 
 
-def choose(run: Run, vocab: int, *, precision: str, threads: int, device: str) -> Arithmetic:
-    """The arithmetic of a run: ``precision`` is 'auto', 'float32' or 'bfloat16'."""
+def choose(run: Run, vocab: int, *, precision: str, threads: int, device: str, memory: int | None = None) -> Arithmetic:
+    """The arithmetic of a run: ``precision`` is 'auto', 'float32' or 'bfloat16'; ``memory`` is a limit in bytes.
+
+    Raises OnsetError where the run does not fit into that memory in any way.
+    """
+    usual = _usual(run, vocab, precision=precision, threads=threads, device=device)
+    if memory is None:
+        return usual
+    kernels = usual.engine == "kernels"
+    fit = fitted(run, vocab, memory, bfloat16=usual.bfloat16, threads=threads, kernels=kernels)
+    if fit.usual:
+        return usual
+    return replace(usual, together=fit.sequences * run.shape.context, recompute=fit.recompute)
+
+
+def _usual(run: Run, vocab: int, *, precision: str, threads: int, device: str) -> Arithmetic:
+    """The arithmetic with all the memory that it asks for."""
     if torch.device(device).type != "cpu":
         bfloat16 = precision == "bfloat16" or (precision == "auto" and torch.cuda.is_bf16_supported())
         engine: Literal["torch", "compiled"] = "compiled" if flops(run, vocab) >= COMPILE_FLOPS else "torch"

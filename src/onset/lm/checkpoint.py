@@ -125,6 +125,9 @@ def fault(folder: Path) -> str | None:
         for name, expected in sums.items():
             if _checksum(folder / name) != expected:
                 return f"{name} is not what was written"
+        added = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")} - {*sums, CHECKSUMS}
+        if added:
+            return f"{min(added)} was put there by someone else"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (OSError, ValueError) as error:

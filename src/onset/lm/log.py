@@ -10,6 +10,9 @@ from typing import TextIO
 from onset.errors import OnsetError
 from onset.store.tables import write_text
 
+RECENT = 100
+"""Lines before a resume that are at hand."""
+
 
 class Log:
     """The log of one run, open for appending. Lines reach the disk at ``flush`` and at ``close``."""
@@ -17,7 +20,9 @@ class Log:
     def __init__(self, path: Path, step: int) -> None:
         """Open the log with the lines up to ``step`` kept; later ones, and one torn by a kill, are dropped."""
         self.path = path
-        kept = _lines_to(path, step)
+        kept = lines_to(path, step)
+        self.before = [json.loads(line) for line in kept[-RECENT:]]
+        """The last lines that were kept."""
         write_text(path, "".join(kept))
         self._stream: TextIO = open(path, "a", encoding="utf-8", buffering=1 << 16)  # noqa: SIM115 - held by the object
 
@@ -44,7 +49,8 @@ class Log:
             ) from error
 
 
-def _lines_to(path: Path, step: int) -> list[str]:
+def lines_to(path: Path, step: int) -> list[str]:
+    """The whole lines of a log up to a step, in order; none where there is no log."""
     if not path.exists():
         return []
     kept = []

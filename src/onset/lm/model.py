@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from onset.errors import OnsetError
 from onset.lm.tokenizer import Tokenizer
@@ -60,9 +61,12 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A causal language model over ``vocab`` tokens. Weights are float32, drawn from ``seed``, or unset for None."""
+    """A causal language model over ``vocab`` tokens. Weights are float32, drawn from ``seed``, or unset for None.
 
-    def __init__(self, shape: Shape, vocab: int, seed: int | None = 0) -> None:
+    ``deviation`` is a factor on the deviations that they are drawn with.
+    """
+
+    def __init__(self, shape: Shape, vocab: int, seed: int | None = 0, deviation: float = 1.0) -> None:
         super().__init__()
         self.shape, self.vocab = shape, vocab
         self.embedding = nn.Parameter(torch.empty(vocab, shape.width))
@@ -73,16 +77,17 @@ class Decoder(nn.Module):
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
         if seed is not None:
-            self.initialise(seed)
+            self.initialise(seed, deviation)
 
     cosine: Tensor
     sine: Tensor
 
     @torch.no_grad()
-    def initialise(self, seed: int) -> None:
+    def initialise(self, seed: int, deviation: float = 1.0) -> None:
         """Set gains to 1 and draw matrices from normal distributions.
 
-        Their deviation is sqrt(2 / (5 width)), and 2 / (layers sqrt(width)) for those that write to the stream.
+        Their deviation is sqrt(2 / (5 width)), and 2 / (layers sqrt(width)) for those that write to the stream,
+        both times ``deviation``.
         The first is "small init" (Nguyen and Salazar 2019, arXiv 1910.05895), the second Wang's; together they are
         the rule of GPT-NeoX-20B and Pythia (Black et al. 2022, arXiv 2204.06745, section 2.1).
         """
@@ -93,15 +98,22 @@ class Decoder(nn.Module):
             if parameter.dim() == 1:
                 parameter.fill_(1.0)
             else:
-                parameter.normal_(0.0, writing if name.endswith((".out", ".down")) else small, generator=draw)
+                scale = writing if name.endswith((".out", ".down")) else small
+                parameter.normal_(0.0, scale * deviation, generator=draw)
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """The normed stream after the last block, (batch, length, width), for token ids (batch, length)."""
+    def hidden(self, tokens: Tensor, *, recompute: bool = False) -> Tensor:
+        """The normed stream after the last block, (batch, length, width), for token ids (batch, length).
+
+        With ``recompute``, autograd holds each block's input alone and does the block again on the way back.
+        """
         length = tokens.shape[1]
         stream = F.embedding(tokens, self.embedding)
         cosine, sine = self.cosine[:length].to(stream.dtype), self.sine[:length].to(stream.dtype)
         for block in self.blocks:
-            stream = block(stream, cosine, sine)
+            if recompute:
+                stream = checkpoint(block, stream, cosine, sine, use_reentrant=False)
+            else:
+                stream = block(stream, cosine, sine)
         return normed(stream, self.gain)
 
     def forward(self, tokens: Tensor) -> Tensor:

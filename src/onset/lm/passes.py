@@ -9,6 +9,7 @@ pieces whose activations stay in its cache.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -16,13 +17,12 @@ from torch import Tensor
 
 from onset.errors import OnsetError
 from onset.lm.arithmetic import Arithmetic
+from onset.lm.chunked import ChunkedLoss, chunk_loss
 from onset.lm.flat import Flat
 from onset.lm.kernels import Kernels, kernels
 from onset.lm.model import Decoder
 from onset.lm.worker import Worker
-
-TORCH_PIECE_TOKENS = 32_768
-"""Tokens that autograd takes through the model at once (at least one sequence); gradients are summed in float32."""
+from onset.study.sizing import TORCH_PIECE_TOKENS
 
 
 class Passes(Protocol):
@@ -36,23 +36,38 @@ class Passes(Protocol):
 class TorchPasses:
     """Passes by autograd; with bfloat16 on a copy of the model that is renewed before each."""
 
-    def __init__(self, model: Decoder, master: Flat, *, bfloat16: bool, compiled: bool) -> None:
+    def __init__(
+        self,
+        model: Decoder,
+        master: Flat,
+        *,
+        bfloat16: bool,
+        compiled: bool,
+        together: int | None = None,
+        recompute: bool = False,
+    ) -> None:
+        """``together`` and ``recompute`` are those of ``Arithmetic``."""
         self.master = self.copy = master
+        self.together = together or TORCH_PIECE_TOKENS
         self.worker = model
         if bfloat16:
             self.worker = Decoder(model.shape, model.vocab, seed=None).to(model.embedding.device, torch.bfloat16)
             self.copy = Flat(self.worker)
-        self.loss = torch.compile(self.worker.loss, fullgraph=True, dynamic=False) if compiled else self.worker.loss
+        hidden = partial(self.worker.hidden, recompute=recompute)
+        self.hidden = torch.compile(hidden, fullgraph=True, dynamic=False) if compiled else hidden
+        self.chunk = torch.compile(chunk_loss, fullgraph=True) if compiled else chunk_loss
 
     def run(self, inputs: Tensor, targets: Tensor) -> float:
         """See ``Passes``."""
         if self.copy is not self.master:
             self.copy.values.copy_(self.master.values)
         self.master.gradients.zero_()
-        together = max(1, TORCH_PIECE_TOKENS // inputs.shape[1])
+        together = max(1, self.together // inputs.shape[1])
         total = torch.zeros((), device=inputs.device)
         for ids, right in zip(inputs.split(together), targets.split(together), strict=True):
-            loss = self.loss(ids, right) * (len(ids) / len(inputs))
+            states = self.hidden(ids).flatten(0, 1)
+            share = 1 / targets.numel()
+            loss = ChunkedLoss.apply(states, self.worker.output_matrix, right.flatten(), share, self.chunk)
             if self.copy is not self.master:
                 self.copy.gradients.zero_()
             loss.backward()
@@ -66,14 +81,23 @@ class KernelPasses:
     """Passes by hand on ``threads`` threads of a CPU."""
 
     def __init__(
-        self, model: Decoder, master: Flat, built: Kernels, *, bfloat16: bool, threads: int, batch: int
+        self,
+        model: Decoder,
+        master: Flat,
+        built: Kernels,
+        *,
+        bfloat16: bool,
+        threads: int,
+        batch: int,
+        together: int | None = None,
     ) -> None:
         self.master = master
         self.vocab, self.context = model.vocab, model.shape.context
         self.elements = master.values.to(torch.bfloat16) if bfloat16 else master.values
         busy = min(threads, batch)
         sums = [master.gradients, *(torch.zeros_like(master.gradients) for _ in range(busy - 1))]
-        self.workers = [Worker(model, master, self.elements, part, built, -(-batch // busy)) for part in sums]
+        share = -(-batch // busy)
+        self.workers = [Worker(model, master, self.elements, part, built, share, together) for part in sums]
         self.pool = ThreadPoolExecutor(busy, initializer=torch.set_num_threads, initargs=(1,))
 
     def run(self, inputs: Tensor, targets: Tensor) -> float:
@@ -106,5 +130,11 @@ def passes(model: Decoder, master: Flat, arithmetic: Arithmetic, batch: int) -> 
     if arithmetic.engine == "kernels":
         built = kernels(bfloat16=arithmetic.bfloat16)
         assert built is not None, "the arithmetic was chosen with the kernels at hand"
-        return KernelPasses(model, master, built, bfloat16=arithmetic.bfloat16, threads=arithmetic.threads, batch=batch)
-    return TorchPasses(model, master, bfloat16=arithmetic.bfloat16, compiled=arithmetic.engine == "compiled")
+        return KernelPasses(
+            model, master, built, bfloat16=arithmetic.bfloat16, threads=arithmetic.threads, batch=batch,
+            together=arithmetic.together,
+        )  # fmt: skip
+    return TorchPasses(
+        model, master, bfloat16=arithmetic.bfloat16, compiled=arithmetic.engine == "compiled",
+        together=arithmetic.together, recompute=arithmetic.recompute,
+    )  # fmt: skip

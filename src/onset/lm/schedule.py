@@ -16,13 +16,12 @@ def rate(schedule: Schedule, step: int, steps: int) -> float:
     """
     assert 0 <= step < steps
     done = step + 1
-    warm = round(schedule.warmup * steps)
+    warm = schedule.rising(steps)
     if done <= warm:
         return schedule.peak_rate * done / warm
     floor = schedule.final_ratio
     if schedule.kind == "cosine":
         share = 0.5 * (1 + math.cos(math.pi * (done - warm) / (steps - warm)))
     else:
-        falling = max(1, min(round(schedule.decay * steps), steps - warm))
-        share = min(1.0, (steps - done) / falling)
+        share = min(1.0, (steps - done) / schedule.falling(steps))
     return schedule.peak_rate * (floor + (1 - floor) * share)

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,12 +20,14 @@ import torch
 from onset.errors import OnsetError
 from onset.lm import checkpoint
 from onset.lm.arithmetic import choose
+from onset.lm.branches import Branch, Trunk
 from onset.lm.log import Log
 from onset.lm.model import Decoder
 from onset.lm.schedule import rate
 from onset.lm.shards import Mixture
 from onset.lm.step import Outcome, Stepper
 from onset.lm.tokenizer import Tokenizer
+from onset.lm.watch import Watch
 from onset.store.rundir import RunDir
 from onset.store.tables import write_text
 from onset.study.sizing import STATES_KEPT, checkpoint_steps
@@ -45,6 +47,10 @@ class Job:
     """'auto', 'float32' or 'bfloat16'."""
     threads: int = 1
     device: str = "cpu"
+    memory: int | None = None
+    """Bytes that the training may hold."""
+    branches: tuple[Branch, ...] = ()
+    """Runs that take over this one's first steps instead of training them."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,9 @@ def train(
     """Train a run to its end, or go on with it; returns False where ``should_stop`` ended it early.
 
     ``on_checkpoint(step, model)`` is called once a checkpoint is on disk, and again for the newest one after a
-    resume; it must leave the model as it is. ``on_notice`` is told what was found damaged. Raises OnsetError when
-    the loss is not finite (the reason is then in the run's FAILED), and when the disk cannot be written.
+    resume; it must leave the model as it is. ``on_notice`` is told what was found damaged and what is odd. Raises
+    OnsetError when the loss is not finite (the reason is then in the run's FAILED; the run may allow some batches to
+    be left out), and when the disk cannot be written.
     """
     hooks = _Hooks(
         on_checkpoint or (lambda step, model: None),
@@ -88,12 +95,14 @@ def train(
         return True
     job.rundir.done_path.unlink(missing_ok=True)
     job.rundir.failed_path.unlink(missing_ok=True)
-    arithmetic = choose(job.run, job.vocab, precision=job.precision, threads=job.threads, device=job.device)
+    arithmetic = choose(
+        job.run, job.vocab, precision=job.precision, threads=job.threads, device=job.device, memory=job.memory
+    )
     with _threads(1 if arithmetic.engine == "kernels" else job.threads):  # the kernels' passes bring their own threads
-        model = Decoder(job.run.shape, job.vocab, job.run.seed).to(job.device)
+        model = Decoder(job.run.shape, job.vocab, job.run.seed, job.run.initialisation).to(job.device)
         stepper = Stepper(model, job.run.optimizer, arithmetic, batch=job.run.batch)
         first = _resume(job, stepper, hooks.notice)
-        log = Log(job.rundir.log_path, first)
+        log = Log(job.rundir.log_path, first.step)
         try:
             finished = _steps(job, stepper, first, log, hooks)
         finally:
@@ -101,7 +110,8 @@ def train(
     if finished:
         write_text(
             job.rundir.done_path,
-            json.dumps({"steps": job.run.steps, "time": time.time(), "arithmetic": asdict(arithmetic)}) + "\n",
+            json.dumps({"steps": job.run.steps, "time": time.time(), "arithmetic": arithmetic.told()} | first.told())
+            + "\n",
         )
         checkpoint.drop_states(job.rundir)
     return finished
@@ -115,29 +125,51 @@ class _Hooks:
     stop: Callable[[], bool]
 
 
-def _steps(job: Job, stepper: Stepper, first: int, log: Log, hooks: _Hooks) -> bool:
-    """The steps after ``first``, with their log lines and checkpoints; False where it was asked to stop."""
+@dataclass
+class _Past:
+    """What a run brings along from before this process."""
+
+    step: int = 0
+    trunk: dict[str, Any] | None = None
+    """The run that trained its first steps, and how many."""
+    skipped: list[int] = field(default_factory=list)
+    """Steps whose batch was left out; grows as the run goes on."""
+
+    def told(self) -> dict[str, Any]:
+        """What of it the records tell."""
+        return {name: value for name, value in (("trunk", self.trunk), ("skipped", self.skipped)) if value}
+
+
+def _steps(job: Job, stepper: Stepper, past: _Past, log: Log, hooks: _Hooks) -> bool:
+    """The steps after ``past``, with their log lines and checkpoints; False where it was asked to stop."""
     run, declared = job.run, frozenset(checkpoint_steps(job.run))
-    if first:
-        _show(job, stepper, first, hooks)
+    trunk = Trunk(job.rundir, job.tokenizer, job.branches)
+    if past.step in declared:
+        _show(job, stepper, past.step, hooks)
     speed = Speed(run.tokens_per_step)
-    for step in range(first, run.steps):
+    watch = Watch(hooks.notice, (line["loss"] for line in log.before if line["loss"] is not None))
+    for step in range(past.step, run.steps):
         if hooks.stop():
             return False
         batch = torch.from_numpy(job.mixture.batch(step)).to(job.device)
         learning_rate = rate(run.schedule, step, run.steps)
         outcome = stepper.step(batch[:, :-1], batch[:, 1:], learning_rate)
         done = step + 1
-        if not outcome.finite:
-            raise _give_up(job, done, outcome)
-        tokens = done * run.tokens_per_step
-        here = Progress(done, run.steps, tokens, outcome.loss, learning_rate, outcome.norm, speed.tick())
-        log.add(_line(here))
+        if outcome.finite:
+            watch.see(done, outcome.loss)
+        else:
+            _skip(job, done, outcome, past, hooks.notice)
+        here = Progress(
+            done, run.steps, done * run.tokens_per_step, outcome.loss, learning_rate, outcome.norm, speed.tick()
+        )
+        log.add(_line(here, skipped=not outcome.finite))
         hooks.progress(here)
-        if done in declared:
+        if done in declared or trunk.due(done):
             log.flush()
+            trunk.hand_on(done, stepper, _facts(stepper, past))  # before our own state: a kill in between loses none
+        if done in declared:
             checkpoint.write(job.rundir, done, stepper.model, job.tokenizer)
-            checkpoint.write_state(job.rundir, done, stepper.state(), _facts(stepper), STATES_KEPT)
+            checkpoint.write_state(job.rundir, done, stepper.state(), _facts(stepper, past), STATES_KEPT)
             _show(job, stepper, done, hooks)
             speed.restart()
     return True
@@ -169,8 +201,8 @@ def _set_damaged_aside(job: Job, notice: Callable[[str], None]) -> None:
             notice(f"checkpoint {step} of {job.rundir.name} is damaged ({why}): moved to {aside.name}, made again")
 
 
-def _resume(job: Job, stepper: Stepper, notice: Callable[[str], None]) -> int:
-    """Take up the newest usable resume state and return its step, or 0 where the run starts from the beginning.
+def _resume(job: Job, stepper: Stepper, notice: Callable[[str], None]) -> _Past:
+    """Take up the newest usable resume state; with none, the run starts from the beginning.
 
     Usable: whole, of this model and this arithmetic, and with every declared checkpoint before it on disk (that of
     its own step is written again from it).
@@ -186,47 +218,58 @@ def _resume(job: Job, stepper: Stepper, notice: Callable[[str], None]) -> int:
         if any(earlier < step and earlier not in there for earlier in declared):
             continue
         tensors, facts = checkpoint.read_state(job.rundir, step)
-        if facts["layout"] != _facts(stepper)["layout"]:
+        past = _Past(step, facts.get("trunk"), list(facts.get("skipped", [])))
+        present = _facts(stepper, past)
+        if facts["layout"] != present["layout"]:
             notice(f"the resume state at step {step} of {job.rundir.name} is of another version: not used")
             continue
-        if facts["arithmetic"] != _facts(stepper)["arithmetic"]:
+        if facts["arithmetic"] != present["arithmetic"]:
             notice(
                 f"{job.rundir.name} goes on with other arithmetic ({stepper.arithmetic}) than it began with "
                 f"({facts['arithmetic']}): results agree within rounding only"
             )
         stepper.restore(tensors)
-        checkpoint.write(job.rundir, step, stepper.model, job.tokenizer)
-        return step
-    return 0
+        if step in declared:
+            checkpoint.write(job.rundir, step, stepper.model, job.tokenizer)
+        return past
+    return _Past()
 
 
-def _facts(stepper: Stepper) -> dict[str, Any]:
+def _facts(stepper: Stepper, past: _Past) -> dict[str, Any]:
     """What a resume state says of itself."""
     return {
-        "arithmetic": asdict(stepper.arithmetic),
+        "arithmetic": stepper.arithmetic.told(),
         "layout": {name: [start, *shape] for name, (start, shape) in stepper.master.layout.items()},
-    }
+    } | past.told()
 
 
-def _line(here: Progress) -> dict[str, object]:
+def _line(here: Progress, *, skipped: bool) -> dict[str, object]:
+    """A step's line; one that was skipped has no loss."""
     return {
         "step": here.step,
         "tokens": here.tokens,
-        "loss": here.loss,
+        "loss": None if skipped else here.loss,
         "rate": here.rate,
-        "grad_norm": here.grad_norm,
+        "grad_norm": None if skipped else here.grad_norm,
+        **({"skipped": True} if skipped else {}),
         "tokens_per_second": round(here.tokens_per_second, 1),
         "time": round(time.time(), 3),
     }
 
 
-def _give_up(job: Job, step: int, outcome: Outcome) -> OnsetError:
-    """Record why the run is given up, and return the error that says so."""
+def _skip(job: Job, step: int, outcome: Outcome, past: _Past, notice: Callable[[str], None]) -> None:
+    """Leave a broken batch out where the run allows it (it changed no weight), else record why and give up."""
     what = "the loss" if not math.isfinite(outcome.loss) else "the gradient"
     value = outcome.loss if not math.isfinite(outcome.loss) else outcome.norm
     text = f"{what} became {value} at step {step} of {job.run.steps}"
+    if len(past.skipped) < job.run.skip:
+        past.skipped.append(step)
+        notice(f"{job.rundir.name}: {text}: its batch is left out, {len(past.skipped)} of at most {job.run.skip}")
+        return
+    if past.skipped:
+        text += f", after {len(past.skipped)} batches that were left out"
     write_text(job.rundir.failed_path, f"{text}\n")
-    return OnsetError(
+    raise OnsetError(
         f"run '{job.run.name}' was given up: {text}",
         where=job.rundir.path,
         advice="lower the run's peak_rate, lengthen its warmup, or look at the batch of that step",

@@ -39,7 +39,14 @@ class Worker:
     """Passes of one thread; ``gradients`` has the master's layout and is made anew by each ``run``."""
 
     def __init__(
-        self, model: Decoder, master: Flat, elements: Tensor, gradients: Tensor, kernels: Kernels, sequences: int
+        self,
+        model: Decoder,
+        master: Flat,
+        elements: Tensor,
+        gradients: Tensor,
+        kernels: Kernels,
+        sequences: int,
+        together: int | None = None,
     ) -> None:
         shape = self.shape = model.shape
         self.vocab, self.kernels = model.vocab, kernels
@@ -49,7 +56,7 @@ class Worker:
         self.sums = master.views(self.gradients)
         self.dtype = elements.dtype
         self.products = master.views(torch.zeros_like(elements)) if self.dtype != torch.float32 else self.sums
-        self.rows = max(1, min(PIECE_TOKENS // shape.context, sequences)) * shape.context
+        self.rows = max(1, min((together or PIECE_TOKENS) // shape.context, sequences)) * shape.context
         self.head = "embedding" if shape.tied else "head"
         self.layers = [Layer(shape, self.rows, self.dtype) for _ in range(shape.layers)]
         self.stream, self.d_stream = torch.zeros(2, self.rows, shape.width)

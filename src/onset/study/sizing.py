@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from onset.errors import OnsetError
 from onset.study.spec import Run, Shape
 
 WEIGHT_BYTES = 4
@@ -15,6 +18,12 @@ PIECE_TOKENS = 2048
 
 LOGITS = 1 << 22
 """Logits that a thread holds at once."""
+
+TORCH_PIECE_TOKENS = 32_768
+"""Tokens that autograd takes through the model at once (at least one sequence); gradients are summed in float32."""
+
+TORCH_LOGITS = 1 << 28
+"""Logits that are held at once on a GPU: half a gigabyte in bfloat16, whatever the batch."""
 
 STATES_KEPT = 2
 """Resume states on disk while a run goes on: the newest, and the one before in case that is damaged."""
@@ -84,7 +93,16 @@ def _log_spaced(last: int, count: int) -> tuple[int, ...]:
     return tuple(steps)
 
 
-def memory(run: Run, vocab: int, *, bfloat16: bool = False, threads: int = 1) -> dict[str, int]:
+def memory(
+    run: Run,
+    vocab: int,
+    *,
+    bfloat16: bool = False,
+    threads: int = 1,
+    sequences: int | None = None,
+    recompute: bool = False,
+    kernels: bool = True,
+) -> dict[str, int]:
     """Bytes that training holds, by part.
 
     Weights, gradients and the two moments of AdamW are float32, with gradients once a thread; with bfloat16 there
@@ -92,27 +110,83 @@ def memory(run: Run, vocab: int, *, bfloat16: bool = False, threads: int = 1) ->
     needs of the tokens that are in hand at once, counted tensor by tensor in the manner of Korthikanti et al. 2022
     (arXiv 2205.05198, section 4). Per token and layer: in float32 the stream before each half and the logarithms of
     attention's sums, one a head (attention itself is done again: Dao et al. 2022, arXiv 2205.14135); as elements the
-    two normed inputs, queries, what attention read, keys, values, and three times ``hidden``.
+    two normed inputs, queries, what attention read, keys, values, and three times ``hidden``. Autograd (``kernels``
+    false) keeps more: the float32 copies of the norms, turned queries and keys, and one more ``hidden``.
+
+    ``sequences`` are taken through the model at once (by default as many as usual), and with ``recompute`` only each
+    layer's input is held, and one layer's activations (Chen et al. 2016, arXiv 1604.06174).
     """
     shape, count = run.shape, total_parameters(run.shape, vocab)
     size = 2 if bfloat16 else WEIGHT_BYTES
     copy = size if bfloat16 else 0
-    elements = 4 * shape.width + 2 * shape.kv_heads * shape.head_dim + 3 * shape.hidden
+    keys = shape.kv_heads * shape.head_dim
+    elements = 4 * shape.width + 2 * keys + 3 * shape.hidden
     floats = 2 * shape.width + shape.heads + 2
-    tokens = threads * piece_tokens(run, threads)
+    holders = threads if kernels else 1
+    if not kernels:
+        elements += 3 * shape.width + keys + shape.hidden
+    tokens = holders * (sequences * shape.context if sequences else piece_tokens(run, threads, kernels=kernels))
+    layer = elements * size + floats * 4
+    whole = shape.layers * shape.width * size + layer if recompute else shape.layers * layer
+    logits = holders * min(tokens * vocab, LOGITS) * size if kernels else min(tokens * vocab, TORCH_LOGITS) * (size + 4)
     return {
         "weights": count * (WEIGHT_BYTES + copy),
-        "gradients": count * threads * (WEIGHT_BYTES + copy),
+        "gradients": count * holders * (WEIGHT_BYTES + copy),
         "optimizer": count * 2 * WEIGHT_BYTES,
-        "activations": tokens * shape.layers * (elements * size + floats * 4),
-        "logits": threads * min(tokens * vocab, LOGITS) * size,
+        "activations": tokens * whole,
+        "logits": logits,
     }
 
 
-def piece_tokens(run: Run, threads: int) -> int:
-    """Tokens that a thread takes through the model at once: whole sequences of its share of the batch."""
-    share = -(-run.batch // threads)
-    return max(1, min(PIECE_TOKENS // run.shape.context, share)) * run.shape.context
+def piece_tokens(run: Run, threads: int, *, kernels: bool = True) -> int:
+    """Tokens that a thread (or autograd) takes through the model at once: whole sequences of its share of the batch."""
+    share = -(-run.batch // threads) if kernels else run.batch
+    usual = PIECE_TOKENS if kernels else TORCH_PIECE_TOKENS
+    return max(1, min(usual // run.shape.context, share)) * run.shape.context
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a run is made to fit: what is taken through the model at once, what is computed again, what it holds."""
+
+    sequences: int
+    recompute: bool
+    parts: dict[str, int]
+    """Bytes by part, as ``memory`` gives them."""
+    usual: bool
+    """Whether nothing had to give way."""
+
+    @property
+    def bytes(self) -> int:
+        """All that is held."""
+        return sum(self.parts.values())
+
+
+def fitted(
+    run: Run, vocab: int, limit: int | None, *, bfloat16: bool = False, threads: int = 1, kernels: bool = True
+) -> Fit:
+    """The fastest way to train a run within ``limit`` bytes; gradients of smaller pieces are added up over the batch.
+
+    Fewer sequences at once come first, then (for autograd) activations that are computed again. Raises OnsetError
+    with advice when nothing fits.
+    """
+    most = piece_tokens(run, threads, kernels=kernels) // run.shape.context
+    counts = sorted({max(1, most >> halvings) for halvings in range(most.bit_length())}, reverse=True)
+    tried = [(count, recompute) for recompute in ((False,) if kernels else (False, True)) for count in counts]
+    for count, recompute in tried:
+        parts = memory(
+            run, vocab, bfloat16=bfloat16, threads=threads, sequences=count, recompute=recompute, kernels=kernels
+        )
+        found = Fit(count, recompute, parts, usual=(count, recompute) == tried[0])
+        if limit is None or found.bytes <= limit:
+            return found
+    fixed = found.bytes - found.parts["activations"] - found.parts["logits"]
+    raise OnsetError(
+        f"run '{run.name}' needs {found.bytes / 1e9:.3g} GB even with one sequence at a time "
+        f"({fixed / 1e9:.3g} GB of it weights, gradients and optimiser), and {(limit or 0) / 1e9:.3g} GB are allowed",
+        advice="allow more memory, use fewer threads, a shorter context or a smaller model"
+        + ("" if threads == 1 else " (each thread holds gradients of its own)"),
+    )
 
 
 def disk(run: Run, vocab: int) -> dict[str, int]:

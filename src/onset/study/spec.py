@@ -11,7 +11,17 @@ import json
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from onset.study import tuning
 
 SPEC_VERSION = 1
 """Part of every digest: raised when the same specification would give other results."""
@@ -82,6 +92,8 @@ class Schedule(Spec):
     """Highest learning rate."""
     warmup: float = Field(default=0.02, ge=0, lt=1)
     """Share of the steps over which the rate rises linearly."""
+    warmup_steps: int | None = Field(default=None, ge=0)
+    """Steps of that rise, in place of the share: runs of one size and any length then share their trunk."""
     decay: float = Field(default=0.2, gt=0, le=1)
     """Share of the steps over which a wsd schedule falls to its floor."""
     final_ratio: float = Field(default=0.1, ge=0, le=1)
@@ -89,9 +101,21 @@ class Schedule(Spec):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.kind == "wsd" and self.warmup + self.decay > 1:
+        if self.kind == "wsd" and self.warmup_steps is None and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} take more than the whole run")
         return self
+
+    def rising(self, steps: int) -> int:
+        """Steps of warm-up in a run of so many."""
+        return round(self.warmup * steps) if self.warmup_steps is None else self.warmup_steps
+
+    def falling(self, steps: int) -> int:
+        """Steps over which a wsd schedule falls to its floor in a run of so many."""
+        return max(1, min(round(self.decay * steps), steps - self.rising(steps)))
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_defaults(handler(self), {"warmup_steps": None})
 
 
 class Optimizer(Spec):
@@ -205,6 +229,12 @@ class Run(Spec):
     tokenizer: str = "main"
     group: str = ""
     """Label of the design that the run belongs to, such as 'trajectory' or 'grid'."""
+    tuning: Literal["given", "rule"] = "given"
+    """With 'rule', a batch and a peak rate that are not stated come from ``onset.study.tuning``."""
+    initialisation: float = Field(default=1.0, gt=0)
+    """Factor on the deviations that the weights are drawn with."""
+    skip: int = Field(default=0, ge=0)
+    """At most so many batches that break the run (its loss or gradient is not finite) are left out, and counted."""
 
     @property
     def tokens_per_step(self) -> int:
@@ -216,6 +246,25 @@ class Run(Spec):
         """Whole batches within the budget."""
         return self.tokens // self.tokens_per_step
 
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, given: Any) -> Any:
+        """``schedule = "wsd"`` in full, and what the rule sets."""
+        if not isinstance(given, dict):
+            return given
+        if isinstance(given.get("schedule"), str):
+            optimizer = given.get("optimizer", {})
+            beta2 = optimizer.get("beta2", 0.95) if isinstance(optimizer, dict) else optimizer.beta2
+            stated = {"kind": given["schedule"]}
+            if stated["kind"] == "wsd" and isinstance(beta2, float) and beta2 < 1:
+                stated["warmup_steps"] = tuning.warmup_steps(beta2)
+            given = {**given, "schedule": stated}
+        return tuning.fill(given) if given.get("tuning") == "rule" else given
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_defaults(handler(self), {"tuning": "given", "initialisation": 1.0, "skip": 0})
+
     @model_validator(mode="after")
     def _affordable(self) -> Self:
         if self.steps < 1:
@@ -223,6 +272,12 @@ class Run(Spec):
                 f"tokens {self.tokens} is less than one batch of "
                 f"{self.batch} x {self.shape.context} = {self.tokens_per_step} tokens"
             )
+        if self.schedule.warmup_steps is not None:
+            falling = round(self.schedule.decay * self.steps) if self.schedule.kind == "wsd" else 1
+            if self.schedule.warmup_steps + falling > self.steps:
+                raise ValueError(
+                    f"{self.schedule.warmup_steps} steps of warm-up leave no room in a run of {self.steps} steps"
+                )
         if isinstance(self.checkpoints, int):
             if self.checkpoints < 1:
                 raise ValueError("checkpoints must be at least 1")
@@ -231,6 +286,15 @@ class Run(Spec):
         elif max(self.checkpoints) > self.tokens:
             raise ValueError(f"a checkpoint at {max(self.checkpoints)} tokens is past the budget of {self.tokens}")
         return self
+
+
+class FindingsSpec(Spec):
+    """What the study's findings are judged by; ``onset analyze`` can say otherwise."""
+
+    margin: float = Field(default=1.0, gt=0)
+    """Points (0.01 of a score) that ten times the parameters may move a score and count as none."""
+    loss_margin: float | None = Field(default=None, gt=0)
+    """The same along the loss, in nats; without it points alone count. For scores that leap within few nats."""
 
 
 class Study(Spec):
@@ -247,6 +311,13 @@ class Study(Spec):
     """Folder of local task files, ``<task>.eval.jsonl.gz``."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training: bfloat16 where the machine is faster in it, or as said."""
+    memory_gb: float | None = Field(default=None, gt=0)
+    """Gigabytes that one training may hold: how much of a batch is in hand at once is chosen to fit."""
+    findings: FindingsSpec = FindingsSpec()
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_defaults(handler(self), {"memory_gb": None, "findings": FindingsSpec().model_dump(mode="json")})
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -281,7 +352,7 @@ class Study(Spec):
         uses_world = any(source.path == "world" for mix in mixes.values() for source in mix.sources)
         identity = {
             "version": SPEC_VERSION,
-            "run": run.model_dump(mode="json", exclude={"name", "group"}),
+            "run": run.model_dump(mode="json", exclude={"name", "group", "tuning"}),
             "mixes": {name: _content(mix) for name, mix in mixes.items()},
             "tokenizer": tokenizer.model_dump(mode="json", exclude={"path"}),
             "precision": self.precision,
@@ -300,6 +371,11 @@ class Study(Spec):
         whole["tokenizers"] = {k: v.model_dump(mode="json", exclude={"path"}) for k, v in self.tokenizers.items()}
         whole["validation"] = [{"name": text.name, "sources": _content(text)} for text in self.validation]
         return _digest(whole)
+
+
+def _without_defaults(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Without the later fields that have their default: specifications from before them keep their digest."""
+    return {name: value for name, value in found.items() if name not in defaults or value != defaults[name]}
 
 
 def digest_of(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +10,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from onset.store.rundir import RunDir
+from onset.study.trunks import branches
 from onset.work.evaluate import open_scorer, write_items, write_losses
 from onset.work.pieces import Piece, Report, Workplace
 from onset.work.seats import Held, Seat
 
 if TYPE_CHECKING:
+    from onset.lm.branches import Branch
     from onset.lm.heldout import Unigram
+    from onset.study.spec import Run
 
 SECONDS_BETWEEN = 0.5
 """Progress of a training is told at most so often."""
@@ -82,8 +86,35 @@ def train_piece(place: Workplace, piece: Piece, seat: Seat, report: Report) -> N
             precision=place.study.precision,
             threads=seat.threads,
             device=seat.device,
+            memory=None if place.study.memory_gb is None else int(place.study.memory_gb * 1e9),
+            branches=_branches(place, run),
         )
         train(job, on_progress=tell, on_notice=lambda text: report({"notice": text}))
+        _record(rundir)
+
+
+def _branches(place: Workplace, run: Run) -> tuple[Branch, ...]:
+    """What the runs that branch from this one get of it."""
+    from onset.lm.branches import Branch
+
+    found = []
+    for other, step in branches(place.study, run):
+        declared = frozenset(one for one in place.steps(other) if one <= step)
+        meta = place.meta(other) | {"trunk": {"run": place.rundir(run).name, "steps": step}}
+        found.append(Branch(place.rundir(other), step, declared, meta))
+    return tuple(found)
+
+
+def _record(rundir: RunDir) -> None:
+    """Let run.json tell how the run came to its end: by whom its trunk was trained, which batches were left out."""
+    if not rundir.done:
+        return
+    told = json.loads(rundir.done_path.read_text(encoding="utf-8"))
+    meta = rundir.meta()
+    wanted = {name: value for name, value in meta.items() if name not in ("trunk", "skipped")}
+    wanted |= {name: told[name] for name in ("trunk", "skipped") if name in told}
+    if wanted != meta:
+        rundir.rewrite(wanted)
 
 
 def _evaluate(place: Workplace, piece: Piece, seat: Seat, report: Report) -> None:

@@ -16,6 +16,8 @@ from onset.errors import OnsetError
 from onset.store.rundir import RunDir
 from onset.study import sizing
 from onset.study.spec import Run, Study, TaskUse
+from onset.study.trunks import Trunk, flops_owed, trunks
+from onset.study.tuning import told
 from onset.tasks.catalogue import find
 from onset.tasks.task import Task
 from onset.work.materials import Materials
@@ -134,7 +136,7 @@ class Workplace:
                 failed[run.name] = why
                 unscored = [step for step in unscored if step in whole]
             elif not rundir.done or not whole.issuperset(unscored):
-                pieces.append(Piece("train", run.name, 0, sizing.flops(run, self.vocab(run))))
+                pieces.append(Piece("train", run.name, 0, flops_owed(run, self.vocab(run), self.trunks.get(run.name))))
             else:
                 done += 1
             pieces += [Piece("evaluate", run.name, step, 1.0) for step in unscored]
@@ -142,15 +144,27 @@ class Workplace:
         return Owing(done, tuple(pieces), failed)
 
     def ready(self, piece: Piece) -> bool:
-        """Whether a piece can be begun: an evaluation needs its checkpoint."""
-        if piece.kind == "train":
+        """Whether a piece can be begun: an evaluation needs its checkpoint, a branch the state that it starts from."""
+        run = self.study.run(piece.run)
+        if piece.kind != "train":
+            return piece.step in self.rundir(run).steps()
+        trunk = self.trunks.get(run.name)
+        if trunk is None:
             return True
-        return piece.step in self.rundir(self.study.run(piece.run)).steps()
+        leader = self.rundir(self.study.run(trunk.run))
+        # A trunk that has ended leaves nobody waiting: a branch that got no state of it is trained from its beginning.
+        return self.rundir(run).begun or leader.done or leader.failed is not None
+
+    @cached_property
+    def trunks(self) -> dict[str, Trunk]:
+        """Runs that take over the first steps of another, by name."""
+        return trunks(self.study)
 
     def need(self, piece: Piece, threads: int) -> Need:
         """What a piece will hold of memory: a training by ``sizing.memory``, an evaluation its weights and as much."""
         run = self.study.run(piece.run)
-        parts = sizing.memory(run, self.vocab(run), threads=threads)
+        limit = None if self.study.memory_gb is None else int(self.study.memory_gb * 1e9)
+        parts = sizing.fitted(run, self.vocab(run), limit, threads=threads).parts
         if piece.kind != "train":
             return Need(each=2 * parts["weights"])
         shared = sum(parts[name] for name in ("weights", "gradients", "optimizer"))
@@ -183,6 +197,7 @@ class Workplace:
             "tokens_per_step": run.tokens_per_step,
             "steps": run.steps,
             "checkpoints": list(self.steps(run)),
+            "chosen": told(run),
             "spec": run.model_dump(mode="json"),
         }
 
