@@ -15,7 +15,7 @@ from onset.lm import hub, packing
 from onset.lm.causal import CausalLM
 from onset.lm.encoding import Ask
 from onset.lm.model import Decoder
-from onset.lm.prefixes import prepare
+from onset.lm.prefixes import prepare, prompts
 from onset.lm.scorer import Scorer
 from onset.lm.tokenizer import train
 from onset.study.spec import Shape, TokenizerSpec
@@ -327,14 +327,16 @@ def test_tokens_are_made_once_for_models_that_share_a_tokenizer(model_folder: Fo
     """Lost otherwise: minutes of tokenizing at every one of hundreds of checkpoints."""
     requests = some_requests()
     one, other = hub.load(model_folder("glm")), hub.load(model_folder("glm"))
-    assert prepare(requests, one.encoder, one.context) is prepare(list(requests), other.encoder, other.context)
+    first = prepare(requests, one.encoder, one.context, one.reach)
+    assert first is prepare(list(requests), other.encoder, other.context, other.reach)
+    assert prompts(requests, one.encoder, one.context) is prompts(requests, other.encoder, other.context)
 
 
 @pytest.mark.parametrize("share", [True, False])
 def test_batches_keep_to_their_budget_and_lose_no_row(share: bool, model_folder: Folder) -> None:
     """Lost otherwise: the bound on memory."""
     lm = hub.load(model_folder())
-    rows = [row for group in prepare(some_requests(), lm.encoder, 256).groups(share) for row in group.rows]
+    rows = [row for group in prepare(some_requests(), lm.encoder, 256, 256 * share).groups for row in group.rows]
     made = list(packing.batches(rows, 400, share))
     assert sorted(map(id, rows)) == sorted(id(row) for batch in made for row in batch)
     for batch in made:

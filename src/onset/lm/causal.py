@@ -136,7 +136,7 @@ class CausalLM:
 
 def _sizes(model: Any) -> tuple[int, int]:
     """Entries of the vocabulary and width, from the token embedding."""
-    weight = model.embedding if isinstance(model, Decoder) else model.get_input_embeddings().weight
+    weight = model.embedding if hasattr(model, "embedding") else model.get_input_embeddings().weight
     return int(weight.shape[0]), int(weight.shape[1])
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from onset.errors import OnsetError, did_you_mean
+from onset.lm import llama
 from onset.lm import model as models
 from onset.lm.causal import CausalLM
 from onset.lm.encoding import Encoder
@@ -47,6 +48,26 @@ def load(
     raw = _raw_config(folder)
     if _is_ours(folder, raw):
         return _load_ours(folder, name, dtype, device)
+    if (
+        llama.readable(raw)
+        and (encoder := llama.plain_encoder(folder)) is not None
+        and any(folder.glob("*.safetensors"))
+    ):
+        _check_weights(folder, allow_bin)
+        return llama.load(folder, raw, name, dtype, device, encoder)
+    return _load_any(folder, raw, name, dtype, device, allow_bin, trust_remote_code)
+
+
+def _load_any(
+    folder: Path,
+    raw: Mapping[str, Any],
+    name: str,
+    dtype: Dtype,
+    device: str,
+    allow_bin: bool,
+    trust_remote_code: bool,
+) -> CausalLM:
+    """A model by way of the transformers library."""
     config = _config(folder, raw, trust_remote_code)
     binary = _check_weights(folder, allow_bin)
     from transformers import AutoModelForCausalLM
