@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from onset.store.rundir import RunDir
 from onset.study.spec import Run, Schedule, Study
 from onset.study.trunks import Trunk, trunks
 from onset.work.carry import carry_out
 from onset.work.pieces import Piece, Workplace
+from onset.work.plan import plan_notes, plan_rows
 from onset.work.run import run_study
 from onset.work.seats import Seat
 
@@ -135,3 +135,28 @@ def test_a_whole_study_with_trunks_ends_and_owes_nothing(small: Study, tmp_path:
     assert not done.problems
     meta = Workplace(study, tmp_path).rundir(study.run("s12")).meta()
     assert meta["trunk"]["steps"] == 9
+
+
+def test_the_plan_shows_what_is_saved(small: Study) -> None:
+    study = family(small, 12, 24)
+    rows = plan_rows(study, 1e9, {"main": 600})
+    assert [row["trunk"] for row in rows] == ["s24", None]
+    assert rows[0]["shared_tokens"] == 9 * STEP
+    assert rows[0]["shared_flops"] * 4 == rows[0]["flops"] * 3
+    assert rows[0]["hours"] * 4 == pytest.approx(rows[1]["hours"] / 2)
+    assert "25%" in plan_notes(study, rows)[0]
+
+
+def test_runs_that_a_shared_warm_up_would_join_are_told(small: Study) -> None:
+    study = family(small, 100, 200, schedule=Schedule(kind="wsd"))
+    assert "s100, s200" in plan_notes(study, plan_rows(study, 1e9, {"main": 600}))[0]
+
+
+def test_wsd_in_one_word_is_a_trunk_that_can_be_shared(small: Study) -> None:
+    runs = [
+        Run.model_validate(
+            {**small.runs[0].model_dump(), "name": f"s{steps}", "tokens": steps * STEP, "schedule": "wsd"}
+        )
+        for steps in (100, 200)
+    ]
+    assert trunks(small.model_copy(update={"runs": tuple(runs)})) == {"s100": Trunk("s200", 80)}

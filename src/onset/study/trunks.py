@@ -46,6 +46,19 @@ def branches(study: Study, run: Run) -> tuple[tuple[Run, int], ...]:
     return tuple((study.run(name), trunk.steps) for name, trunk in trunks(study).items() if trunk.run == run.name)
 
 
+def nearly(study: Study) -> list[list[str]]:
+    """Names of wsd runs that differ in nothing of their first steps but the length of the warm-up."""
+    sets: dict[str, list[Run]] = {}
+    for run in study.runs:
+        if run.schedule.kind == "wsd":
+            sets.setdefault(_key(study, run, rising=False), []).append(run)
+    return [
+        [run.name for run in members]
+        for members in sets.values()
+        if len({run.schedule.rising(run.steps) for run in members}) > 1
+    ]
+
+
 def stable(run: Run) -> int:
     """Steps of a wsd run before its rate begins to fall."""
     return run.steps - run.schedule.falling(run.steps)
@@ -57,9 +70,10 @@ def flops_owed(run: Run, vocab: int, trunk: Trunk | None) -> int:
     return whole if trunk is None else whole // run.steps * (run.steps - trunk.steps)
 
 
-def _key(study: Study, run: Run) -> str:
+def _key(study: Study, run: Run, *, rising: bool = True) -> str:
+    """A digest of all that the first steps depend on, with or without the length of the warm-up."""
     identity = study.identity(run)
     spec = {name: value for name, value in identity["run"].items() if name not in ("tokens", "checkpoints", "schedule")}
     schedule = run.schedule
-    rates = [schedule.peak_rate, schedule.final_ratio, schedule.rising(run.steps)]
+    rates = [schedule.peak_rate, schedule.final_ratio, schedule.rising(run.steps) if rising else None]
     return digest_of({**identity, "run": spec, "rates": rates})

@@ -10,17 +10,28 @@ import numpy as np
 
 from onset.study import sizing
 from onset.study.spec import Study
+from onset.study.trunks import flops_owed, nearly, trunks
 
 SHARE_OF_RATE = 0.3
 """Share of the matrix rate that training is assumed to reach when hours are estimated."""
 
 
 def plan_rows(study: Study, rate: float, vocab: dict[str, int]) -> list[dict[str, Any]]:
-    """One row a run. ``rate`` is the matrix rate in FLOP/s; ``vocab`` gives each tokenizer's entries."""
+    """One row a run. ``rate`` is the matrix rate in FLOP/s; ``vocab`` gives each tokenizer's entries.
+
+    ``tokens`` and ``flops`` are the whole run's; ``shared_tokens`` and ``shared_flops`` are those that another run,
+    ``trunk``, trains for it, and ``hours`` are of the rest. Raises OnsetError for a run that does not fit into the
+    study's memory.
+    """
     rows = []
+    shared = trunks(study)
+    limit = None if study.memory_gb is None else int(study.memory_gb * 1e9)
     for run in study.runs:
         entries = vocab[run.tokenizer]
         flops = sizing.flops(run, entries)
+        trunk = shared.get(run.name)
+        owed = flops_owed(run, entries, trunk)
+        fit = sizing.fitted(run, entries, limit)
         rows.append(
             {
                 "run": run.name,
@@ -30,12 +41,36 @@ def plan_rows(study: Study, rate: float, vocab: dict[str, int]) -> list[dict[str
                 "flops": flops,
                 "steps": run.steps,
                 "checkpoints": len(sizing.checkpoint_steps(run)),
-                "memory_bytes": sum(sizing.memory(run, entries).values()),
+                "memory_bytes": fit.bytes,
+                "memory_by_part": fit.parts,
+                "sequences_at_once": fit.sequences,
                 "disk_bytes": sum(sizing.disk(run, entries).values()),
-                "hours": flops / (rate * SHARE_OF_RATE) / 3600,
+                "trunk": None if trunk is None else trunk.run,
+                "shared_tokens": 0 if trunk is None else trunk.steps * run.tokens_per_step,
+                "shared_flops": flops - owed,
+                "hours": owed / (rate * SHARE_OF_RATE) / 3600,
             }
         )
     return rows
+
+
+def plan_notes(study: Study, rows: list[dict[str, Any]]) -> list[str]:
+    """What the rows mean beyond their sums, a sentence each: what shared trunks save, and what could share one."""
+    notes = []
+    branches = [row for row in rows if row["trunk"]]
+    if branches:
+        tokens, flops = (sum(row[f"shared_{name}"] for row in branches) for name in ("tokens", "flops"))
+        whole = sum(row["flops"] for row in rows)
+        notes.append(
+            f"shared trunks: {len(branches)} runs take over {tokens:,} tokens and {flops:.2g} FLOPs that another run "
+            f"trains: {flops / whole:.0%} of the family's FLOPs are saved (time is of the rest)"
+        )
+    for names in nearly(study):
+        notes.append(
+            f"runs {', '.join(names)} would share a trunk with the same steps of warm-up: state warmup_steps in their "
+            "schedules"
+        )
+    return notes
 
 
 def matrix_rate(seconds: float = 0.3, size: int = 768) -> float:
