@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from onset.errors import OnsetError
+from onset.lm.mirrors import Mirror
 from onset.store.tables import write_text
 
 RECENT = 100
@@ -24,11 +25,20 @@ class Log:
         self.before = [json.loads(line) for line in kept[-RECENT:]]
         """The last lines that were kept."""
         write_text(path, "".join(kept))
+        self.mirrors: list[Mirror] = []
+        """Where lines are shown too."""
         self._stream: TextIO = open(path, "a", encoding="utf-8", buffering=1 << 16)  # noqa: SIM115 - held by the object
 
     def add(self, line: Mapping[str, object]) -> None:
         """Append a line."""
         self._guarded(lambda: self._stream.write(json.dumps(dict(line), allow_nan=False) + "\n"))
+        for mirror in self.mirrors:
+            mirror.add(line)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines so far."""
+        self.flush()
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
 
     def flush(self) -> None:
         """Hand all lines to the operating system."""
@@ -36,6 +46,8 @@ class Log:
 
     def close(self) -> None:
         """Flush and close."""
+        for mirror in self.mirrors:
+            mirror.close()
         self._guarded(self._stream.close)
 
     def _guarded(self, act: Callable[[], object]) -> None:

@@ -22,6 +22,7 @@ from onset.lm import checkpoint
 from onset.lm.arithmetic import choose
 from onset.lm.branches import Branch, Trunk
 from onset.lm.log import Log
+from onset.lm.mirrors import mirrors
 from onset.lm.model import Decoder
 from onset.lm.schedule import rate
 from onset.lm.shards import Mixture
@@ -49,6 +50,8 @@ class Job:
     device: str = "cpu"
     memory: int | None = None
     """Bytes that the training may hold."""
+    logs: tuple[str, ...] = ()
+    """Where the log is shown too: 'tensorboard', 'wandb', 'wandb-offline'."""
     branches: tuple[Branch, ...] = ()
     """Runs that take over this one's first steps instead of training them."""
 
@@ -104,6 +107,8 @@ def train(
         first = _resume(job, stepper, hooks.notice)
         log = Log(job.rundir.log_path, first.step)
         try:
+            if job.logs:
+                log.mirrors = mirrors(job.logs, job.rundir.path, job.rundir.meta(), log.lines())
             finished = _steps(job, stepper, first, log, hooks)
         finally:
             log.close()

@@ -87,6 +87,7 @@ def train_piece(place: Workplace, piece: Piece, seat: Seat, report: Report) -> N
             threads=seat.threads,
             device=seat.device,
             memory=None if place.study.memory_gb is None else int(place.study.memory_gb * 1e9),
+            logs=place.logs,
             branches=_branches(place, run),
         )
         train(job, on_progress=tell, on_notice=lambda text: report({"notice": text}))

@@ -84,13 +84,16 @@ class Place(Protocol):
 class Workplace:
     """A study in its folder: where each run lives, which tasks are asked, what is owed."""
 
+    logs: tuple[str, ...] = ()
+    """Where the logs of trainings are shown too: see ``onset.lm.mirrors``."""
+
     def __init__(self, study: Study, out: Path) -> None:
         self.study = study
         self.out = Path(out)
         self.materials = Materials(study, self.out)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"study": self.study, "out": self.out, "materials": self.materials}  # rendered tasks stay behind
+        return {"study": self.study, "out": self.out, "materials": self.materials, "logs": self.logs}  # rendered tasks stay behind
 
     def rundir(self, run: Run) -> RunDir:
         """The directory of a run: its name and the first eight digits of its digest."""

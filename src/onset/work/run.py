@@ -40,17 +40,20 @@ def run_study(
     *,
     workers: int | None = None,
     engine: str | Engine = "local",
+    logs: tuple[str, ...] = (),
     console: Console | None = None,
 ) -> Outcome:
     """Do all that the study owes below ``out``; run again, it goes on where it stopped.
 
-    ``engine`` is a name, or one that ``choose_engine`` made.
+    ``engine`` is a name, or one that ``choose_engine`` made; ``logs`` are where trainings are shown too ('tensorboard',
+    'wandb', 'wandb-offline').
 
     Raises OnsetError before anything is done for a study that cannot work here; a piece that fails later is
     told in the outcome and leaves the others going.
     """
     console = console or Console(stderr=True)
     place = Workplace(study, study_folder(out))
+    place.logs = logs
     with only_one(place.out):
         _check(place)
         write_text(place.out / "study.toml", dump(study))
@@ -117,6 +120,10 @@ def only_one(out: Path) -> Iterator[None]:
 def _check(place: Workplace) -> None:
     """Refuse early what would fail late: unknown tasks, unreadable rows, too little disk."""
     _ = place.task_digests
+    if place.logs:
+        from onset.lm.mirrors import check
+
+        check(place.logs)
     need = sum(
         sum(sizing.disk(run, place.study.tokenizers[run.tokenizer].vocab or 32_000).values())
         for run in place.study.runs
