@@ -31,18 +31,48 @@ def load(study: str | Path | Study) -> Study:
     Paths are resolved and every source gets its ``sha256``. Raises OnsetError for a missing file, a wrong or
     unknown key, or a value that does not fit.
     """
+    return _resolved(*_found(study))
+
+
+def outline(study: str | Path | Study) -> tuple[Study, list[str]]:
+    """The study as it is written, for planning where its texts are not, and what is missing, a sentence each.
+
+    Raises OnsetError as ``load`` does, but not for texts and task files that are absent. A given tokenizer has to
+    be there, since the size of its vocabulary is part of every cost.
+    """
+    found, base = _found(study)
+    named = [(source.path, f"source '{source.name}'") for source in found.sources() if source.path != WORLD]
+    if found.data is not None:
+        named.append((found.data, "data"))
+    absent: dict[str, str] = {}
+    for text, who in named:
+        try:
+            _expanded(text, base, who)
+        except OnsetError:
+            absent.setdefault(text, f"{who} is not here: {text}")
+    tokenizers = {
+        name: spec
+        if spec.path is None
+        else spec.model_copy(update={"path": str(_expanded(spec.path, base, f"tokenizer '{name}'"))})
+        for name, spec in found.tokenizers.items()
+    }
+    return found.model_copy(update={"tokenizers": tokenizers}), list(absent.values())
+
+
+def _found(study: str | Path | Study) -> tuple[Study, Path]:
+    """The study as written, and the folder that its relative paths are taken from."""
     if isinstance(study, Study):
-        return _resolved(study, Path.cwd())
+        return study, Path.cwd()
     path = Path(study)
     if path.suffix != ".toml" and not path.is_file():  # a folder may well bear a preset's name
         from onset.study.presets import PRESETS, preset
 
         if path.parent == Path(".") and str(study) in PRESETS:
-            return _resolved(preset(str(study)), Path.cwd())
+            return preset(str(study)), Path.cwd()
         raise OnsetError(
             f"no study file and no preset named '{study}'", advice=did_you_mean(str(study), [*PRESETS, "STUDY.toml"])
         )
-    return _resolved(parse(_read(path), where=path), path.parent.resolve())
+    return parse(_read(path), where=path), path.parent.resolve()
 
 
 def parse(text: str, *, where: object = "TOML") -> Study:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from onset.errors import OnsetError, did_you_mean
 from onset.study.spec import (
+    FindingsSpec,
     Language,
     Mix,
     Run,
@@ -32,6 +33,9 @@ PAPER_TASKS = (
     "triviaqa", "hellaswag", "race", "winogrande", "mmlu", "gsm8k",
     "nlpcc_kbqa", "clozet", "c3", "cluewsc", "ceval", "gsm8k_zh",
 )  # fmt: skip
+LOSS_MARGIN = 0.1
+"""Nats a decade of parameters that count as one curve in the small families: scores there leap from nothing to all
+within a tenth of a nat, and runs of one size differ by half of that."""
 ENGLISH_TO_CHINESE: Mapping[Language, float] = {"en": 4.0, "zh": 1.0}
 """The paper's mix, by tokens."""
 
@@ -44,7 +48,7 @@ def preset(name: str) -> Study:
 
 
 def demo() -> Study:
-    """Three sizes of one family on the embedded world, in minutes: abilities set in one after another."""
+    """Five sizes of one family on the embedded world, in minutes: abilities set in one after another."""
     return _on_the_world(
         "demo",
         WorldSpec(places=24, documents=90_000, valid_documents=500, items=120),
@@ -55,13 +59,19 @@ def demo() -> Study:
                 shape=_nano_shape(width),
                 tokens=tokens,
                 batch=8,
-                checkpoints=16,
+                checkpoints=15,
                 schedule=Schedule(peak_rate=rate),
                 seed=seed,
                 group="trajectory",
             )
             for seed, (width, tokens, rate) in enumerate(
-                ((48, 6_000_000, 5e-3), (64, 6_000_000, 4e-3), (96, 5_000_000, 3e-3))
+                (
+                    (32, 7_000_000, 6e-3),
+                    (48, 6_000_000, 5e-3),
+                    (64, 6_000_000, 4e-3),
+                    (96, 5_000_000, 3e-3),
+                    (128, 4_000_000, 2.5e-3),
+                )
             )
         ],
         tasks=WORLD_TASKS,
@@ -125,6 +135,54 @@ def _nano_run(name: str, width: int, tokens: int, checkpoints: int, seed: int, g
         seed=seed,
         group=group,
     )
+
+
+AXES_VOCABS = (400, 640, 1_600)
+"""From little more than bytes to nearly whole words: about 1.9, 2.7 and 3.7 bytes of the world's text a token."""
+AXES_BYTES = 7_000_000
+"""Text that each run reads, so that families differ in how they read and not in how much."""
+
+
+def axes() -> Study:
+    """The same two shapes with three tokenizers and two mixes, in a quarter of an hour: which loss is one axis?
+
+    Six families, each with two runs. The mixes are four to one English and four to one Chinese.
+    """
+    paths: Mapping[Language, str] = {"en": "world", "zh": "world"}
+    english = _sources(paths, "world")
+    chinese = tuple(
+        source.model_copy(update={"weight": other.weight}) for source, other in zip(english, english[::-1], strict=True)
+    )
+    runs = [
+        Run(
+            name=f"w{width}-{mix}-v{vocab}",
+            shape=_nano_shape(width).model_copy(update={"context": 160}),
+            tokens=int(AXES_BYTES / bytes_per_token),
+            batch=8,
+            checkpoints=10,
+            schedule=Schedule(peak_rate=4e-3 * (64 / width) ** 0.5),
+            seed=width,
+            mix=mix,
+            tokenizer=f"v{vocab}",
+            group="trajectory",
+        )
+        for vocab, bytes_per_token in zip(AXES_VOCABS, (1.9, 2.7, 3.7), strict=True)
+        for mix in ("en", "zh")
+        for width in (32, 64)
+    ]
+    return Study(
+        name="axes",
+        world=WorldSpec(places=24, documents=90_000, valid_documents=500, items=120),
+        mixes={"en": Mix(sources=english), "zh": Mix(sources=chinese)},
+        tokenizers={f"v{vocab}": TokenizerSpec(vocab=vocab, mix="en", sample_bytes=3_000_000) for vocab in AXES_VOCABS},
+        validation=(Validation(name="world", sources=english),),
+        runs=tuple(runs),
+        tasks=tuple(TaskUse(name=task) for task in WORLD_TASKS if task.split("_")[1] in AXES_ABILITIES),
+    )
+
+
+AXES_ABILITIES = ("facts", "scripts", "coreference")
+"""What sets in early enough for a short study."""
 
 
 PAPER_SHAPES: Mapping[str, Shape] = {
@@ -215,6 +273,7 @@ def _on_the_world(name: str, world: WorldSpec, *, vocab: int, runs: Sequence[Run
         validation=(Validation(name="world", sources=_sources({"en": "world", "zh": "world"}, "world")),),
         runs=tuple(runs),
         tasks=tuple(TaskUse(name=task) for task in tasks),
+        findings=FindingsSpec(loss_margin=LOSS_MARGIN),
     )
 
 
@@ -226,5 +285,11 @@ def _sources(paths: Mapping[Language, str], name: str) -> tuple[Source, ...]:
     )
 
 
-PRESETS: Mapping[str, Callable[[], Study]] = {"demo": demo, "tiny": tiny, "nano31": nano31, "paper31": paper31}
+PRESETS: Mapping[str, Callable[[], Study]] = {
+    "demo": demo,
+    "tiny": tiny,
+    "axes": axes,
+    "nano31": nano31,
+    "paper31": paper31,
+}
 """All presets by name."""
