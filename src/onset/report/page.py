@@ -63,7 +63,7 @@ def write(
     path = Path(out) / REPORT
     write_text(path, html(book, report))
     if pictures:
-        figures.write_all(book, Path(out) / FIGURES, forecast=forecast, backtest=backtest)
+        figures.write_all(book, Path(out) / FIGURES, analysis=analysis, forecast=forecast, backtest=backtest)
     return path
 
 
@@ -125,6 +125,7 @@ def sections(book: list[Drawing], report: Report, alone: Mapping[str, Any]) -> d
         "tables": _tables(main, report),
         "legend": data.legend(main.points),
         "axes": panels.axes(main),
+        "axis_choice": analysis.extra.get("axis_choice"),
         "has": panels.has(main, alone),
         "unit": main.points.seen.unit,
     }
@@ -138,6 +139,9 @@ def _tables(main: Drawing, report: Report) -> dict[str, tables.Table]:
         "turns": tables.turns(report.analysis),
         "link": tables.link(report.analysis),
         "axes": tables.axes(report.analysis),
+        "left_out": tables.left_out(report.analysis),
+        "off_curve": tables.off_curve(report.analysis),
+        "carried": tables.carried(report.analysis),
         "families": tables.families(main.panels),
         "scores": tables.scores(report.forecast),
         "onsets": tables.onsets(report.forecast),
@@ -157,7 +161,9 @@ def page_data(book: list[Drawing], report: Report) -> dict[str, Any]:
             }
             for drawing in book
         ],
-        "alone": panels.alone(book[0], datasets, forecast=report.forecast, backtest=report.backtest),
+        "alone": panels.alone(
+            book[0], datasets, analysis=report.analysis, forecast=report.forecast, backtest=report.backtest
+        ),
         "datasets": datasets,
     }
 

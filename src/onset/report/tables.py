@@ -87,16 +87,70 @@ def link(analysis: Analysis) -> Table:
 
 
 def axes(analysis: Analysis) -> Table:
-    """On which held-out loss the scores stand on one curve: R² of what was left out, medians over scores."""
-    names = ("loss", "unit", "R², a size left out", "R², a family left out", "scores")
+    """On which held-out loss the scores stand on one curve: R² of what was left out, and how far behind the best."""
+    names = ("loss", "unit", "standing", "R², a family left out", "R², a size left out", "mean error (points)",
+             "R² behind the best", "scores")  # fmt: skip
     rows = [
         (
-            cells.text(entry["loss_name"]), cells.text(entry["loss_unit"]), cells.number(entry["r2_left_out_size"]),
-            cells.number(entry["r2_left_out_family"]), cells.whole(entry["n_scores"]),
+            cells.text(entry["loss_name"]), cells.text(entry["loss_unit"]), cells.text(_standing(entry)),
+            cells.number(entry["r2_left_out_family"], 3), cells.number(entry["r2_left_out_size"], 3),
+            cells.number(entry.get("error_points"), 1), _behind(entry.get("behind")), cells.whole(entry["n_scores"]),
         )
         for entry in analysis.extra.get("axes", ())
     ]  # fmt: skip
+    return Table(names, 3, rows)
+
+
+def _standing(entry: Mapping[str, Any]) -> str:
+    if entry.get("best"):
+        return "best"
+    behind = entry.get("behind")
+    return "" if behind is None else "worse than the best" if behind["low"] > 0 else "cannot be told from the best"
+
+
+def _behind(behind: Mapping[str, Any] | None) -> cells.Cell:
+    if behind is None:
+        return cells.NOTHING
+    return cells.between(behind["value"], behind["low"], behind["high"], lambda value: words.number(value, 3))
+
+
+def left_out(analysis: Analysis) -> Table:
+    """R² of each family (or size) when it was left out, one column an axis, the best axes first."""
+    entries = list(analysis.extra.get("axes", ()))[:6]
+    group = (analysis.extra.get("axis_choice") or {}).get("left_out", "family")
+    groups = sorted({name for entry in entries for name in entry.get("left_out", {})})
+    names = (f"{group} left out", *(f"{entry['loss_name']} ({entry['loss_unit']})" for entry in entries))
+    rows = [(cells.text(name), *(cells.number(entry["left_out"].get(name), 3) for entry in entries)) for name in groups]
+    return Table(names, 1, rows)
+
+
+def off_curve(analysis: Analysis) -> Table:
+    """Which families leave the common curve on the best axis, and by how many points."""
+    names = ("family", "on the best axis", "points at equal loss", "tasks")
+    rows = [
+        (
+            cells.text(entry["family"]), cells.text("leaves the curve" if entry["leaves"] else "not shown to leave it"),
+            cells.between(entry["points"], entry["low"], entry["high"], lambda value: words.number(value, 1)),
+            cells.whole(entry["n_tasks"]),
+        )
+        for entry in (analysis.extra.get("axis_choice") or {}).get("families", ())
+    ]  # fmt: skip
     return Table(names, 2, rows)
+
+
+def carried(analysis: Analysis) -> Table:
+    """Thresholds on the other loss axes, family by family."""
+    names = ("task", "metric", "family", "loss", "unit", "threshold there", "runs")
+    rows = [
+        (
+            cells.task(str(entry["task"])), cells.text(words.metric_label(str(entry["metric"]))),
+            cells.text(entry["family"]), cells.text(entry["loss_name"]), cells.text(entry["loss_unit"]),
+            cells.between(entry["loss"], entry["low"], entry["high"], lambda value: words.number(value, 3)),
+            cells.whole(entry["n_runs"]),
+        )
+        for entry in analysis.extra.get("carried", ())
+    ]  # fmt: skip
+    return Table(names, 5, rows)
 
 
 def families(panels: list[Panel]) -> Table:

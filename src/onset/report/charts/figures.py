@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from onset.report import frames, words
-from onset.report.charts import files, foresight, others, performance, theme
+from onset.report.charts import axes, files, foresight, others, performance, theme
 from onset.report.charts.performance import Spec
+from onset.report.compared import on_axes
 from onset.report.facts import StudyFacts
 from onset.report.frames import Panel, Points
 
 if TYPE_CHECKING:
     from onset.analysis.backtest import Backtest
+    from onset.analysis.findings import Analysis
     from onset.analysis.forecast import Forecast
 
 PER_FIGURE = 12
@@ -49,7 +51,12 @@ class Drawing:
 
 
 def write_all(
-    drawings: Sequence[Drawing], folder: Path, *, forecast: Forecast | None = None, backtest: Backtest | None = None
+    drawings: Sequence[Drawing],
+    folder: Path,
+    *,
+    analysis: Analysis | None = None,
+    forecast: Forecast | None = None,
+    backtest: Backtest | None = None,
 ) -> list[Path]:
     """Write every figure that the data has something for; returns the paths of the SVG files.
 
@@ -59,7 +66,7 @@ def write_all(
     for index, drawing in enumerate(drawings):
         ending = f"_on_{_slug(drawing.points.loss_name)}" if index else ""
         written += [files.write(spec, folder, name + ending)[0] for name, spec in all_figures(drawing)]
-    for name, chart in foreseen(drawings[0], forecast, backtest).items():
+    for name, chart in (foreseen(drawings[0], forecast, backtest) | compared(analysis)).items():
         written.append(files.write(files.specification(chart.configure(**theme.config())), folder, name)[0])
     return written
 
@@ -78,6 +85,12 @@ def foreseen(main: Drawing, forecast: Forecast | None, backtest: Backtest | None
             frame, main.points.sizes, level=words.percent(backtest.level)
         )
     return made
+
+
+def compared(analysis: Analysis | None) -> dict[str, theme.Chart]:
+    """The same scores on each loss axis, where axes were compared."""
+    frame = None if analysis is None else on_axes(analysis)
+    return {} if frame is None or frame.empty else {"axes": axes.side_by_side(frame)}
 
 
 def all_figures(drawing: Drawing) -> Iterator[tuple[str, Spec]]:

@@ -11,6 +11,7 @@ from onset.report.charts.figures import Drawing
 
 if TYPE_CHECKING:
     from onset.analysis.backtest import Backtest
+    from onset.analysis.findings import Analysis
     from onset.analysis.forecast import Forecast
 
 AXIS_NAMES: dict[theme.Axis, str] = {
@@ -33,7 +34,10 @@ def has(drawing: Drawing, alone: Mapping[str, Any]) -> dict[str, bool]:
         "grid": "grid" in drawing.points.kinds,
         "side_by_side": bool(figures.side_by_side(drawing.panels)),
         "compute": drawing.shared("flops") is not None,
-        **{name: name in alone for name in ("training", "effects", "predictors", "forecast", "forecast_vs_truth")},
+        **{
+            name: name in alone
+            for name in ("training", "effects", "predictors", "axes", "forecast", "forecast_vs_truth")
+        },
         "residuals": any(len(frames.residuals(panel, drawing.points.sizes)) for panel in drawing.headlines),
     }
 
@@ -58,6 +62,7 @@ def alone(
     drawing: Drawing,
     datasets: dict[str, Any],
     *,
+    analysis: Analysis | None = None,
     forecast: Forecast | None = None,
     backtest: Backtest | None = None,
 ) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def alone(
             ("predictors", figures.predictors),
         )
     }
-    charts |= figures.foreseen(drawing, forecast, backtest)
+    charts |= figures.foreseen(drawing, forecast, backtest) | figures.compared(analysis)
     return {name: _bare(chart, datasets) for name, chart in charts.items() if chart is not None}
 
 
