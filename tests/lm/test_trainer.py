@@ -22,6 +22,7 @@ from onset.lm import model as models
 from onset.lm import tokenizer as tokenizers
 from onset.lm.model import Decoder
 from onset.lm.shards import Mixture, Shard
+from onset.lm.step import Outcome, Stepper
 from onset.lm.tokenizer import Tokenizer
 from onset.lm.trainer import Job, Progress, train
 from onset.store.rundir import RunDir
@@ -189,6 +190,49 @@ def test_a_loss_that_is_not_finite_gives_the_run_up(job: Callable[..., Job]) -> 
         assert all(torch.isfinite(p).all() for p in models.load(broken.rundir.checkpoint(step)).parameters())
 
 
+def break_batches(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """Let the loss be not a number at those steps (1 is the first)."""
+    real, seen = Stepper.step, 0
+
+    def step(self: Stepper, inputs: torch.Tensor, targets: torch.Tensor, rate: float) -> Outcome:
+        nonlocal seen
+        seen += 1
+        return Outcome(float("nan"), 1.0) if seen in steps else real(self, inputs, targets, rate)
+
+    monkeypatch.setattr(Stepper, "step", step)
+
+
+def test_a_batch_that_breaks_the_run_is_left_out_counted_and_told(
+    job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, told = job("a", RUN.model_copy(update={"skip": 2})), []
+    break_batches(monkeypatch, {7, 14})
+    assert train(one, on_notice=told.append)
+    assert [line["step"] for line in log(one) if line.get("skipped")] == [7, 14]
+    assert json.loads(one.rundir.done_path.read_text(encoding="utf-8"))["skipped"] == [7, 14]
+    assert "2 of at most 2" in told[1]
+
+
+def test_no_more_batches_are_left_out_than_allowed_over_a_resume_too(
+    job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = job("a", RUN.model_copy(update={"skip": 1}))
+    break_batches(monkeypatch, {7, 14})
+    assert not train(one, should_stop=stop_after(13))
+    with pytest.raises(OnsetError, match="after 1 batches that were left out"):
+        train(one)
+    assert one.rundir.failed is not None
+
+
+def test_a_file_put_into_a_checkpoint_by_hand_is_noticed(job: Callable[..., Job]) -> None:
+    one, told = job("a"), []
+    train(one, should_stop=stop_after(13))
+    (one.rundir.checkpoint(5) / "pytorch_model.bin").write_bytes(b"other weights")
+    train(one, on_notice=told.append)
+    assert any("pytorch_model.bin" in line for line in told)
+    assert one.rundir.done
+
+
 def test_a_full_disk_is_said_and_the_run_goes_on_later(
     job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +279,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from onset.lm.shards import Mixture, Shard
+from onset.lm.step import Outcome, Stepper
 from onset.lm.tokenizer import Tokenizer
 from onset.lm.trainer import Job, train
 from onset.store.rundir import RunDir
