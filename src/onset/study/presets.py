@@ -59,18 +59,18 @@ def demo() -> Study:
                 shape=_nano_shape(width),
                 tokens=tokens,
                 batch=8,
-                checkpoints=15,
+                checkpoints=14,
                 schedule=Schedule(peak_rate=rate),
                 seed=seed,
                 group="trajectory",
             )
             for seed, (width, tokens, rate) in enumerate(
                 (
-                    (32, 7_000_000, 6e-3),
+                    (32, 6_500_000, 6e-3),
                     (48, 6_000_000, 5e-3),
-                    (64, 6_000_000, 4e-3),
-                    (96, 5_000_000, 3e-3),
-                    (128, 4_000_000, 2.5e-3),
+                    (64, 5_500_000, 4e-3),
+                    (96, 4_500_000, 3e-3),
+                    (128, 3_500_000, 2.5e-3),
                 )
             )
         ],
@@ -82,16 +82,16 @@ def tiny() -> Study:
     """Two sizes and four tasks of the world in under a minute: a whole study for tests and trials."""
     return _on_the_world(
         "tiny",
-        WorldSpec(places=8, documents=6_000, valid_documents=200, items=40),
+        WorldSpec(places=8, documents=8_000, valid_documents=200, items=60),
         vocab=640,
         runs=[
             Run(
                 name=f"w{width}",
                 shape=_nano_shape(width, layers=2),
-                tokens=200_000,
-                batch=16,
-                checkpoints=5,
-                schedule=Schedule(peak_rate=1e-2),
+                tokens=400_000,
+                batch=8,
+                checkpoints=6,
+                schedule=Schedule(peak_rate=8e-3),
             )
             for width in (32, 48)
         ],
