@@ -5,25 +5,24 @@ from __future__ import annotations
 from onset.errors import OnsetError
 from onset.work.engine import Event, Listener
 from onset.work.pieces import Piece, Place
+from onset.work.plan import cores
 from onset.work.seats import Seat
 
 
 class Here:
-    """Carries out pieces one after another in this process, with so many threads."""
+    """Carries out pieces one after another in this process.
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    It has the threads that torch takes by itself: all cores, or as many as OMP_NUM_THREADS says, which counts on a
+    machine that is shared (threads that wait for each other there burn what they wait for).
+    """
 
     def carry_out(self, place: Place, listen: Listener) -> dict[str, OnsetError]:
         """Do all that is owed and can be done; returns the pieces given up, by key."""
-        import torch
-
-        torch.set_num_threads(self.threads)
         given_up: dict[str, OnsetError] = {}
         while (piece := self._next(place, given_up)) is not None:
             listen(Event("start", piece))
             try:
-                place.carry_out(piece, Seat(self.threads), lambda data, of=piece: listen(Event("progress", of, data)))  # type: ignore[misc]
+                place.carry_out(piece, Seat(cores()), lambda data, of=piece: listen(Event("progress", of, data)))  # type: ignore[misc]
             except OnsetError as error:
                 given_up[piece.key] = error
                 listen(Event("failed", piece, {"error": error}))

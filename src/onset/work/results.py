@@ -32,7 +32,7 @@ class Results:
 def results(bench: Bench) -> Results:
     """Read what the bench's models have on disk for its tasks and texts; absent parts have no rows."""
     scores, losses = [], []
-    for subject in bench.subjects:
+    for subject in sorted(bench.subjects, key=lambda one: (one.rundir.name, one.step)):
         files = [subject.rundir.items(subject.step, name, digest) for name, digest in bench.digests.items()]
         parts = [file for file in files if file.exists()]
         if parts:
@@ -68,12 +68,15 @@ def results_table(found: Results) -> Table:
     """The headline scores, one row a checkpoint and task, or the losses, with what befell the questions."""
     table = Table(box=box.SIMPLE_HEAD)
     if found.scores.empty:
-        for name in ("run", "step", "text", "language", "nats/token", "bits/byte"):
-            table.add_column(name)
+        names = ("run", "step", "text", "language", "nats/token", "bits/byte", "bits/char", "unigram-normalised")
+        for name in (*names, "documents", "told"):
+            table.add_column(name, overflow="fold")
         for row in found.losses.to_dict("records"):
             table.add_row(
                 Text(row["run"]), str(row["step"]), Text(row["text"]), row["language"],
-                f"{row['nats_per_token']:.4f}", f"{row['bits_per_byte']:.4f}",
+                _loss(row, "nats_per_token"), _loss(row, "bits_per_byte"), _loss(row, "bits_per_character"),
+                _loss(row, "unigram_normalised"), "" if pd.isna(row.get("documents")) else f"{row['documents']:.0f}",
+                Text(_told_of_text(row)),
             )  # fmt: skip
         return table
     for name in ("run", "step", "task", "metric", "score", "chance", "questions", "told"):
@@ -84,6 +87,25 @@ def results_table(found: Results) -> Table:
             "" if pd.isna(row["chance"]) else f"{row['chance']:.3f}", str(row["questions"]), Text(_told(row)),
         )  # fmt: skip
     return table
+
+
+def _loss(row: dict[Any, Any], name: str) -> str:
+    """A loss with its standard error from documents; empty where it was not measured."""
+    if pd.isna(row.get(name)):
+        return ""
+    error = row.get(f"{name}_stderr")
+    return f"{row[name]:.4f}" + ("" if error is None or pd.isna(error) else f" ± {error:.4f}")
+
+
+def _told_of_text(row: dict[Any, Any]) -> str:
+    told = []
+    if not pd.isna(row.get("changed")) and row["changed"]:
+        told.append(f"{row['changed']:.0f} of {row['bytes']} bytes dropped or changed")
+    if not pd.isna(row.get("overlap_ngrams")):
+        told.append(
+            f"in the training data: {row['overlap_ngrams']:.1%} of n-grams, {row['overlap_documents']:.1%} of documents"
+        )
+    return "; ".join(told)
 
 
 def headline(found: Results) -> pd.DataFrame:
