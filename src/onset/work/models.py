@@ -187,7 +187,7 @@ def carry_out(bench: Bench, workers: int, console: Console) -> tuple[int, list[s
         before = bench.owing()
         problems: dict[str, OnsetError] = {}
         if before.pieces:
-            engine: Engine = LocalEngine(workers, max(1, cores() // workers)) if bench.spread else Here(cores())
+            engine: Engine = LocalEngine(workers, max(1, cores() // workers)) if bench.spread else Here()
             with Display(console, before.done, len(before.pieces)) as display:
                 problems = engine.carry_out(bench, _settling(bench, display))
         _last.clear()
