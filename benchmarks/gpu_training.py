@@ -49,7 +49,8 @@ def arithmetic_of(run: Run, vocab: int, device: str, memory: int | None) -> Arit
     """The GPU path of ``arithmetic.choose`` (compiled bfloat16), fitted to the memory; on any device."""
     fit = sizing.fitted(run, vocab, memory, bfloat16=True, kernels=False)
     name = torch.cuda.get_device_name() if device == "cuda" else device
-    usual = Arithmetic("compiled", True, 1, name, torch.__version__)
+    # What compiling gives on a processor tells nothing of a GPU, and takes minutes.
+    usual = Arithmetic("compiled" if device == "cuda" else "torch", True, 1, name, torch.__version__)
     return usual if fit.usual else replace(usual, together=fit.sequences * run.shape.context, recompute=fit.recompute)
 
 

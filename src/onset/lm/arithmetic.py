@@ -21,6 +21,10 @@ from onset.study.spec import Run
 COMPILE_FLOPS = 5e16
 """A run of at least so much work is compiled on a GPU: minutes at 100 TFLOP/s, where compiling takes about one."""
 
+GPU_SHARE = 0.85
+"""Share of a GPU's memory that a training plans with where no limit is stated: of all of it, not of what is free just
+now, so that a resume plans the same."""
+
 
 @dataclass(frozen=True)
 class Arithmetic:
@@ -51,6 +55,8 @@ def choose(run: Run, vocab: int, *, precision: str, threads: int, device: str, m
     Raises OnsetError where the run does not fit into that memory in any way.
     """
     usual = _usual(run, vocab, precision=precision, threads=threads, device=device)
+    if memory is None and torch.device(device).type == "cuda":
+        memory = int(GPU_SHARE * torch.cuda.get_device_properties(device).total_memory)
     if memory is None:
         return usual
     kernels = usual.engine == "kernels"
