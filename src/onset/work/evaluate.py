@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from onset.store.rundir import RunDir
-from onset.store.tables import ITEMS, LOSSES, read_about, write_part
+from onset.store.tables import DOCUMENTS, ITEMS, LOSSES, read_about, write_part
 from onset.tasks.chunks import Chunks
 from onset.tasks.chunks import chunks as chunks_of
 from onset.tasks.task import Item, Request, Task
@@ -31,19 +31,33 @@ Say = Callable[[int, int], None]
 """Told before each chunk: its number, from 1, and how many there are."""
 
 
-def write_losses(lm: CausalLM, texts: Texts, rundir: RunDir, step: int, unigram: Unigram | None = None) -> None:
-    """Measure a checkpoint's held-out losses and write them as one part.
+def write_losses(
+    lm: CausalLM,
+    texts: Texts,
+    rundir: RunDir,
+    step: int,
+    unigram: Unigram | None = None,
+    *,
+    about: Mapping[str, Any] | None = None,
+    columns: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
+    **settings: Any,
+) -> None:
+    """Measure a checkpoint's held-out losses and write them as one part, and as another document by document.
 
-    ``unigram`` is how frequent tokens are in the training text; without it that column is empty.
+    ``unigram`` is how frequent tokens are in the training text or a reference; without it that column is empty.
+    ``columns`` adds values to the rows of a (text, language); ``settings`` are those of ``heldout.measure``.
     """
-    from onset.lm.heldout import losses
+    from onset.lm.heldout import measure
 
     rows: list[dict[str, Any]] = []
+    documents: list[dict[str, Any]] = []
     for name, by_language in texts.items():
-        rows += [
-            {"run": rundir.name, "step": step, "text": name, **row} for row in losses(lm, by_language, unigram=unigram)
-        ]
-    write_part(rundir.loss(step), rows, LOSSES)
+        found = measure(lm, by_language, unigram=unigram, **settings)
+        key = {"run": rundir.name, "step": step, "text": name}
+        rows += [{**key, **row, **(columns or {}).get((name, row["language"]), {})} for row in found.rows]
+        documents += [{**key, **row} for row in found.documents]
+    write_part(rundir.documents(step), documents, DOCUMENTS)
+    write_part(rundir.loss(step), rows, LOSSES, about)
 
 
 def write_items(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: int, say: Say | None = None) -> None:
@@ -62,7 +76,7 @@ def write_items(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: i
 def write_chunk(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: int, number: int) -> None:
     """Ask one chunk of a task, unless its rows are there; the only chunk of a task is its part at once."""
     plan = chunks(task)
-    about = {"faults": task.faults(), "dtype": str(scorer.lm.dtype).removeprefix("torch.")}
+    about: dict[str, Any] = {"faults": task.faults(), "dtype": str(scorer.lm.dtype).removeprefix("torch.")}
     file, of_chunk = rundir.items(step, task.name, digest), about
     if len(plan) > 1:
         file = chunk_file(rundir, step, task.name, digest, number)
