@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
 from onset.errors import OnsetError
 from onset.lm import checkpoint
-from onset.lm.arithmetic import choose
+from onset.lm.arithmetic import Arithmetic, choose
 from onset.lm.branches import Branch, Trunk
 from onset.lm.log import Log
 from onset.lm.mirrors import mirrors
@@ -54,6 +55,8 @@ class Job:
     """Where the log is shown too: 'tensorboard', 'wandb', 'wandb-offline'."""
     branches: tuple[Branch, ...] = ()
     """Runs that take over this one's first steps instead of training them."""
+    stepper: Callable[[Arithmetic], Stepper] | None = None
+    """What does the steps where it is not this process alone: see ``distributed``."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def train(
         job.run, job.vocab, precision=job.precision, threads=job.threads, device=job.device, memory=job.memory
     )
     with _threads(1 if arithmetic.engine == "kernels" else job.threads):  # the kernels' passes bring their own threads
-        model = Decoder(job.run.shape, job.vocab, job.run.seed, job.run.initialisation).to(job.device)
-        stepper = Stepper(model, job.run.optimizer, arithmetic, batch=job.run.batch)
+        stepper = (job.stepper or partial(_alone, job))(arithmetic)
+        arithmetic = stepper.arithmetic
         first = _resume(job, stepper, hooks.notice)
         log = Log(job.rundir.log_path, first.step)
         try:
@@ -120,6 +123,12 @@ def train(
         )
         checkpoint.drop_states(job.rundir)
     return finished
+
+
+def _alone(job: Job, arithmetic: Arithmetic) -> Stepper:
+    """The stepper of a run that one process does."""
+    model = Decoder(job.run.shape, job.vocab, job.run.seed, job.run.initialisation).to(job.device)
+    return Stepper(model, job.run.optimizer, arithmetic, batch=job.run.batch)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, cast
 
 from onset.store.rundir import RunDir
 from onset.study.trunks import branches
@@ -16,8 +16,11 @@ from onset.work.pieces import Piece, Report, Workplace
 from onset.work.seats import Held, Seat
 
 if TYPE_CHECKING:
+    from onset.lm.arithmetic import Arithmetic
     from onset.lm.branches import Branch
+    from onset.lm.distributed import Team
     from onset.lm.heldout import Unigram
+    from onset.lm.step import Stepper
     from onset.study.spec import Run
 
 SECONDS_BETWEEN = 0.5
@@ -30,7 +33,11 @@ HELD_SECONDS = 8.0
 
 def carry_out(place: Workplace, piece: Piece, seat: Seat, report: Report) -> None:
     """Do one piece. What it makes is written whole or not at all; done already, it is not done again."""
-    if piece.kind == "train":
+    if piece.kind == "train" and len(seat.devices) > 1:
+        from onset.work.team import train_in_team
+
+        train_in_team(place, piece, seat, report)
+    elif piece.kind == "train":
         train_piece(place, piece, seat, report)
     else:
         _evaluate(place, piece, seat, report)
@@ -50,8 +57,8 @@ def _held(rundir: RunDir) -> Iterator[None]:
         time.sleep(0.2)
 
 
-def train_piece(place: Workplace, piece: Piece, seat: Seat, report: Report) -> None:
-    """Train the piece's run in this process, holding its lock."""
+def train_piece(place: Workplace, piece: Piece, seat: Seat, report: Report, team: Team | None = None) -> None:
+    """Train the piece's run in this process, holding its lock; or lead a team that trains it."""
     from onset.lm.trainer import Job, Progress, train
 
     run = place.study.run(piece.run)
@@ -89,9 +96,17 @@ def train_piece(place: Workplace, piece: Piece, seat: Seat, report: Report) -> N
             memory=None if place.study.memory_gb is None else int(place.study.memory_gb * 1e9),
             logs=place.logs,
             branches=_branches(place, run),
+            stepper=None if team is None else partial(_led, run, place.vocab(run), team),
         )
         train(job, on_progress=tell, on_notice=lambda text: report({"notice": text}))
         _record(rundir)
+
+
+def _led(run: Run, vocab: int, team: Team, arithmetic: Arithmetic) -> Stepper:
+    """The stepper of a run that a team does: the trainer uses it like any other."""
+    from onset.lm.distributed import TeamStepper
+
+    return cast("Stepper", TeamStepper(run, vocab, arithmetic, team))
 
 
 def _branches(place: Workplace, run: Run) -> tuple[Branch, ...]:
