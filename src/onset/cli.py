@@ -40,6 +40,9 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A TOML file or 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of local task files, <task>.eval.jsonl.gz.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core, as the runs need.")]
 Engine = Annotated[str, typer.Option(help="Who does the work: local processes, or ray.")]
+Logs = Annotated[
+    list[str] | None, typer.Option("--log", help="Show trainings in tensorboard, wandb or wandb-offline too.")
+]
 Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")]
 Loss = Annotated[str | None, typer.Option("--loss", help="The loss axis, NAME[:UNIT]; analyze: auto for the best.")]
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help="Checkpoint, run, folder, or hub id[@revision].")]
@@ -72,9 +75,10 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a study would cost, before it does: params, tokens, FLOPs, steps, memory, disk, hours."""
+    from onset.study.files import outline
     from onset.work import plan as planning
 
-    loaded = _load(study)
+    loaded, absent = outline(study)
     vocab = {}
     for name, spec in loaded.tokenizers.items():
         if spec.vocab is None:
@@ -86,13 +90,16 @@ def plan(
     measured = rate or planning.matrix_rate()
     rows = planning.plan_rows(loaded, measured, vocab)
     if as_json:
-        _print_json({"study": loaded.name, "rate": measured, "share_of_rate": planning.SHARE_OF_RATE, "runs": rows})
+        shares = {"rate": measured, "share_of_rate": planning.SHARE_OF_RATE}
+        _print_json({"study": loaded.name, **shares, "runs": rows, "absent": absent})
         return
     from onset.work.show import plan_table
 
     _console().print(plan_table(rows))
     source = "given" if rate else "measured now, float32, all cores"
     typer.echo(f"hours: at {planning.SHARE_OF_RATE:.0%} of {measured:.3g} FLOP/s ({source})")
+    for one in [*planning.plan_notes(loaded, rows), *absent]:
+        typer.echo(f"note: {one}")
 
 
 @app.command()
@@ -101,9 +108,10 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="The study's folder.")],
     workers: Workers = None,
     engine: Engine = "local",
+    log: Logs = None,
 ) -> None:
     """Do all that a study owes: text, trainings, evaluations, findings, page. Run again to resume."""
-    _run(_load(study), out, workers, engine)
+    _run(_load(study), out, workers, engine, tuple(log or ()))
 
 
 @app.command()
@@ -177,8 +185,20 @@ def evaluate(
 @app.command()
 def loss(
     models: Models,
-    text: Annotated[list[str], typer.Option("--text", help="FILE, or LANGUAGE:FILE (en, zh); repeat for several.")],
+    text: Annotated[
+        list[str], typer.Option("--text", help="FILE, LANGUAGE:FILE (en, zh), or hub:NAME; repeat for several.")
+    ],
     out: Out,
+    reference: Annotated[Path | None, typer.Option(help="Text that unigrams are counted on, to normalise by.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Tokens a window adds; else the whole context.")] = None,
+    most_changed: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of a text's bytes that a tokenizer may drop or change.")
+    ] = 0.01,
+    overlap: Annotated[
+        Path | None, typer.Option(help="A study's folder: say how much of the texts its training data holds.")
+    ] = None,
+    level: Level = 0.95,
+    as_json: Json = False,
     tokens: Tokens = None,
     tokens_per_step: PerStep = None,
     dtype: Dtype = "float32",
@@ -187,12 +207,26 @@ def loss(
     trust_remote_code: Remote = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
 ) -> None:
-    """Measure the loss of any causal language model on texts: nats per token and bits per byte."""
-    from onset.work.models import Bench, Loading, texts_of
+    """Measure the loss of any causal language model on texts, and compare models by the same documents."""
+    from onset.work.losses import Measuring, compared
+    from onset.work.models import Bench, Loading
+    from onset.work.texts import texts_of
 
-    loading = Loading(dtype, device, allow_bin, trust_remote_code)
-    texts = texts_of(text)
-    _bench(models, out, (tokens, tokens_per_step), lambda found: Bench(found, texts=texts, loading=loading), workers)
+    texts, made = texts_of(text), []
+    loading, measuring = (
+        Loading(dtype, device, allow_bin, trust_remote_code),
+        Measuring(reference, stride, most_changed, overlap),
+    )
+
+    def make(found: tuple[Subject, ...]) -> Bench:
+        made.append(Bench(found, texts=texts, loading=loading, measuring=measuring))
+        return made[-1]
+
+    def show() -> pd.DataFrame:
+        places = {f"{one.rundir.name}@{one.step}": (one.rundir, one.step) for one in made[-1].subjects}
+        return compared(places, list(texts), level)
+
+    _bench(models, out, (tokens, tokens_per_step), make, workers, as_json=as_json, compare=show)
 
 
 @app.command()
@@ -303,11 +337,11 @@ def _load(study: str) -> Study:
     return load(study)
 
 
-def _run(study: Study, out: Path, workers: int | None, engine: str) -> None:
+def _run(study: Study, out: Path, workers: int | None, engine: str, logs: tuple[str, ...] = ()) -> None:
     from onset.work.run import run_study
 
     console = _console(stderr=True)
-    outcome = run_study(study, out, workers=workers, engine=engine, console=console)
+    outcome = run_study(study, out, workers=workers, engine=engine, logs=logs, console=console)
     from onset.work.findings import report
 
     console.print(f"{outcome.done} done, {outcome.owed} owed", highlight=False)
@@ -331,6 +365,7 @@ def _bench(
     workers: int,
     watch: bool = False,
     as_json: bool = False,
+    compare: Callable[[], pd.DataFrame] | None = None,
 ) -> None:
     """Carry out an evaluation of models, once or again and again while checkpoints appear, and show what it gave."""
     import time
@@ -348,10 +383,15 @@ def _bench(
             break
         time.sleep(WATCH_SECONDS)
     found = results(bench)
+    gaps = None if compare is None else compare()
     if as_json:
-        _print_json(json_rows(found))
+        told = json_rows(found)
+        _print_json(told if gaps is None else {"losses": told, "differences": _records(gaps)})
     else:
         _console().print(results_table(found))
+        if gaps is not None and len(gaps):
+            typer.echo("bits per byte less those of the first model, by the same documents:")
+            _print_frame(gaps, as_json=False)
         typer.echo(f"{done} sets of weights done; rows in {out}")
         for note in found.notes:
             typer.echo(f"note: {note}")

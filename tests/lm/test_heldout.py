@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from onset.errors import OnsetError
 from onset.lm import hub
 from onset.lm.causal import CausalLM
-from onset.lm.heldout import Unigram, losses
+from onset.lm.encoding import Encoder
+from onset.lm.heldout import Unigram, losses, measure, ratio_stderr
 from onset.lm.model import Decoder
 from onset.lm.tokenizer import Tokenizer, train
+from onset.store.text import documents as read_documents
 from onset.study.spec import Shape, TokenizerSpec
 
 Folder = Callable[..., Path]
@@ -147,10 +154,7 @@ def test_no_text_no_number_and_no_loss_are_errors(ours: tuple[Decoder, Tokenizer
 
 def test_a_tokenizer_that_loses_text_gives_no_figure(model_folder: Folder) -> None:
     """Lost otherwise: bits per byte of bytes that the model never saw."""
-    from tokenizers import Tokenizer as Backend
-    from tokenizers import models, normalizers
-
-    from onset.lm.encoding import Encoder
+    from tokenizers import normalizers
 
     backend = Backend(models.BPE(vocab={"a": 0, "b": 1, "<end>": 2}, merges=[], unk_token=None))
     backend.normalizer = normalizers.Lowercase()
@@ -161,3 +165,102 @@ def test_a_tokenizer_that_loses_text_gives_no_figure(model_folder: Folder) -> No
     assert losses(lossy, {"en": ["abba"]})[0]["bytes"] == 4
     with pytest.raises(OnsetError, match="drops or changes"):
         losses(lossy, {"en": ["abba, said the man"]})
+    told = losses(lossy, {"en": ["abba" * 9 + "?"]}, most_changed=0.05)[0]
+    assert (told["changed"], told["bytes"]) == (1, 37), "counted, and allowed up to the stated share"
+
+
+def _trained(kind: str, size: int, texts: Sequence[str]) -> Encoder:
+    """A tokenizer of about so many entries: byte-level BPE, or pieces with Metaspace and bytes for the rest."""
+    end = "<end>"
+    if kind == "byte-level":
+        backend = Backend(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=[end], initial_alphabet=alphabet, show_progress=False
+        )
+        backend.train_from_iterator(texts, trainer)
+    else:
+        rough = Backend(models.Unigram())
+        rough.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.UnigramTrainer(
+            vocab_size=size - 256, special_tokens=[end, "<unk>"], unk_token="<unk>", show_progress=False,
+            initial_alphabet=[],
+        )  # fmt: skip
+        rough.train_from_iterator(texts, trainer)
+        found = json.loads(rough.to_str())["model"]["vocab"]
+        pieces = [(piece, score) for piece, score in found] + [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
+        backend = Backend(models.Unigram(pieces, unk_id=1, byte_fallback=True))
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Metaspace()])
+    mark = backend.token_to_id(end)
+    return Encoder(backend, start=mark, blank=mark, eos=None)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("kind", ["byte-level", "pieces"])
+@pytest.mark.parametrize(
+    "size", [600, pytest.param(3_000, marks=pytest.mark.slow), pytest.param(20_000, marks=pytest.mark.slow)]
+)
+def test_bits_per_byte_are_right_for_tokenizers_of_every_size(
+    kind: str, size: int, language: str, ours: tuple[Decoder, Tokenizer]
+) -> None:
+    """Lost otherwise: the one axis for models with different tokenizers. Real text, within a tenth of a percent."""
+    folder = os.environ.get("ONSET_SHARED")
+    if folder is None:
+        pytest.skip("ONSET_SHARED does not name the folder with data/text")
+    text = Path(folder) / "data" / "text"
+    budget = 120_000 if size < 1_000 else 3_000_000
+    texts = []
+    for document in read_documents(text / f"{language}.train.jsonl.gz"):
+        texts.append(document[:20_000])
+        budget -= len(texts[-1])
+        if budget < 0:
+            break
+    encoder = _trained(kind, size, texts)
+    vocab = encoder._backend.get_vocab_size()  # type: ignore[union-attr]
+    assert vocab >= 0.8 * size
+    documents = [document[:300] for document in islice(read_documents(text / f"{language}.valid.jsonl.gz"), 4)]
+    torch.manual_seed(size)
+    decoder = Decoder(Shape(layers=1, width=16, heads=2, kv_heads=1, hidden=32, context=48), vocab)
+    lm = CausalLM.of(decoder, ours[1])
+    lm.encoder = encoder
+    nats, _ = plain(lm, documents, encoder.start or 0, [])
+    whole, packed = (measure(lm, {language: documents}, batch_tokens=tokens).rows[0] for tokens in (None, 1))
+    size_of = sum(len(document.encode()) for document in documents)
+    assert whole["bits_per_byte"] == pytest.approx(nats / math.log(2) / size_of, rel=1e-3)
+    assert packed["bits_per_byte"] == pytest.approx(whole["bits_per_byte"], rel=1e-6)
+    assert whole["bits_per_character"] * sum(map(len, documents)) == pytest.approx(whole["bits_per_byte"] * size_of)
+
+
+def test_the_worked_example_of_the_documentation(ours: tuple[Decoder, Tokenizer]) -> None:
+    """Lost otherwise: formulas in docs/loss.md that the code does not follow."""
+    backend = Backend(models.BPE(vocab={"a": 0, "b": 1, "<end>": 2}, merges=[]))
+    encoder = Encoder(backend, start=2, blank=2, eos=2)
+    known = torch.log(torch.tensor([0.5, 0.25, 0.25]))
+    lm = CausalLM(
+        ours[0], encoder, context=96, name="by hand", head=None, states=lambda tokens: known.expand(*tokens.shape, 3)
+    )
+    unigram = Unigram.of_texts(["aab"], encoder, 3)
+    assert np.exp(unigram.log_probs) == pytest.approx([3 / 7, 2 / 7, 2 / 7])
+    row = losses(lm, {"en": ["abba"]}, unigram=unigram)[0]
+    assert row["nats_per_token"] == pytest.approx(8 * math.log(2) / 5)
+    assert row["bits_per_byte"] == pytest.approx(1.5)
+    by_hand = (8 * math.log(2) - 2 * math.log(7 / 3) - 3 * math.log(7 / 2)) / 5
+    assert row["unigram_normalised"] == pytest.approx(by_hand)
+    assert by_hand == pytest.approx(0.0185, abs=5e-5)
+    two = losses(lm, {"en": ["abba", "aa"]})[0]
+    assert two["bits_per_byte"] == pytest.approx(8 / 6)
+    assert two["bits_per_byte_stderr"] == pytest.approx(math.sqrt(2 * 2 * (2 / 3) ** 2) / 6)
+    assert losses(lm, {"en": ["abba"]})[0]["bits_per_byte_stderr"] is None, "none from one document"
+
+
+def test_standard_errors_are_those_of_resampled_documents() -> None:
+    """Lost otherwise: an error bar of tokens, which are not independent, for one of documents."""
+    draw = np.random.default_rng(0)
+    size = draw.integers(50, 2000, 200).astype(float)
+    nats = size * draw.normal(1.0, 0.2, 200)
+    again = draw.integers(0, 200, (2000, 200))
+    resampled = nats[again].sum(1) / size[again].sum(1)
+    assert ratio_stderr(nats, size) == pytest.approx(resampled.std(), rel=0.08)

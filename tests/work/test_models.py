@@ -13,10 +13,11 @@ from onset.analysis.observations import read
 from onset.errors import OnsetError
 from onset.store.tables import read_part
 from onset.study.spec import Study
-from onset.work.models import Bench, carry_out, texts_of
+from onset.work.models import Bench, carry_out
 from onset.work.naming import Known, known, split_revision, subjects
 from onset.work.pieces import Workplace
 from onset.work.run import run_study
+from onset.work.texts import texts_of
 
 
 def quiet() -> Console:

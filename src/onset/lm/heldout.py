@@ -1,4 +1,4 @@
-"""Loss of a causal model on validation texts: nats per token, bits per byte, unigram-normalised.
+"""Loss of a causal model on validation texts: nats per token, bits per byte and character, unigram-normalised.
 
 Every document is read from its start, after the token that begins texts; a long one in windows, each token counted
 once. Sums are kept by document, so that a figure does not depend on how documents are packed.
@@ -8,8 +8,11 @@ once. Sums are kept by document, so that a figure does not depend on how documen
   tokens only.
 - ``bits_per_byte`` is -log2 of the text's own tokens over its UTF-8 bytes, never counting the separator, as in
   lm-evaluation-harness.
+- ``bits_per_character`` is the same over the text's characters (Unicode code points).
 - ``unigram_normalised`` is the mean of log p_unigram(token) - log p_model(token) (Roh et al. 2020): 0 for a model
   that knows only how frequent tokens are, and lower for a better one.
+
+Standard errors take documents for the sample (a ratio of sums over documents); see ``docs/loss.md``.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ KEPT = 8
 
 @dataclass(frozen=True, eq=False)
 class Unigram:
-    """How frequent tokens are in a reference text, one added to every count so that none is impossible."""
+    """How frequent tokens are in a reference text, one added to every count so that none is impossible (Laplace)."""
 
     log_probs: NDArray[np.float64]
     """Nats, by token id."""
@@ -72,6 +75,8 @@ class Documents:
     """Own tokens of each document."""
     bytes: NDArray[np.int64]
     """UTF-8 bytes of each document."""
+    characters: NDArray[np.int64]
+    """Code points of each document."""
     ids: list[NDArray[np.int32]]
     """Own tokens, for unigrams."""
     closed: bool
@@ -80,31 +85,50 @@ class Documents:
     """Bytes that the tokenizer dropped or changed."""
 
 
-def losses(
+@dataclass(frozen=True)
+class Measured:
+    """Losses of one model on one text: by language, and by document."""
+
+    rows: list[dict[str, Any]]
+    """Rows of the losses table, less run, step and text."""
+    documents: list[dict[str, Any]]
+    """Rows of the documents table, less run, step and text: what standard errors and comparisons rest on."""
+
+
+def losses(lm: CausalLM, texts: Mapping[str, Sequence[str]], **settings: Any) -> list[dict[str, Any]]:
+    """The rows of ``measure``."""
+    return measure(lm, texts, **settings).rows
+
+
+def measure(
     lm: CausalLM,
     texts: Mapping[str, Sequence[str]],
     *,
     unigram: Unigram | None = None,
     stride: int | None = None,
     batch_tokens: int | None = None,
-) -> list[dict[str, Any]]:
-    """Loss by language and for ``all`` documents pooled: rows of the losses table, less run, step and text.
+    most_changed: float = MOST_CHANGED,
+) -> Measured:
+    """Loss by language and for ``all`` documents pooled.
 
     ``stride`` is how many tokens a window after the first adds; by default the whole context, as in
     lm-evaluation-harness. Raises OnsetError for no text at all, for a loss that is zero or not a number, and when
-    the tokenizer changes more than a hundredth of the bytes.
+    the tokenizer changes more than the share ``most_changed`` of the bytes.
     """
     made: list[dict[str, Any]] = []
-    parts = []
+    found: list[dict[str, Any]] = []
     for language, documents in texts.items():
-        found = by_document(lm, documents, stride=stride, batch_tokens=batch_tokens, where=language)
-        parts.append((found, _unigram_sum(found[0], unigram, lm)))
-        made.append({"language": language, **_figures([parts[-1]], lm.name)})
-    if not parts:
+        prepared, nats = by_document(
+            lm, documents, stride=stride, batch_tokens=batch_tokens, where=language, most_changed=most_changed
+        )
+        here = _document_rows(prepared, nats, unigram, lm, language)
+        made.append({"language": language, **_figures(here, lm.name), "changed": prepared.changed})
+        found += here
+    if not made:
         raise OnsetError("there is no held-out text", advice="give at least one document")
     if "all" not in texts:
-        made.append({"language": "all", **_figures(parts, lm.name)})
-    return made
+        made.append({"language": "all", **_figures(found, lm.name), "changed": sum(row["changed"] for row in made)})
+    return Measured(made, found)
 
 
 def by_document(
@@ -114,6 +138,7 @@ def by_document(
     stride: int | None = None,
     batch_tokens: int | None = None,
     where: object = None,
+    most_changed: float = MOST_CHANGED,
 ) -> tuple[Documents, NDArray[np.float64]]:
     """Tokenised documents and their nats (documents, 2): of the own tokens, and of the token that ends each."""
     stride = stride or lm.context
@@ -123,9 +148,10 @@ def by_document(
     if not prepared.bytes.sum():
         raise OnsetError("the held-out text is empty", where=where, advice="give at least one document")
     share = prepared.changed / max(int(prepared.bytes.sum()), 1)
-    if share > MOST_CHANGED:
+    if share > most_changed:
         raise OnsetError(
-            f"the tokenizer drops or changes {share:.1%} of the text's bytes: its loss would mean nothing",
+            f"the tokenizer drops or changes {share:.1%} of the text's bytes, more than {most_changed:.1%}: "
+            "its loss would mean nothing",
             where=f"{lm.name}, {where}",
             advice="take a text that the model's tokenizer can hold, or a byte-level tokenizer",
         )
@@ -135,32 +161,67 @@ def by_document(
     return prepared, -sums.reshape(-1, 2)
 
 
-def _figures(parts: Sequence[tuple[tuple[Documents, NDArray[np.float64]], float | None]], name: str) -> dict[str, Any]:
-    """The figures of one or several sets of documents, pooled by tokens."""
-    text = sum(float(nats[:, 0].sum()) for (_, nats), _ in parts)
-    total = sum(float(nats.sum()) for (_, nats), _ in parts)
-    size = sum(int(documents.bytes.sum()) for (documents, _), _ in parts)
-    tokens = sum(int(documents.tokens.sum()) + documents.closed * len(documents.tokens) for (documents, _), _ in parts)
+def _document_rows(
+    documents: Documents, nats: NDArray[np.float64], unigram: Unigram | None, lm: CausalLM, language: str
+) -> list[dict[str, Any]]:
+    """One row a document: nats of its own tokens, of the token that ends it, and of all of them under the unigram."""
+    rows = []
+    for index, ids in enumerate(documents.ids):
+        known = None
+        if unigram is not None:
+            known = -float(unigram.log_probs[ids].sum())
+            known -= float(unigram.log_probs[lm.encoder.eos]) if documents.closed else 0.0
+        rows.append(
+            {
+                "language": language, "document": index, "nats": float(nats[index, 0]),
+                "nats_end": float(nats[index, 1]), "nats_unigram": known,
+                "tokens": int(documents.tokens[index]) + documents.closed, "bytes": int(documents.bytes[index]),
+                "characters": int(documents.characters[index]),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _figures(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """The figures of a set of documents, pooled by tokens, with their standard errors."""
+    nats, end, tokens, size, characters = (
+        np.array([row[column] for row in rows], dtype=float)
+        for column in ("nats", "nats_end", "tokens", "bytes", "characters")
+    )
+    whole = nats + end
+    total = float(whole.sum())
     if not math.isfinite(total) or total <= 0:
         raise OnsetError(f"the held-out loss is {total}", where=name, advice="its weights are broken: train it again")
-    unigrams = [found for _, found in parts if found is not None]
+    gain = None
+    if all(row["nats_unigram"] is not None for row in rows):
+        gain = whole - np.array([row["nats_unigram"] for row in rows], dtype=float)
+    bits = nats / math.log(2)
     return {
-        "nats_per_token": total / tokens,
-        "bits_per_byte": text / math.log(2) / size,
-        "unigram_normalised": (total + sum(unigrams)) / tokens if len(unigrams) == len(parts) else None,
-        "tokens": tokens,
-        "bytes": size,
+        "nats_per_token": total / float(tokens.sum()),
+        "bits_per_byte": float(bits.sum() / size.sum()),
+        "bits_per_character": float(bits.sum() / characters.sum()),
+        "unigram_normalised": None if gain is None else float(gain.sum() / tokens.sum()),
+        "nats_per_token_stderr": ratio_stderr(whole, tokens),
+        "bits_per_byte_stderr": ratio_stderr(bits, size),
+        "unigram_normalised_stderr": None if gain is None else ratio_stderr(gain, tokens),
+        "documents": len(rows),
+        "tokens": int(tokens.sum()),
+        "bytes": int(size.sum()),
+        "characters": int(characters.sum()),
     }
 
 
-def _unigram_sum(documents: Documents, unigram: Unigram | None, lm: CausalLM) -> float | None:
-    """Sum of log p_unigram over the counted tokens; None without a reference."""
-    if unigram is None:
+def ratio_stderr(over: NDArray[np.float64], under: NDArray[np.float64]) -> float | None:
+    """Standard error of a ratio of two sums over documents (Cochran 1977, 2.46); None with one document.
+
+    Values of the two by document. A document without bytes counts for nothing.
+    """
+    known = under > 0
+    over, under, count = over[known], under[known], int(known.sum())
+    if count < 2:
         return None
-    found = sum(float(unigram.log_probs[ids].sum()) for ids in documents.ids)
-    if documents.closed:
-        found += float(unigram.log_probs[lm.encoder.eos]) * len(documents.ids)
-    return found
+    left = over - over.sum() / under.sum() * under
+    return float(np.sqrt(count / (count - 1) * np.sum(left**2)) / under.sum())
 
 
 _kept: OrderedDict[tuple[str, tuple[str, ...], int, int], Documents] = OrderedDict()
@@ -198,6 +259,7 @@ def _tokenised(encoder: Encoder, documents: tuple[str, ...], context: int, strid
         rows=rows,
         tokens=np.array([len(ids) for ids in own], dtype=np.int64),
         bytes=np.array([len(text.encode()) for text in documents], dtype=np.int64),
+        characters=np.array([len(text) for text in documents], dtype=np.int64),
         ids=own,
         closed=closed,
         changed=sum(_changed(text, encoder.decode(ids.tolist())) for text, ids in zip(documents, own, strict=True)),

@@ -5,7 +5,7 @@
     runs/<slug>-<digest8>/
       run.json  log.jsonl  DONE  FAILED
       steps/<step>/{model.safetensors, config.json, tokenizer.json, ...}
-      loss/<step>.parquet
+      loss/<step>.parquet  documents/<step>.parquet
       items/<step>/<task>-<digest4>.parquet
       items/<step>/<task>-<digest4>.chunks/<number>.parquet     while a task is under way
 """
@@ -64,6 +64,10 @@ class RunDir:
     def loss(self, step: int) -> Path:
         """Part with the held-out losses at that step."""
         return self.path / "loss" / f"{step:0{STEP_DIGITS}d}.parquet"
+
+    def documents(self, step: int) -> Path:
+        """Part with the held-out losses at that step, document by document."""
+        return self.path / "documents" / f"{step:0{STEP_DIGITS}d}.parquet"
 
     def items(self, step: int, task: str, digest: str) -> Path:
         """Part with the item rows of a task (its digest's first four digits in the name)."""

@@ -53,9 +53,35 @@ LOSSES = pa.schema(
         pa.field("unigram_normalised", pa.float64()),
         pa.field("tokens", pa.int64(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("bits_per_character", pa.float64()),
+        pa.field("nats_per_token_stderr", pa.float64()),  # standard errors from documents
+        pa.field("bits_per_byte_stderr", pa.float64()),
+        pa.field("unigram_normalised_stderr", pa.float64()),
+        pa.field("documents", pa.int64()),
+        pa.field("characters", pa.int64()),
+        pa.field("changed", pa.int64()),  # bytes that the tokenizer drops or changes
+        pa.field("overlap_ngrams", pa.float64()),  # share of the text's n-grams that are in the training data
+        pa.field("overlap_documents", pa.float64()),  # share of its documents that are, by most of their n-grams
     ]
 )
 """One row a (validation text, language), and one with language 'all' for the whole text."""
+
+DOCUMENTS = pa.schema(
+    [
+        pa.field("run", pa.string(), nullable=False),
+        pa.field("step", pa.int64(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("document", pa.int32(), nullable=False),  # its place in the text of that language
+        pa.field("nats", pa.float64(), nullable=False),  # of its own tokens
+        pa.field("nats_end", pa.float64(), nullable=False),  # of the token that ends it; zero where none is counted
+        pa.field("nats_unigram", pa.float64()),  # of all these tokens under the unigram
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("characters", pa.int64(), nullable=False),
+    ]
+)
+"""One row a document of a validation text: what standard errors and comparisons of models rest on."""
 
 ABOUT = b"onset"
 """Key of what a part says of itself, in its file's metadata."""

@@ -6,8 +6,7 @@ study's table. Parts that are there are not made again.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,19 +15,20 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from onset.errors import OnsetError
-from onset.store.text import documents
 from onset.study.spec import WorldSpec
 from onset.tasks.catalogue import find
 from onset.tasks.task import Task
 from onset.work.engine import Engine, Event, LocalEngine
-from onset.work.evaluate import chunk_file, chunks, settle, write_chunk, write_items, write_losses
+from onset.work.evaluate import chunk_file, chunks, settle, write_chunk, write_items
 from onset.work.here import Here
+from onset.work.losses import PLAIN, Measuring, measure, measured
 from onset.work.naming import Subject, describe, split_revision
 from onset.work.pieces import Owing, Piece, Report
 from onset.work.plan import cores
 from onset.work.progress import Display
 from onset.work.run import only_one
 from onset.work.seats import Need, Seat
+from onset.work.texts import Text, read
 
 if TYPE_CHECKING:
     from onset.lm.causal import CausalLM
@@ -51,8 +51,9 @@ class Bench:
     subjects: tuple[Subject, ...]
     names: tuple[str, ...] = ()
     """Tasks of the catalogue."""
-    texts: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
-    """Validation texts: name to language to file."""
+    texts: Mapping[str, Mapping[str, Text]] = field(default_factory=dict)
+    """Validation texts: name to language to file or public text."""
+    measuring: Measuring = PLAIN
     data: Path | None = None
     shots: int | None = None
     limit: int | None = None
@@ -90,7 +91,7 @@ class Bench:
 
     def missing_loss(self, subject: Subject) -> bool:
         """Whether held-out losses are asked for and absent."""
-        return bool(self.texts) and not subject.rundir.loss(subject.step).exists()
+        return bool(self.texts) and not measured(subject.rundir, subject.step, list(self.texts), self.measuring)
 
     def owing(self) -> Owing:
         """One piece a set of weights, or one a chunk of a task."""
@@ -134,8 +135,8 @@ class Bench:
             return
         if self.missing_loss(subject):
             report({"doing": "held-out loss"})
-            texts = {name: _read(by_language) for name, by_language in self.texts.items()}
-            write_losses(lm, texts, subject.rundir, subject.step)
+            texts = {name: read(by_language) for name, by_language in self.texts.items()}
+            measure(lm, texts, subject.rundir, subject.step, self.measuring)
         for name in [] if self.spread else self.missing(subject):
 
             def say(number: int, count: int, name: str = name) -> None:
@@ -203,25 +204,3 @@ def _settling(bench: Bench, listen: Callable[[Event], None]) -> Callable[[Event]
         listen(event)
 
     return hear
-
-
-def texts_of(given: Sequence[str]) -> dict[str, dict[str, Path]]:
-    """Validation texts from ``FILE`` or ``LANGUAGE:FILE``; files that share a first name form one text."""
-    texts: dict[str, dict[str, Path]] = {}
-    for one in given:
-        language, _, rest = one.partition(":")
-        if language not in {"en", "zh"}:
-            language, rest = "en", one
-        path = Path(rest)
-        if not path.exists():
-            raise OnsetError("no such text", where=path, advice="check the path; a language stands before it: zh:FILE")
-        name = re.sub(r"^(en|zh)[._-]|(\.jsonl|\.txt|\.md|\.gz|\.parquet)+$", "", path.name) or path.name
-        by_language = texts.setdefault(name, {})
-        if language in by_language:
-            raise OnsetError(f"two texts named '{name}' in '{language}'", where=path, advice="rename one of the files")
-        by_language[language] = path
-    return texts
-
-
-def _read(by_language: Mapping[str, Path]) -> dict[str, list[str]]:
-    return {language: list(documents(path)) for language, path in by_language.items()}

@@ -1,0 +1,96 @@
+"""Overlap of a text with training data: which of its token n-grams are in the shards.
+
+An n-gram is as many tokens as cover fifty bytes of the text on average, eight or more. The text's n-grams are kept as
+64-bit hashes; shards are read a few million tokens at a time, so that memory is bounded by the text. Two n-grams with
+one hash are likelier than not only among five billion: an n-gram that is called found is found, but for that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BYTES = 50
+"""Bytes that an n-gram covers, about: ten English words, sixteen Chinese characters."""
+FEWEST = 8
+"""Tokens of an n-gram, at least."""
+CHUNK = 1 << 22
+"""Tokens of a shard that are hashed at once."""
+FLAGGED = 0.5
+"""A document is in the training data when more of its n-grams than this are."""
+
+Hashes = NDArray[np.uint64]
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How much of a text is in the training data."""
+
+    n: int
+    """Tokens of an n-gram."""
+    ngrams: float
+    """Share of the text's distinct n-grams that are in the shards."""
+    documents: float
+    """Share of its documents, of those long enough, most of whose n-grams are."""
+    counted: int
+    """Documents long enough to have an n-gram."""
+
+
+def overlap(documents: Sequence[Sequence[int]], sizes: Sequence[int], shards: Iterable[NDArray[Any]]) -> Overlap | None:
+    """How much of a text, given as token ids and UTF-8 bytes of its documents, is in the shards' ids.
+
+    None where no document has as many tokens as an n-gram.
+    """
+    tokens = sum(len(ids) for ids in documents)
+    n = max(FEWEST, math.ceil(BYTES * tokens / max(sum(sizes), 1)))
+    own = [found for ids in documents if len(found := hashes(np.asarray(ids), n))]
+    if not own:
+        return None
+    known = np.unique(np.concatenate(own))
+    found = np.zeros(len(known), dtype=bool)
+    bits = np.zeros(1 << 24, dtype=bool)  # a first look that spares most of a shard the search
+    bits[known >> np.uint64(40)] = True
+    for ids in shards:
+        for start in range(0, len(ids), CHUNK):
+            here = hashes(np.asarray(ids[start : start + CHUNK + n - 1]), n)
+            here = here[bits[here >> np.uint64(40)]]
+            place = np.minimum(np.searchsorted(known, here), len(known) - 1)
+            found[place[known[place] == here]] = True
+    shares = [found[np.searchsorted(known, of_document)].mean() for of_document in own]
+    return Overlap(n, float(found.mean()), float(np.mean([share > FLAGGED for share in shares])), len(own))
+
+
+def hashes(ids: NDArray[Any], n: int) -> Hashes:
+    """A 64-bit hash of each n-gram of a sequence of ids.
+
+    A polynomial in mixed ids, from running sums: with powers of an odd base, and of its inverse, one pass does for
+    every n.
+    """
+    if len(ids) < n:
+        return np.zeros(0, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = _mixed(ids.astype(np.uint64) + np.uint64(1))
+        powers = _powers(_BASE, len(ids))
+        sums = np.cumsum(mixed * _powers(pow(_BASE, -1, 1 << 64), len(ids)), dtype=np.uint64)
+        windows = sums[n - 1 :].copy()
+        windows[1:] -= sums[: len(sums) - n]
+        return _mixed(windows * powers[: len(windows)])
+
+
+def _powers(base: int, count: int) -> Hashes:
+    factors = np.full(count, base, dtype=np.uint64)
+    factors[0] = 1
+    return np.cumprod(factors, dtype=np.uint64)
+
+
+def _mixed(values: Hashes) -> Hashes:
+    """Every bit depends on every bit (the last step of SplitMix64, Steele et al. 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
