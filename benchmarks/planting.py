@@ -27,7 +27,10 @@ SMOOTH = (
     "logistic", "exponential", "linear", "power", "quadratic", "concave", "probit", "two_stage_smooth", "skewed",
     "gompertz", "cubic", "arctan", "hill", "cosine", "already_there", "falling_short",
 )  # fmt: skip
-CHANCE = ("chance", "chance_wobbly", "chance_shifted", "chance_drift_down", "lucky_checkpoint", "lucky_run")
+CHANCE = (
+    "chance", "chance_wobbly", "chance_shifted", "chance_drift_down", "lucky_checkpoint", "lucky_run",
+    "chance_same_items",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -322,7 +325,10 @@ def _measure(table: pd.DataFrame, plan: Design, curve: Curve, rng: np.random.Gen
     if kind == "chance_shifted":
         # Letters answered by habit score what the answer key makes of the habit.
         score += rng.standard_normal() * np.sqrt(plan.chance * (1 - plan.chance) / plan.items)
-    score = rng.binomial(plan.items, np.clip(score, 0, 1)) / plan.items
+    if kind == "chance_same_items":
+        score = _same_items(loss, plan, rng)
+    else:
+        score = rng.binomial(plan.items, np.clip(score, 0, 1)) / plan.items
     frame = table.assign(
         loss=loss + plan.loss_noise * rng.standard_normal(len(loss)),
         task=kind,
@@ -335,6 +341,22 @@ def _measure(table: pd.DataFrame, plan: Design, curve: Curve, rng: np.random.Gen
     if plan.lower_is_better:
         frame = frame.assign(score=1 - frame["score"], chance=1 - plan.chance, metric="brier", direction="lower")
     return frame
+
+
+def _same_items(loss: Array, plan: Design, rng: np.random.Generator) -> Array:
+    """Chance on the same items for everybody: answers stay as they are between models near to each other in loss."""
+    places = 64
+    anew, own = rng.uniform(0.1, 0.8) / places, rng.uniform(0.02, 0.2)
+    at = np.rint((plan.high - loss) / (plan.high - plan.low) * (places - 1)).astype(int).clip(0, places - 1)
+    right = rng.random(plan.items) < plan.chance
+    score = np.empty(len(loss))
+    for place in range(places):
+        drawn = rng.random(plan.items) < plan.chance
+        right = np.where(rng.random(plan.items) < anew, drawn, right)
+        for index in np.flatnonzero(at == place):
+            guessed = rng.random(plan.items) < plan.chance
+            score[index] = np.where(rng.random(plan.items) < own, guessed, right).mean()
+    return score
 
 
 def _drift(count: int, memory: float, rng: np.random.Generator) -> Array:

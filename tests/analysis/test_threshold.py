@@ -82,6 +82,27 @@ def test_chance_stays_chance(planting: ModuleType, kind: str) -> None:
     assert found.threshold is None
 
 
+def test_errors_of_shared_items_are_no_ability(planting: ModuleType) -> None:
+    """Two models answered the same 500 items and drifted from .256 to .28: the key's luck, not an ability."""
+    loss = [7.32, 6.785, 6.343, 5.639, 4.921, 4.477, 7.623, 6.851, 6.323, 5.53, 4.96, 4.63]
+    score = [0.256, 0.264, 0.26, 0.26, 0.276, 0.27, 0.26, 0.256, 0.264, 0.272, 0.28, 0.276]
+    runs = ["a"] * 6 + ["b"] * 6
+    table = pd.DataFrame({"run": runs, "loss": loss, "score": score, "chance": 0.25, "n_examples": 500})
+    assert threshold(table).verdict == "at_chance"
+    found = [threshold(planting.plant("chance_same_items", seed, **PLAIN).observations).verdict for seed in range(4)]
+    assert "emergent" not in found
+    assert found.count("at_chance") >= 3
+
+
+def test_a_verdict_does_not_hang_on_the_seed(planting: ModuleType) -> None:
+    """Who runs the analysis again with another seed must read the same: the noise alone may not decide."""
+    for kind in ("soft", "hill"):
+        table = planting.plant(kind, 5, **(PLAIN | {"run_noise": 0.012, "drift": 0.008, "items": 500})).observations
+        told = [threshold(table, seed=seed) for seed in range(3)]
+        assert len({fit.verdict for fit in told}) == 1
+        assert np.ptp([fit.turns for fit in told]) < 0.3
+
+
 def test_lower_is_better_is_the_mirror(planting: ModuleType) -> None:
     """The same ability under a metric that falls must have the same threshold."""
     rising = planting.plant("straight", 6, eta=2.6, **PLAIN).observations

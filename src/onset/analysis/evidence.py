@@ -13,27 +13,36 @@ missed nor overrated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, log_ndtr, logsumexp
+from scipy.special import chdtri, gammaln, log_ndtr, logsumexp, ndtri
+from scipy.stats import qmc
 
-from onset.analysis.families import Family, families
+from onset.analysis import shared
+from onset.analysis.families import Family, families, span
 from onset.analysis.noise import Noise, estimate, items_variance, roots, whiten
 from onset.analysis.points import Points
 
 Array = NDArray[np.float64]
 
-NOISES = 2
+NOISES = 3
 """Times that the noise is estimated, each time from a better law."""
+STARTS = (Noise(), Noise(run_ability=0.02, drift_ability=0.02, memory=0.4))
+"""Where the search for a noise begins: its likelihood has several tops."""
+NEARLY = 3.0
+"""Log likelihood behind the likeliest noise from which another one no longer matters."""
+LEADING = 200
+"""Shapes of a family that noises are compared by."""
 ROUNDS = 6
 """Most times that shapes are drawn anew where the evidence is, once the noise is known."""
 ENOUGH = 60.0
 """Effective number of shapes from which a family's evidence is known well enough."""
 SLIGHT = 8.0
 """Log evidence behind the best of its side by which a family no longer matters."""
-DRAWS = {True: 600, False: 250}
+DRAWS = {True: 1024, False: 512}
 """Shapes drawn a round for a family with a turn and for a smooth one."""
 FREEDOM = 4.0
 """Degrees of freedom of the Student t that shapes are drawn from: tails heavier than any posterior's."""
@@ -56,8 +65,9 @@ class Sample:
     """(k,) log likelihood averaged over heights, against chance alone."""
     height: Array
     """(k,) best height: the ability at the lowest loss seen."""
-    offset: Array
-    """(k,) best common offset, which is the level at high losses where chance is unknown."""
+    common: Array
+    """(c, k) best shared errors, in standard deviations; the first is the offset, which is the level at high losses
+    where chance is unknown."""
 
     @property
     def size(self) -> float:
@@ -72,11 +82,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Sums:
-    """Products of whitened offset, ability and shapes, by run: any subset of runs is solved from them."""
+    """Products of whitened shared errors (c), ability (y) and shapes (k), by run: any subset of runs is solved from
+    them."""
 
-    one_one: Array
-    one_y: Array
-    one_k: Array
+    c_c: Array
+    c_y: Array
+    c_k: Array
     y_k: Array
     k_k: Array
 
@@ -90,30 +101,45 @@ class Solver:
         self.ability = ability
         """Ability of the pilot law that the noise was taken from."""
         self.starts = points.starts
-        self.offset = common_offset(points)
+        self.offset = shared.offset(points)
+        self.basis = shared.basis(points, noise.share, span(points))
+        """(n, c) errors that all scores share, at one standard deviation."""
         self._roots = roots(points, noise, ability)
-        self._one = whiten(self._roots, self.starts, np.ones(len(points.loss)))
+        self._common = whiten(self._roots, self.starts, self.basis)
         self._y = whiten(self._roots, self.starts, points.ability)
 
     def sums(self, values: Array) -> Sums:
         """Sums by run for (n, k) shapes."""
-        k, one, y = whiten(self._roots, self.starts, values), self._one, self._y
+        k, common, y = whiten(self._roots, self.starts, values), self._common, self._y
 
         def add(product: Array) -> Array:
             return np.asarray(np.add.reduceat(product, self.starts, axis=0))
 
-        return Sums(add(one * one), add(one * y), add(one[:, None] * k), add(y[:, None] * k), add(k * k))
+        along = np.stack([add(column[:, None] * k) for column in common.T], axis=1)
+        pairs = add(common[:, :, None] * common[:, None, :])
+        return Sums(pairs, add(common * y[:, None]), along, add(y[:, None] * k), add(k * k))
 
     def solve(self, sums: Sums, runs: Array | None = None) -> tuple[Array, Array, Array]:
-        """Log evidence of each shape against chance alone, its best height and offset; ``runs`` weighs the runs."""
-        weigh = np.ones(len(sums.one_one)) if runs is None else runs
-        level = weigh @ sums.one_y
-        offset = weigh @ sums.one_one + (1 / self.offset**2 if np.isfinite(self.offset) else 0.0)
-        along = weigh @ sums.one_k
-        precision = np.maximum(weigh @ sums.k_k - along**2 / offset, 1e-12)
-        pull = weigh @ sums.y_k - along * level / offset
+        """Log evidence of each shape against chance alone, its best height, and the (c, k) shared errors beside it.
+
+        ``runs`` weighs the runs.
+        """
+        weigh = np.ones(len(sums.c_c)) if runs is None else runs
+        inner = np.linalg.inv(np.eye(sums.c_c.shape[1]) + np.tensordot(weigh, sums.c_c, 1))
+        level, along = weigh @ sums.c_y, np.tensordot(weigh, sums.c_k, 1)
+        taken = inner @ along
+        precision = np.maximum(weigh @ sums.k_k - (along * taken).sum(axis=0), 1e-12)
+        pull = weigh @ sums.y_k - level @ taken
         evidence, height = _over_heights(pull, precision, self.points.room)
-        return evidence, height, np.asarray((level - height * along) / offset)
+        return evidence, height, np.asarray((inner @ level)[:, None] - taken * height)
+
+    def chance_alone(self) -> float:
+        """Log likelihood of the scores under chance and this noise, but for a constant: to compare noises by."""
+        inner = np.eye(self._common.shape[1]) + self._common.T @ self._common
+        pull = self._common.T @ self._y
+        fitted = float(pull @ np.linalg.solve(inner, pull))
+        scale = sum(float(np.log(np.diag(root)).sum()) for root in self._roots)
+        return scale - 0.5 * (float(self._y @ self._y) - fitted) - 0.5 * float(np.linalg.slogdet(inner)[1])
 
     def distances(self, values: Array, ability: Array) -> Array:
         """(k,) squared distance, in standard deviations, of an ability from each of (n, k) shapes."""
@@ -124,22 +150,10 @@ class Solver:
     def height_error(self, values: Array) -> Array:
         """Standard error of the height of each of (n, k) shapes."""
         sums = self.sums(values)
-        offset = sums.one_one.sum() + (1 / self.offset**2 if np.isfinite(self.offset) else 0.0)
-        precision = sums.k_k.sum(axis=0) - sums.one_k.sum(axis=0) ** 2 / offset
+        inner = np.linalg.inv(np.eye(self.basis.shape[1]) + sums.c_c.sum(axis=0))
+        along = sums.c_k.sum(axis=0)
+        precision = sums.k_k.sum(axis=0) - (along * (inner @ along)).sum(axis=0)
         return np.asarray(1 / np.sqrt(np.maximum(precision, 1e-12)))
-
-
-def common_offset(points: Points) -> float:
-    """Standard deviation of what all scores share above or below chance; infinite where chance is unknown.
-
-    Everybody answers the same items: a habit such as always naming the first letter scores what
-    the answer key makes of it, and the key is itself a sample of this size.
-    """
-    if points.chance is None:
-        return np.inf
-    known = items_variance(points, np.zeros(len(points.loss)))
-    known = known[known > 0] * points.weight[known > 0]
-    return float(np.sqrt(np.median(known))) if len(known) else 0.01 * points.room
 
 
 def _over_heights(pull: Array, precision: Array, room: float) -> tuple[Array, Array]:
@@ -160,6 +174,10 @@ class Weighed:
 
     solver: Solver
     samples: tuple[Sample, ...]
+    likelihood: float = 0.0
+    """Log likelihood of the scores under chance and this noise, with the prior of the noise."""
+    rivals: tuple[Weighed, ...] = ()
+    """The same under other noises that are about as likely: how a turn speaks is averaged over them."""
 
     def side(self, turn: bool) -> list[Sample]:
         """The samples of the families with a turn, or of the smooth ones."""
@@ -176,8 +194,13 @@ class Weighed:
 
     @property
     def turns(self) -> float:
-        """Log evidence for a turn, against the smooth family that does best."""
-        return self.log_evidence(True) - max(family_evidence(sample) for sample in self.side(False))
+        """Log evidence for a turn, against the smooth family that does best; averaged over noises."""
+        noises = (self, *self.rivals)
+        told = np.array([[one.likelihood + family_evidence(sample) for sample in one.samples] for one in noises])
+        together = logsumexp(told, axis=0)
+        turn = np.array([sample.family.turn for sample in self.samples])
+        weight = np.log([sample.family.weight for sample in self.samples])
+        return float(logsumexp((together + weight)[turn]) - together[~turn].max())
 
 
 def family_evidence(sample: Sample) -> float:
@@ -198,26 +221,39 @@ def weigh(points: Points, rng: np.random.Generator) -> Weighed:
         parameters = family.natural(unit)
         weight = np.full(len(unit), -np.log(len(unit)))
         drawn.append((family, parameters, weight, family.values(parameters, points.loss, low)))
-    noise, ability = _first_noise(points), np.clip(points.ability, 0.0, None)
-    if points.chance is None:
-        ability = ability * 0.0
-    for done in range(NOISES + 1):
-        solver = Solver(points, noise, ability)
-        samples = [_sampled(solver, *shapes) for shapes in drawn]
-        if done < NOISES:
-            ability, level = _best(samples)
-            noise = estimate(points, ability, points.ability - level)
-            drawn = [_redrawn(sample, points, DRAWS[sample.family.turn], rng) for sample in samples]
+    ability = np.clip(points.ability, 0.0, None) * (points.chance is not None)
+    solver = Solver(points, _first_noise(points), ability)
+    samples = [_sampled(solver, *shapes) for shapes in drawn]
+    # The noise decides more than the draws do: it is found on draws that do not hang on the seed.
+    fixed = np.random.default_rng(0)
+    for done in range(NOISES):
+        tried = _noises(samples, solver, STARTS if done == 0 else [solver.noise])
+        solver = tried[0][1]
+        last = done == NOISES - 1
+        samples = _drawn_anew([_again(solver, sample) for sample in samples], solver, rng if last else fixed)
+    found = [Weighed(solver, _settled(samples, solver, rng), tried[0][0])]
+    for likelihood, other in tried[1:]:
+        again = _drawn_anew([_again(other, sample) for sample in samples], other, rng)
+        found.append(Weighed(other, _settled(again, other, rng), likelihood))
+    return replace(found[0], rivals=tuple(found[1:]))
+
+
+def _drawn_anew(samples: list[Sample], solver: Solver, rng: np.random.Generator) -> list[Sample]:
+    return [_sampled(solver, *_redrawn(sample, solver.points, DRAWS[sample.family.turn], rng)) for sample in samples]
+
+
+def _settled(samples: list[Sample], solver: Solver, rng: np.random.Generator) -> tuple[Sample, ...]:
+    """Shapes drawn anew until every family that matters rests on enough of them."""
     for _ in range(ROUNDS):
         telling = _unsure(samples)
         if not telling:
             break
         for index in telling:
             count = DRAWS[samples[index].family.turn]
-            again = _sampled(solver, *_redrawn(samples[index], points, count, rng))
+            again = _sampled(solver, *_redrawn(samples[index], solver.points, count, rng))
             if again.size > samples[index].size or again.evidence.max() > samples[index].evidence.max():
                 samples[index] = again
-    return Weighed(solver, tuple(samples))
+    return tuple(samples)
 
 
 def _unsure(samples: list[Sample]) -> list[int]:
@@ -265,12 +301,54 @@ def _tempered(logs: Array, least: float) -> tuple[Array, float]:
     return weights, power
 
 
-def _best(samples: list[Sample]) -> tuple[Array, Array]:
-    """Ability of the best law, and the level of the scores under it (ability and common offset)."""
-    sample = max(samples, key=lambda one: float(one.evidence.max()))
-    index = int(np.argmax(sample.evidence))
-    ability = np.asarray(sample.height[index] * sample.values[:, index])
-    return ability, ability + sample.offset[index]
+def _noises(samples: list[Sample], solver: Solver, starts: Sequence[Noise]) -> list[tuple[float, Solver]]:
+    """The noise under which the scores are likeliest, all laws weighed, and the one of the other side if about as
+    likely; each with the log likelihood of chance under it.
+
+    Candidates are what the laws with a turn and the smooth laws leave over: the likelihood of a noise has several
+    tops, and neither side may choose it alone.
+    """
+    points, leading = solver.points, [_leading(sample) for sample in samples]
+    best: list[tuple[float, float, Solver]] = []
+    for turn in (True, False):
+        ability, level = _typical([sample for sample in samples if sample.family.turn is turn], solver)
+        tried = []
+        for start in starts:
+            noise, prior = estimate(points, ability, points.ability - level, start)
+            found = Solver(points, noise, ability)
+            again = Weighed(found, tuple(_again(found, sample) for sample in leading))
+            likelihood = found.chance_alone() + prior
+            tried.append((likelihood + again.leaves_chance, likelihood, found))
+        best.append(max(tried, key=lambda one: one[0]))
+    best.sort(key=lambda one: -one[0])
+    return [one[1:] for one in best if one[0] > best[0][0] - NEARLY]
+
+
+def _leading(sample: Sample) -> Sample:
+    """The shapes that say most, which are enough to compare noises by."""
+    first = np.argsort(-sample.posterior)[:LEADING]
+    return Sample(
+        sample.family, sample.parameters[:, first], sample.weight[first], sample.values[:, first],
+        sample.evidence[first], sample.height[first], sample.common[:, first],
+    )  # fmt: skip
+
+
+def _again(solver: Solver, sample: Sample) -> Sample:
+    """The same shapes under another noise."""
+    return _sampled(solver, sample.family, sample.parameters, sample.weight, sample.values)
+
+
+def _typical(samples: list[Sample], solver: Solver) -> tuple[Array, Array]:
+    """Mean ability over the laws of one side, by their evidence, and of the level of the scores under them."""
+    weight = _normal(np.concatenate([sample.posterior for sample in samples]))
+    ability, level = np.zeros(len(solver.points.loss)), np.zeros(len(solver.points.loss))
+    first = 0
+    for sample in samples:
+        own = weight[first : first + len(sample.weight)]
+        first += len(own)
+        ability += sample.values @ (own * sample.height)
+        level += solver.basis @ (sample.common @ own)
+    return ability, ability + level
 
 
 def _redrawn(
@@ -287,10 +365,12 @@ def _redrawn(
     wider = 1.5 * max(power, 0.3)
     spread = wider * ((places - centre) * weight[:, None]).T @ (places - centre) + least
     root = np.linalg.cholesky(spread)
-    normal, stretch = rng.standard_normal((count, dims)), np.sqrt(FREEDOM / rng.chisquare(FREEDOM, count))
+    # Quasi-random numbers: the evidence of a thousand of them varies as little as that of many more random ones.
+    places = qmc.Sobol(dims + 2, rng=rng).random(count)
+    normal, stretch = ndtri(places[:, :dims]), np.sqrt(FREEDOM / chdtri(FREEDOM, places[:, dims]))
     drawn = centre + (normal @ root.T) * stretch[:, None]
-    even = rng.random(count) < EVEN
-    drawn[even] = rng.random((int(even.sum()), dims))
+    even = places[:, dims + 1] < EVEN
+    drawn[even] = places[even, :dims]
     drawn = drawn[np.all((drawn >= 0) & (drawn <= 1), axis=1)]
     white = np.linalg.solve(root, (drawn - centre).T)
     student = gammaln((FREEDOM + dims) / 2) - gammaln(FREEDOM / 2) - 0.5 * dims * np.log(FREEDOM * np.pi)

@@ -72,8 +72,8 @@ def _held_by_one_run(weighed: Weighed, leaves: float) -> str | None:
         without = Weighed(
             solver,
             tuple(
-                replace(sample, evidence=evidence, height=height, offset=offset)
-                for sample, (evidence, height, offset) in zip(weighed.samples, solved, strict=True)
+                replace(sample, evidence=evidence, height=height, common=common)
+                for sample, (evidence, height, common) in zip(weighed.samples, solved, strict=True)
             ),
         )
         if without.leaves_chance < leaves or without.turns < TURNED:

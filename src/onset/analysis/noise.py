@@ -167,8 +167,10 @@ def whiten(roots_of_runs: list[Array], starts: NDArray[np.int64], values: Array)
     )
 
 
-def estimate(points: Points, ability: Array, distance: Array, sweeps: int = 2) -> Noise:
-    """The noise that best explains the ``distance`` of the points from a pilot law of this ability.
+def estimate(
+    points: Points, ability: Array, distance: Array, start: Noise | None = None, sweeps: int = 2
+) -> tuple[Noise, float]:
+    """The noise that best explains the ``distance`` of the points from a pilot law of this ability, and its log prior.
 
     Coordinate ascent over a coarse grid of each part: the likelihood is flat near its top, and a
     finer answer would be spurious.
@@ -189,7 +191,7 @@ def estimate(points: Points, ability: Array, distance: Array, sweeps: int = 2) -
         # Without a known part the rest must not vanish, and a share of nothing is nothing.
         del options["share"]
         options["drift_chance"] = steps[1:]
-    best = Noise(drift_chance=float(steps[5]), drift_ability=float(steps[4])) if unknown else Noise()
+    best = Noise(drift_chance=float(steps[5]), drift_ability=float(steps[4])) if unknown else start or Noise()
     score = -np.inf
     for _ in range(sweeps):
         before = score
@@ -200,7 +202,7 @@ def estimate(points: Points, ability: Array, distance: Array, sweeps: int = 2) -
                 best, score = trials[int(np.argmax(found))], float(found.max())
         if score - before < 0.05:
             break
-    return best
+    return best, _prior(best, floor, reach)
 
 
 def _support(scales: _Scales, residuals: Array, trials: list[Noise], floor: float, reach: float) -> Array:

@@ -273,7 +273,11 @@ def _draw(samples: list[Sample], weighed: Weighed, rng: np.random.Generator) -> 
             height = sample.height[chosen] + rng.standard_normal(len(chosen)) * weighed.solver.height_error(
                 sample.values[:, chosen]
             )
-            level = 0.0 if weighed.solver.points.chance is not None else sample.offset[chosen]
+            level = (
+                0.0
+                if weighed.solver.points.chance is not None
+                else weighed.solver.basis[0, 0] * sample.common[0, chosen]
+            )
             height = np.clip(height, 0.0, weighed.solver.points.room)
             drawn.append((sample.family, sample.parameters[:, chosen], height, level))
     return Drawn(tuple(drawn), float(weighed.solver.points.loss.min()))
@@ -284,8 +288,11 @@ def _banded(drawn: Drawn, loss: Array, chance: float | None, direction: Directio
     tail = (1 - level) / 2
     sign, base = (1.0 if direction == "higher" else -1.0), chance or 0.0
     low, high = np.quantile(ability, [tail, 1 - tail], axis=1)
+    # Where only a few of the laws drawn have left chance, their mean lies outside the quantiles.
+    middle = drawn.middle(loss)
+    low, high = np.minimum(low, middle), np.maximum(high, middle)
     ends = np.sort(np.stack([base + sign * low, base + sign * high]), axis=0)
-    return pd.DataFrame({"loss": loss, "score": base + sign * drawn.middle(loss), "low": ends[0], "high": ends[1]})
+    return pd.DataFrame({"loss": loss, "score": base + sign * middle, "low": ends[0], "high": ends[1]})
 
 
 def _residuals(obs: pd.DataFrame, drawn: Drawn, seen: Points) -> pd.DataFrame:
