@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from onset.study.spec import Study
+    from onset.work import engine as engines
     from onset.work.models import Bench
     from onset.work.naming import Subject
 
@@ -109,9 +110,25 @@ def run(
     workers: Workers = None,
     engine: Engine = "local",
     log: Logs = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="ray: the cluster, HOST:PORT or auto; else this machine.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Cores of each process; by default shared out.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share each training on CPUs (FSDP).")] = 1,
+    gpus: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of each training: 0.25 puts four on one, 4 shares one out.")
+    ] = None,
 ) -> None:
     """Do all that a study owes: text, trainings, evaluations, findings, page. Run again to resume."""
-    _run(_load(study), out, workers, engine, tuple(log or ()))
+    from onset.work.engine import choose_engine
+    from onset.work.run import study_folder
+
+    loaded, folder = _load(study), study_folder(out)
+    chosen = choose_engine(
+        engine, workers, len(loaded.runs), out=folder, threads=threads, processes=processes, gpus=gpus,
+        address=ray_address,
+    )  # fmt: skip
+    _run(loaded, folder, workers, chosen, tuple(log or ()))
 
 
 @app.command()
@@ -337,7 +354,9 @@ def _load(study: str) -> Study:
     return load(study)
 
 
-def _run(study: Study, out: Path, workers: int | None, engine: str, logs: tuple[str, ...] = ()) -> None:
+def _run(
+    study: Study, out: Path, workers: int | None, engine: str | engines.Engine, logs: tuple[str, ...] = ()
+) -> None:
     from onset.work.run import run_study
 
     console = _console(stderr=True)

@@ -27,8 +27,8 @@ from onset.lm.arithmetic import Arithmetic
 from onset.lm.chunked import ChunkedLoss, chunk_loss
 from onset.lm.flat import Flat
 from onset.lm.model import Decoder
-from onset.lm.passes import TORCH_PIECE_TOKENS
 from onset.lm.step import Outcome
+from onset.study.sizing import TORCH_PIECE_TOKENS
 from onset.study.spec import Run
 
 WAIT = timedelta(days=1)
@@ -296,7 +296,8 @@ def follow(team: Team) -> None:
             return
         if word == "begin":
             try:
-                share = Share(*rest, team)
+                run, vocab, arithmetic = rest
+                share = Share(run, vocab, arithmetic, team)
             except OnsetError:
                 share = None  # the leader meets the same fault, and tells it
             continue

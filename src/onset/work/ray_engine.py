@@ -109,6 +109,7 @@ class _Shift:
         self.place, self.listen = place, listen
         self.setbacks = Setbacks(listen, SETBACK_SECONDS)
         self.mailbox = _mailbox()
+        self.asked: Any = None
         self.context = ray.put((place, os.getcwd(), token))
         self.in_hand: dict[Any, tuple[Piece, _Ask]] = {}
         self.waited_since: float | None = None
@@ -126,7 +127,7 @@ class _Shift:
                 else:
                     over = []
                     time.sleep(TURN_SECONDS)
-                self._hear()
+                self._hear(5.0 if over else 0.1)
                 for task in over:
                     self._end(task)
         finally:
@@ -200,17 +201,22 @@ class _Shift:
         self.listen(Event("start", piece))
         self.in_hand[task.remote(self.context, piece, seat, self.mailbox)] = (piece, ask)
 
-    def _hear(self) -> None:
-        """Pass on what the tasks have told; news that a dead mailbox took with it was of progress only."""
+    def _hear(self, seconds: float) -> None:
+        """Pass on what the tasks have told, if it comes within so long; a mailbox that began anew has lost progress."""
         import ray
 
         pieces = {piece.key: piece for piece, _ in self.in_hand.values()}
+        self.asked = self.asked or self.mailbox.empty.remote()
+        if not ray.wait([self.asked], timeout=seconds)[0]:
+            return
+        asked, self.asked = self.asked, None
         try:
-            for key, data in ray.get(self.mailbox.empty.remote(), timeout=30):
-                if key in pieces:
-                    self.listen(Event("progress", pieces[key], data))
-        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            self.mailbox = _mailbox()
+            news = ray.get(asked)
+        except ray.exceptions.RayActorError:
+            return
+        for key, data in news:
+            if key in pieces:
+                self.listen(Event("progress", pieces[key], data))
 
     def _end(self, task: Any) -> None:
         """A task is over: its piece is done, failed, or lost with its worker or node."""
@@ -285,7 +291,7 @@ def _mailbox() -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(_Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+    return ray.remote(_Mailbox).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
 
 
 @contextmanager
