@@ -27,8 +27,9 @@ def query(folder: str | Path, sql: str) -> pd.DataFrame:
     """The rows that one SELECT statement gives over the views ``items``, ``losses``, ``asked`` and ``observations``.
 
     ``observations`` (scores joined to the study's first loss, see ``onset.read``) and ``asked`` (what could not be
-    asked or was cut, one row a checkpoint and task) are computed when the statement names them. A study without parts has empty views. Raises OnsetError for SQL that is wrong or that is no single
-    SELECT, for a folder that does not exist, and for a part cut short.
+    asked or was cut, one row a checkpoint and task) are computed when the statement names them. A study without parts
+    has empty views. Raises OnsetError for SQL that is wrong or that is no single SELECT, for a folder that does not
+    exist, and for a part cut short.
     """
     folder = Path(folder)
     if not folder.is_dir():

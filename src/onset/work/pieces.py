@@ -93,7 +93,8 @@ class Workplace:
         self.materials = Materials(study, self.out)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"study": self.study, "out": self.out, "materials": self.materials, "logs": self.logs}  # rendered tasks stay behind
+        # Rendered tasks stay behind.
+        return {"study": self.study, "out": self.out, "materials": self.materials, "logs": self.logs}
 
     def rundir(self, run: Run) -> RunDir:
         """The directory of a run: its name and the first eight digits of its digest."""
