@@ -73,7 +73,7 @@ class Comparison:
         elif self.default == best:
             parts.append(f"{words(best)} is the default and stays.")
         elif self.default in others:
-            gap = _gap_words(best, self.default, self.gaps[self.default], self)
+            gap = _gap_words(best, self.default, self.gaps[self.default], self, "the default, ")
             told = "" if rest[0] == self.default else f" ({gap.rstrip('.')})"
             parts.append(f"The data cannot tell it from the default, {words(self.default)}{told}: the default stays.")
         else:
@@ -93,12 +93,13 @@ def _worse(gap: Difference | None) -> bool:
 def _gap_words(best: Axis, other: Axis, gap: Difference | None, made: Comparison, kind: str = "the next best, ") -> str:
     if gap is None:
         return f"With one run a {made.group} no interval can be given on the difference to {words(other)}."
+    groups = made.placed[made.group].nunique()
     over = made.group + "s" if made.group == "size" else "families"
     scope = over if gap.sample == "families" else "runs, for these very " + over
     verdict = "" if _worse(gap) else ": they cannot be told apart"
     return (
         f"{words(best)} exceeds {kind}{words(other)}, by {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] "
-        f"({made.level:.0%} interval over {scope}){verdict}."
+        f"({made.level:.0%} interval over {scope}; better for {gap.wins} of {groups}){verdict}."
     )
 
 
