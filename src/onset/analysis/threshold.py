@@ -40,6 +40,8 @@ It is against the best of nine smooth laws, itself chosen to look best, and so i
 """
 LEANS = -0.5
 """Log evidence for a turn from which the data lean to one without telling: ``unresolved``."""
+LATE = 0.15
+"""Part of the range of losses, at its low end, in which a turn and a steep smooth rise are not told apart."""
 WIDENED = 1.5
 """What intervals are widened by, for curves that follow none of the laws; found on planted curves."""
 FEWEST = 5
@@ -217,6 +219,11 @@ def _judge(weighed: Weighed, where: Interval, course: Crossing) -> tuple[Verdict
     if turn < LEANS:
         if unknown:
             return "smooth", "The score improves without a turn; whether it was ever at chance is unknown."
+        if _reach(weighed) < LATE * span(seen):
+            return "unresolved", (
+                "The score leaves chance only at the lowest losses seen, where a turn and a steep smooth rise look "
+                "alike; checkpoints at lower losses would tell."
+            )
         if _from_the_start(weighed):
             return "smooth", "The score is better than chance from the highest losses seen on, and improves steadily."
         return "smooth", "The score leaves chance, and a curve without a turn explains it as well as one with a turn."
@@ -249,6 +256,14 @@ def _judge(weighed: Weighed, where: Interval, course: Crossing) -> tuple[Verdict
         f"At chance above a loss of {spot} and better than chance below it; "
         f"a law with a turn is supported over smooth ones (p = {p_value(weighed) or 0:.2g}).{single}"
     )
+
+
+def _reach(weighed: Weighed) -> float:
+    """Over how much loss the fitted smooth law holds more than a tenth of the most ability it comes to."""
+    sample = max(weighed.side(False), key=lambda one: float(one.posterior.max()))
+    values = sample.values[:, int(np.argmax(sample.posterior))]
+    loss = weighed.solver.points.loss
+    return float(loss[values >= 0.1 * values.max()].max() - loss.min())
 
 
 def _from_the_start(weighed: Weighed) -> bool:
