@@ -404,8 +404,8 @@ def _bench(
     found = results(bench)
     gaps = None if compare is None else compare()
     if as_json:
-        told = json_rows(found)
-        _print_json(told if gaps is None else {"losses": told, "differences": _records(gaps)})
+        rows = json_rows(found)
+        _print_json(rows if gaps is None else {"losses": rows, "differences": _records(gaps)})
     else:
         _console().print(results_table(found))
         if gaps is not None and len(gaps):
