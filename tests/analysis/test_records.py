@@ -114,7 +114,7 @@ def test_a_run_that_does_not_say_its_tokens_is_counted(study_folder: Path) -> No
     rundir.meta_path.write_text(json.dumps(meta))
     frame = observations.read(study_folder)
     assert rundir.name not in set(frame.run)
-    assert any("lacks params or tokens_per_step" in note for note in frame.attrs["notes"])
+    assert any("lacks params or training tokens" in note for note in frame.attrs["notes"])
 
 
 def test_observations_survive_a_table(study_folder: Path, tmp_path: Path) -> None:
