@@ -13,10 +13,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onset.errors import OnsetError
+from onset.options import (
+    Bin,
+    Data,
+    Device,
+    Dtype,
+    Engine,
+    Json,
+    Level,
+    Logs,
+    Loss,
+    Models,
+    Out,
+    PerStep,
+    Remote,
+    StudyName,
+    Tokens,
+    Workers,
+)
+from onset.printing import print_findings, print_frame, print_json, records, terminal
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
     from onset.study.spec import Study
     from onset.work import engine as engines
@@ -34,31 +52,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Out = Annotated[Path, typer.Option("--out", help="Folder that the results go to.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A TOML file or a preset's name (demo, nano31, ...).")]
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of local task files, <task>.eval.jsonl.gz.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core, as the runs need.")]
-Engine = Annotated[str, typer.Option(help="Who does the work: local processes, or ray.")]
-Logs = Annotated[
-    list[str] | None, typer.Option("--log", help="Show trainings in tensorboard, wandb or wandb-offline too.")
-]
-Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")]
-Loss = Annotated[str | None, typer.Option("--loss", help="The loss axis, NAME[:UNIT]; analyze: auto for the best.")]
-Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help="Checkpoint, run, folder, or hub id[@revision].")]
-Tokens = Annotated[
-    Path | None,
-    typer.Option("--tokens", help="CSV with columns model,tokens[,run,step]: training tokens of foreign models."),
-]
-PerStep = Annotated[
-    int | None,
-    typer.Option("--tokens-per-step", min=1, help="Training tokens of each step of models named ...step1000."),
-]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
-Bin = Annotated[bool, typer.Option("--allow-bin", help="Read .bin weights where there are no safetensors.")]
-Remote = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")]
 
 
 @app.command()
@@ -92,11 +85,11 @@ def plan(
     rows = planning.plan_rows(loaded, measured, vocab)
     if as_json:
         shares = {"rate": measured, "share_of_rate": planning.SHARE_OF_RATE}
-        _print_json({"study": loaded.name, **shares, "runs": rows, "absent": absent})
+        print_json({"study": loaded.name, **shares, "runs": rows, "absent": absent})
         return
     from onset.work.show import plan_table
 
-    _console().print(plan_table(rows))
+    terminal().print(plan_table(rows))
     source = "given" if rate else "measured now, float32, all cores"
     typer.echo(f"hours: at {planning.SHARE_OF_RATE:.0%} of {measured:.3g} FLOP/s ({source})")
     for one in [*planning.plan_notes(loaded, rows), *absent]:
@@ -142,11 +135,11 @@ def status(folder: Annotated[Path, typer.Argument(metavar="DIR")], as_json: Json
         raise OnsetError("no study here", where=specification, advice="give the folder of 'onset run ... --out'")
     rows = status_rows(parse(specification.read_text(encoding="utf-8"), where=specification), folder)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     from onset.work.show import status_table
 
-    _console().print(status_table(rows))
+    terminal().print(status_table(rows))
 
 
 @app.command()
@@ -166,7 +159,7 @@ def tasks(
     frame = catalogue.listing(data)
     if task is not None:
         frame = frame[frame["task"] == catalogue.find([task], data)[0].name]
-    _print_frame(frame if as_json else frame.drop(columns="note"), as_json)
+    print_frame(frame if as_json else frame.drop(columns="note"), as_json)
 
 
 @app.command("eval")
@@ -274,11 +267,11 @@ def analyze(
         source, out, level=level, loss=loss, margin=margin, loss_margin=loss_margin, set_aside=set_aside
     )
     if as_json:
-        _print_json(analysis.to_json())
+        print_json(analysis.to_json())
         return
     for note in analysis.extra.get("notes", []):
         typer.echo(f"note: {note}")
-    _print_findings(analysis.summary(), page)
+    print_findings(analysis.summary(), page)
 
 
 @app.command()
@@ -295,17 +288,17 @@ def forecast(
 
     made, tested, page = foresee(source, targets, out, level=level, loss=loss)
     if as_json:
-        summary = None if isinstance(tested, OnsetError) else _records(tested.summary())
-        _print_json({"scores": _records(made.scores), "onsets": _records(made.onsets), "backtest": summary})
+        summary = None if isinstance(tested, OnsetError) else records(tested.summary())
+        print_json({"scores": records(made.scores), "onsets": records(made.onsets), "backtest": summary})
         return
-    _print_frame(made.summary(), as_json=False)
+    print_frame(made.summary(), as_json=False)
     if len(made.onsets):
-        _print_frame(made.onsets, as_json=False)
+        print_frame(made.onsets, as_json=False)
     if isinstance(tested, OnsetError):
         typer.echo(f"no back-test: {tested.what}")
     else:
         typer.echo("back-test on this table, the smaller sizes foreseeing the larger:")
-        _print_frame(tested.summary(), as_json=False)
+        print_frame(tested.summary(), as_json=False)
     typer.echo(f"report: {page}")
 
 
@@ -345,7 +338,7 @@ def query(
     """Run SQL over a study's items, losses and observations."""
     from onset.store.query import query as ask
 
-    _print_frame(ask(folder, sql), as_json)
+    print_frame(ask(folder, sql), as_json)
 
 
 def _load(study: str) -> Study:
@@ -359,14 +352,14 @@ def _run(
 ) -> None:
     from onset.work.run import run_study
 
-    console = _console(stderr=True)
+    console = terminal(stderr=True)
     outcome = run_study(study, out, workers=workers, engine=engine, logs=logs, console=console)
     from onset.work.findings import report
 
     console.print(f"{outcome.done} done, {outcome.owed} owed", highlight=False)
     with console.status("analysing"):
         analysis, page = report(out, out)
-    _print_findings(analysis.summary(), page)
+    print_findings(analysis.summary(), page)
     if outcome.problems or outcome.owed:
         told = "\n".join(outcome.problems) or "some pieces are still owed"
         raise OnsetError(
@@ -397,7 +390,7 @@ def _bench(
     bench = make(())
     while True:
         bench.subjects = subjects(models, out, told, tokens[1])
-        done, problems = carry_out(bench, workers, _console(stderr=True))
+        done, problems = carry_out(bench, workers, terminal(stderr=True))
         if problems or not watch:
             break
         time.sleep(WATCH_SECONDS)
@@ -405,61 +398,17 @@ def _bench(
     gaps = None if compare is None else compare()
     if as_json:
         rows = json_rows(found)
-        _print_json(rows if gaps is None else {"losses": rows, "differences": _records(gaps)})
+        print_json(rows if gaps is None else {"losses": rows, "differences": records(gaps)})
     else:
-        _console().print(results_table(found))
+        terminal().print(results_table(found))
         if gaps is not None and len(gaps):
             typer.echo("bits per byte less those of the first model, by the same documents:")
-            _print_frame(gaps, as_json=False)
+            print_frame(gaps, as_json=False)
         typer.echo(f"{done} sets of weights done; rows in {out}")
         for note in found.notes:
             typer.echo(f"note: {note}")
     if problems:
         raise OnsetError("\n".join(problems), where=out, advice="what is done stays done: run the same command again")
-
-
-def _print_findings(summary: pd.DataFrame, page: Path) -> None:
-    """The findings in short, one row a task under its published kind of metric, and where the rest stands."""
-    from onset.work.show import findings_table, headline
-
-    short = headline(summary)
-    _console().print(findings_table(short))
-    if len(short) < len(summary):
-        typer.echo(
-            f"{len(summary) - len(short)} more findings, under other metrics, are in {page.name} and findings.json"
-        )
-    typer.echo(f"report: {page}")
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=stderr)
-    # A pipe or a file has no width of its own: nothing is folded there.
-    return console if console.is_terminal else Console(stderr=stderr, width=200)
-
-
-def _print_frame(frame: pd.DataFrame, as_json: bool) -> None:
-    """A frame as a table, or as JSON rows with null for what is missing."""
-    from onset.work.show import rows_table
-
-    if as_json:
-        _print_json(_records(frame))
-    else:
-        _console().print(rows_table(frame.to_dict(orient="records"), columns=list(frame.columns)))
-
-
-def _records(frame: pd.DataFrame) -> Any:
-    """Rows as JSON values; what is missing is null."""
-    import json
-
-    return json.loads(frame.to_json(orient="records", force_ascii=False))
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
 def main() -> None:
