@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -188,7 +189,11 @@ def _trained(kind: str, size: int, texts: Sequence[str]) -> Encoder:
             vocab_size=size - 256, special_tokens=[end, "<unk>"], unk_token="<unk>", show_progress=False,
             initial_alphabet=[],
         )  # fmt: skip
-        rough.train_from_iterator(texts, trainer)
+        # As SentencePiece's character coverage: rare characters get no piece, and are read as bytes.
+        frequent = Counter(character for one in texts for character in one).most_common((size - 256) // 2)
+        covered = {character for character, _ in frequent}
+        seen = ("".join(character if character in covered else " " for character in one) for one in texts)
+        rough.train_from_iterator(seen, trainer)
         found = json.loads(rough.to_str())["model"]["vocab"]
         pieces = [(piece, score) for piece, score in found] + [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
         backend = Backend(models.Unigram(pieces, unk_id=1, byte_fallback=True))
@@ -240,8 +245,9 @@ def test_the_worked_example_of_the_documentation(ours: tuple[Decoder, Tokenizer]
     encoder = Encoder(backend, start=2, blank=2, eos=2)
     known = torch.log(torch.tensor([0.5, 0.25, 0.25]))
     lm = CausalLM(
-        ours[0], encoder, context=96, name="by hand", head=None, states=lambda tokens: known.expand(*tokens.shape, 3)
-    )
+        ours[0], encoder, context=96, name="by hand", head=None,
+        states=lambda tokens, _, wanted: known.expand(1, len(wanted), 3),
+    )  # fmt: skip
     unigram = Unigram.of_texts(["aab"], encoder, 3)
     assert np.exp(unigram.log_probs) == pytest.approx([3 / 7, 2 / 7, 2 / 7])
     row = losses(lm, {"en": ["abba"]}, unigram=unigram)[0]
