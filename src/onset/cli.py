@@ -354,12 +354,8 @@ def _run(
 
     console = terminal(stderr=True)
     outcome = run_study(study, out, workers=workers, engine=engine, logs=logs, console=console)
-    from onset.work.findings import report
-
     console.print(f"{outcome.done} done, {outcome.owed} owed", highlight=False)
-    with console.status("analysing"):
-        analysis, page = report(out, out)
-    print_findings(analysis.summary(), page)
+    print_findings(*_found(out))
     if outcome.problems or outcome.owed:
         told = "\n".join(outcome.problems) or "some pieces are still owed"
         raise OnsetError(
@@ -367,6 +363,19 @@ def _run(
             where=out,
             advice="mend the cause and run the same command again: what is done stays done",
         )
+
+
+def _found(out: Path) -> tuple[pd.DataFrame, Path]:
+    """The summary of a study's findings and its page: those that stand, or made now."""
+    from onset.work.standing import standing
+
+    if (kept := standing(out)) is not None:
+        return kept
+    from onset.work.findings import report
+
+    with terminal(stderr=True).status("analysing"):
+        analysis, page = report(out, out)
+    return analysis.summary(), page
 
 
 def _bench(

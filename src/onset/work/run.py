@@ -56,7 +56,7 @@ def run_study(
     place.logs = logs
     with only_one(place.out):
         _check(place)
-        write_text(place.out / "study.toml", dump(study))
+        _keep(place.out / "study.toml", dump(study))
         with console.status("preparing text") as status:
             place.materials.prepare(lambda line: status.update(f"preparing {line}"))
         before = place.owing()
@@ -69,6 +69,12 @@ def run_study(
     told = [str(error) for key, error in problems.items() if key.split()[1] not in after.failed]
     told += [f"run '{name}' was given up: {why}" for name, why in after.failed.items()]
     return Outcome(after.done, len(after.pieces), tuple(told))
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write the text unless it stands there already: the page is as new as what it is made from."""
+    if not (path.is_file() and path.read_text(encoding="utf-8") == text):
+        write_text(path, text)
 
 
 def study_folder(out: Path | str) -> Path:
