@@ -15,7 +15,6 @@ import json
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -26,7 +25,7 @@ from onset.lm import hub
 from onset.lm.heldout import by_document
 from onset.store.tables import read_part
 from onset.store.text import documents
-from scoring import BATCH_SIZES, harness, make_model, samples, shape_of, timed
+from scoring import BATCH_SIZES, common, harness, make_model, samples, shape_of, timed, told
 
 CONTEXT = 512
 
@@ -102,17 +101,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", type=Path, nargs="+", required=True)
     parser.add_argument("--documents", type=int, help="at most so many of each file")
-    parser.add_argument("--shape", default="256,704,6,8", help="width, hidden, layers, heads")
-    parser.add_argument("--batch", type=int, help="the harness's batch size; found by trial without it")
-    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 1)))
-    parser.add_argument("--out", type=Path, help="Markdown file that the table is added to")
+    common(parser)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        text = "\n".join(compare(options, Path(folder)))
-    print(text)
-    if options.out:
-        with open(options.out, "a", encoding="utf-8") as file:
-            file.write(f"\n{text}\n")
+    told(compare, options)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,24 @@ def compare(options: argparse.Namespace, folder: Path) -> list[str]:
     ]
 
 
+def common(parser: argparse.ArgumentParser) -> None:
+    """The options of every comparison with the harness."""
+    parser.add_argument("--shape", default="256,704,6,8", help="width, hidden, layers, heads")
+    parser.add_argument("--batch", type=int, help="the harness's batch size; found by trial without it")
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 1)))
+    parser.add_argument("--out", type=Path, help="Markdown file that the table is added to")
+
+
+def told(compare: Callable[[argparse.Namespace, Path], Sequence[str]], options: argparse.Namespace) -> None:
+    """Compare in a folder of its own, print the table and add it to the file asked for."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = "\n".join(compare(options, Path(folder)))
+    print(text)
+    if options.out:
+        with open(options.out, "a", encoding="utf-8") as file:
+            file.write(f"\n{text}\n")
+
+
 def main() -> None:
     """Parse the options, compare, print and keep the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -221,19 +239,11 @@ def main() -> None:
     parser.add_argument("--tasks", default="mmlu", help=f"joined by commas; 'twelve' for {TWELVE}")
     parser.add_argument("--items", type=int, help="at most so many of each task")
     parser.add_argument("--checkpoints", type=int, default=1)
-    parser.add_argument("--shape", default="256,704,6,8", help="width, hidden, layers, heads")
-    parser.add_argument("--batch", type=int, help="the harness's batch size; found by trial without it")
-    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 1)))
-    parser.add_argument("--out", type=Path, help="Markdown file that the table is added to")
+    common(parser)
     options = parser.parse_args()
     options.tasks = TWELVE if options.tasks == "twelve" else options.tasks
     options.data = options.data.resolve()
-    with tempfile.TemporaryDirectory() as folder:
-        text = "\n".join(compare(options, Path(folder)))
-    print(text)
-    if options.out:
-        with open(options.out, "a", encoding="utf-8") as file:
-            file.write(f"\n{text}\n")
+    told(compare, options)
 
 
 if __name__ == "__main__":

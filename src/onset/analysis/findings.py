@@ -115,21 +115,26 @@ class Analysis(Result):
 
     def summary(self) -> pd.DataFrame:
         """One row a finding: task, metric, verdict, threshold with interval, collapse."""
-        return pd.DataFrame([_summary_row(finding) for finding in self.findings])
+        return summary_of([finding.to_json() for finding in self.findings])
 
 
-def _summary_row(finding: Finding) -> dict[str, Any]:
-    threshold, collapse = finding.threshold, finding.collapse
+def summary_of(findings: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """``Analysis.summary`` of findings as they stand in findings.json."""
+    return pd.DataFrame([_summary_row(finding) for finding in findings])
+
+
+def _summary_row(finding: Mapping[str, Any]) -> dict[str, Any]:
+    threshold, collapse = finding["threshold"] or {}, finding["collapse"] or {}
     return {
-        "task": finding.task,
-        "metric": finding.metric,
-        "verdict": finding.verdict,
-        "threshold": threshold.value if threshold else math.nan,
-        "low": threshold.low if threshold else math.nan,
-        "high": threshold.high if threshold else math.nan,
-        "collapse": collapse.verdict if collapse else None,
-        "points_per_decade": collapse.points_per_decade if collapse else math.nan,
-        "why": finding.why,
+        "task": finding["task"],
+        "metric": finding["metric"],
+        "verdict": finding["verdict"],
+        "threshold": threshold.get("loss", math.nan),
+        "low": threshold.get("low", math.nan),
+        "high": threshold.get("high", math.nan),
+        "collapse": collapse.get("verdict"),
+        "points_per_decade": collapse.get("points_per_decade", math.nan),
+        "why": finding["why"],
     }
 
 

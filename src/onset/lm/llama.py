@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from onset.errors import OnsetError
 from onset.lm.causal import CausalLM
 from onset.lm.encoding import Encoder
-from onset.lm.sharing import attended
+from onset.lm.sharing import decoder_states
 
 NEEDED = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings",
@@ -61,8 +61,9 @@ def readable(config: Mapping[str, Any]) -> bool:
 class Block(nn.Module):
     """One layer's weights, queries, keys and values in one matrix, and gate and up in another."""
 
-    def __init__(self, weights: Mapping[str, Tensor], at: str) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], at: str, heads: int, kv_heads: int, head_dim: int) -> None:
         super().__init__()
+        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
 
         def of(*names: str) -> nn.Parameter:
             parts = [weights[f"{at}.{name}.weight"] for name in names]
@@ -84,18 +85,20 @@ class Llama(nn.Module):
 
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.heads = int(config["num_attention_heads"])
-        self.kv_heads = int(config.get("num_key_value_heads") or self.heads)
-        self.head_dim = int(config.get("head_dim") or config["hidden_size"] // self.heads)
+        heads = int(config["num_attention_heads"])
+        kv_heads = int(config.get("num_key_value_heads") or heads)
+        head_dim = int(config.get("head_dim") or config["hidden_size"] // heads)
         self.epsilon = float(config["rms_norm_eps"])
         self.embedding = nn.Parameter(weights["model.embed_tokens.weight"], requires_grad=False)
         layers = range(int(config["num_hidden_layers"]))
-        self.blocks = nn.ModuleList([Block(weights, f"model.layers.{layer}") for layer in layers])
+        self.blocks = nn.ModuleList(
+            [Block(weights, f"model.layers.{layer}", heads, kv_heads, head_dim) for layer in layers]
+        )
         self.gain = nn.Parameter(weights["model.norm.weight"], requires_grad=False)
         tied = bool(config.get("tie_word_embeddings"))
         self.head = None if tied else nn.Parameter(weights["lm_head.weight"], requires_grad=False)
         theta = float((config.get("rope_parameters") or config).get("rope_theta") or 10_000.0)
-        rates = 1.0 / theta ** (torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim)
+        rates = 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
         angles = torch.outer(torch.arange(int(config["max_position_embeddings"]), dtype=torch.float32), rates)
         self.register_buffer("cosine", angles.cos()[:, None, :], persistent=False)
         self.register_buffer("sine", angles.sin()[:, None, :], persistent=False)
@@ -107,23 +110,7 @@ class Llama(nn.Module):
 
     def states(self, tokens: Tensor, positions: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
         """Last states as ``sharing.decoder_states`` gives them."""
-        stream = F.embedding(tokens, self.embedding)
-        places: slice | Tensor = slice(tokens.shape[1]) if positions is None else positions
-        cosine, sine = self.cosine[places].to(stream.dtype), self.sine[places].to(stream.dtype)
-        for layer, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            mixed = F.linear(self._normed(stream, block.attention_gain), block.qkv)
-            mixed = mixed.view(*tokens.shape, -1, self.head_dim)
-            turned = _rotated(mixed[:, :, : self.heads + self.kv_heads], cosine, sine).transpose(1, 2)
-            query, key = turned.split((self.heads, self.kv_heads), dim=1)
-            value = mixed[:, :, self.heads + self.kv_heads :].transpose(1, 2)
-            read = attended(layer, query, key, value, self.head_dim**-0.5).transpose(1, 2).flatten(2)
-            if wanted is not None and layer == len(self.blocks) - 1:
-                stream, read = stream.flatten(0, 1)[None, wanted], read.flatten(0, 1)[None, wanted]
-            stream = stream + F.linear(read, block.out)
-            gate, up = F.linear(self._normed(stream, block.feed_gain), block.gate_up).chunk(2, dim=-1)
-            stream = stream + F.linear(F.silu(gate) * up, block.down)
-        return self._normed(stream, self.gain)
+        return decoder_states(self, tokens, positions, wanted, norm=self._normed, turn=_rotated)
 
     def _normed(self, stream: Tensor, gain: Tensor) -> Tensor:
         """RMSNorm, the mean square in float32."""

@@ -9,19 +9,19 @@ arXiv 2205.14135). It plugs into models of the transformers library through its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from onset.lm.model import Block, Decoder, normed, rotated
+from onset.lm.model import normed, rotated
 
 NAME = "onset_shared"
 REFUSED = ("softcap", "s_aux", "position_bias")
@@ -236,31 +236,47 @@ def _in_parts(parts: Sequence[Part], query: Tensor, own: KeysValues, prefix: Key
     return _merged(joined, torch.cat(near_lse).transpose(0, 1).unsqueeze(0), far, far_lse)
 
 
+class Layers(Protocol):
+    """What a pass reads of a decoder: our own, or one of the same order of steps with other norms and rotation."""
+
+    embedding: nn.Parameter
+    blocks: nn.ModuleList
+    gain: nn.Parameter
+    cosine: Tensor
+    sine: Tensor
+
+
 def decoder_states(
-    decoder: Decoder, tokens: Tensor, positions: Tensor | None = None, wanted: Tensor | None = None
+    decoder: Layers,
+    tokens: Tensor,
+    positions: Tensor | None = None,
+    wanted: Tensor | None = None,
+    *,
+    norm: Callable[[Tensor, Tensor], Tensor] = normed,
+    turn: Callable[[Tensor, Tensor, Tensor], Tensor] = rotated,
 ) -> Tensor:
-    """``decoder.hidden`` with this attention, and with tokens at the given positions (rows, length).
+    """``Decoder.hidden`` with this attention, and with tokens at the given positions (rows, length).
 
     ``wanted`` are places in the flattened tokens: only their states are made, (1, wanted, width), and the last block's
-    feed-forward is spent on no others.
+    feed-forward is spent on no others. ``norm`` takes a stream and its gain, ``turn`` heads with cosines and sines.
     """
     stream = F.embedding(tokens, decoder.embedding)
     places = slice(tokens.shape[1]) if positions is None else positions
     cosine, sine = decoder.cosine[places].to(stream.dtype), decoder.sine[places].to(stream.dtype)
-    for layer, block in enumerate(decoder.blocks):
-        assert isinstance(block, Block)
-        mixed = F.linear(normed(stream, block.attention_gain), block.qkv)
+    for layer, module in enumerate(decoder.blocks):
+        block: Any = module
+        mixed = F.linear(norm(stream, block.attention_gain), block.qkv)
         mixed = mixed.view(*tokens.shape, -1, block.head_dim)
-        turned = rotated(mixed[:, :, : block.heads + block.kv_heads], cosine, sine).transpose(1, 2)
+        turned = turn(mixed[:, :, : block.heads + block.kv_heads], cosine, sine).transpose(1, 2)
         query, key = turned.split((block.heads, block.kv_heads), dim=1)
         value = mixed[:, :, block.heads + block.kv_heads :].transpose(1, 2)
         read = attended(layer, query, key, value, block.head_dim**-0.5).transpose(1, 2).flatten(2)
         if wanted is not None and layer == len(decoder.blocks) - 1:
             stream, read = stream.flatten(0, 1)[None, wanted], read.flatten(0, 1)[None, wanted]
         stream = stream + F.linear(read, block.out)
-        gate, up = F.linear(normed(stream, block.feed_gain), block.gate_up).chunk(2, dim=-1)
+        gate, up = F.linear(norm(stream, block.feed_gain), block.gate_up).chunk(2, dim=-1)
         stream = stream + F.linear(F.silu(gate) * up, block.down)
-    return normed(stream, decoder.gain)
+    return norm(stream, decoder.gain)
 
 
 def _attend(

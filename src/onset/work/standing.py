@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 import onset
-from onset.analysis.findings import FINDINGS_VERSION
+from onset.analysis.findings import FINDINGS_VERSION, summary_of
 
 
 def standing(folder: Path) -> tuple[pd.DataFrame, Path] | None:
@@ -31,7 +29,7 @@ def standing(folder: Path) -> tuple[pd.DataFrame, Path] | None:
         return None
     if not isinstance(value, dict) or value.get("version") != FINDINGS_VERSION:
         return None
-    return pd.DataFrame([_row(finding) for finding in value["findings"]]), page
+    return summary_of(value["findings"]), page
 
 
 def _made_from(folder: Path) -> Iterator[Path]:
@@ -43,19 +41,3 @@ def _made_from(folder: Path) -> Iterator[Path]:
         for kind in ("items", "loss"):
             yield from (run / kind).rglob("*")
     yield from Path(onset.__file__).parent.rglob("*.py")
-
-
-def _row(finding: dict[str, Any]) -> dict[str, Any]:
-    """As ``Analysis.summary`` has it."""
-    threshold, collapse = finding["threshold"] or {}, finding["collapse"] or {}
-    return {
-        "task": finding["task"],
-        "metric": finding["metric"],
-        "verdict": finding["verdict"],
-        "threshold": threshold.get("loss", math.nan),
-        "low": threshold.get("low", math.nan),
-        "high": threshold.get("high", math.nan),
-        "collapse": collapse.get("verdict"),
-        "points_per_decade": collapse.get("points_per_decade", math.nan),
-        "why": finding["why"],
-    }
