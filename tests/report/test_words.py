@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from onset.analysis import scales
 from onset.analysis.findings import Finding, SizeEffect
 from onset.analysis.result import Interval
 from onset.report import words
@@ -103,6 +104,6 @@ def test_known_tasks_have_titles_and_unknown_ones_keep_their_names() -> None:
 
 
 def test_the_headline_is_the_published_kind_of_metric() -> None:
-    assert words.headline(["brier", "accuracy", "correct_choice_prob"]) == "accuracy"
-    assert words.headline(["gold_bits_per_byte", "exact_match"]) == "exact_match"
-    assert words.headline(["wer", "brier"]) == "brier"
+    assert scales.headline(["brier", "accuracy", "correct_choice_prob"]) == "accuracy"
+    assert scales.headline(["gold_bits_per_byte", "exact_match"]) == "exact_match"
+    assert scales.headline(["wer", "brier"]) == "brier"

@@ -114,6 +114,11 @@ def _finding(pair: tuple[pd.DataFrame, ThresholdFit], settings: Settings) -> Fin
     size = effects.get("params")
     extra: dict[str, Any] = {"loss_unit": str(first.loss_unit), "p_value": fit.p_value}
     extra["effects"] = {name: _effect_json(effect) for name, effect in effects.items()}
+    if size:  # the same question at equal compute: is it the loss that makes one curve of all sizes?
+        at_compute = collapse(
+            rows, threshold=fit.threshold, margin=settings["margin"], level=settings["level"], at="flops"
+        )
+        extra["size_at_equal_compute"] = _effect_json(at_compute)
     if rows.family.nunique() > 1:
         extra["families"] = _families(rows, fit, settings)
     return Finding(

@@ -7,7 +7,7 @@ p-value that failed (Schuirmann 1987, two one-sided tests). "Size matters" needs
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,9 @@ MARGIN = 1.0
 
 BEYOND = 0.9
 """Probability that the effect exceeds the margin, beside an interval without zero, for "size matters"."""
+
+At = Literal["loss", "flops"]
+"""What is held equal."""
 
 MOST_LEVELS = 24
 """Offsets are listed one by one for up to this many sizes or categories."""
@@ -99,6 +102,7 @@ def collapse(
     loss_margin: float | None = None,
     threshold: Interval | None = None,
     level: float = 0.95,
+    at: At = "loss",
 ) -> CollapseFit:
     """Whether ``by`` moves the score of one (task, metric, loss) at equal loss by more than ``margin`` points.
 
@@ -109,7 +113,11 @@ def collapse(
 
     Where scores leap within hundredths of a nat, points say little. ``loss_margin`` (nats a decade) then asks
     along the loss as well: one curve when the effect is within either margin, size matters beyond both.
+
+    ``at="flops"`` asks the same at equal compute (points alone count): what the loss adds is seen beside it.
     """
+    if at == "flops" and loss_margin is not None:
+        raise OnsetError("at equal compute there is no margin along the loss", advice="leave loss_margin out")
     rows = _one_series(obs)
     columns, names = _columns(rows, by)
     known: NDArray[np.bool_] = np.asarray(np.isfinite(columns).all(axis=1))
@@ -119,7 +127,10 @@ def collapse(
     refusal = _refusal(rows, columns, by, names)
     if refusal:
         return _nothing(by, margin, level, refusal)
-    return _compared(rows, columns, by, names, _Margins(margin, loss_margin), level)
+    if at == "loss":
+        return _compared(rows, columns, by, names, _Margins(margin, loss_margin), level)
+    made = _compared(_at_compute(rows), columns, by, names, _Margins(margin, None), level)
+    return replace(made, shift=None, why=made.why.replace("At equal loss", "At equal compute", 1))
 
 
 def effects(
@@ -169,6 +180,11 @@ def _one_series(obs: pd.DataFrame) -> pd.DataFrame:
 def _kept(rows: pd.DataFrame, keep: NDArray[np.bool_]) -> pd.DataFrame:
     kept: pd.DataFrame = rows.loc[keep].reset_index(drop=True)
     return kept
+
+
+def _at_compute(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with compute in the place of loss, turned round so that less of it is better too."""
+    return rows.assign(loss=-np.log10(_values(rows, "flops").to_numpy(float)))
 
 
 def _columns(rows: pd.DataFrame, by: str) -> tuple[Matrix, list[str]]:

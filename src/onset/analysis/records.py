@@ -22,6 +22,7 @@ from onset.errors import OnsetError, did_you_mean
 from onset.store import asked
 from onset.store.rundir import RunDir, run_dirs
 from onset.study.files import parse
+from onset.tasks.catalogue import catalogue
 
 ITEM_COLUMNS = (
     "run", "step", "task", "digest", "item", "choice", "gold", "logprob", "logprob_uncond", "tokens", "bytes", "correct"
@@ -70,7 +71,7 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
     if described.left_out.any():
         notes.append(f"items that could not be scored, left out of their scores: {int(described.left_out.sum())}")
     notes += asked.notes([part for run in runs for part in sorted(run.path.glob("items/[0-9]*/*.parquet"))])
-    described = described.drop(columns=["left_out", "digest"])
+    described = described.drop(columns=["left_out", "digest"]).assign(language=_languages(described.task))
     described.attrs["notes"] = notes
     return described
 
@@ -185,6 +186,12 @@ def _first_validation_text(folder: Path) -> str | None:
     """Name of the first validation text in study.toml; None where the folder has no such file."""
     path = folder / "study.toml"
     return parse(path.read_text(encoding="utf-8"), where=path).validation[0].name if path.exists() else None
+
+
+def _languages(tasks: pd.Series[str]) -> pd.Series[str]:
+    """The language of each task; empty for a task that the catalogue does not know."""
+    known = {name: task.language for name, task in catalogue().items()}
+    return tasks.str.partition("@")[0].map(known).fillna("").astype(str)
 
 
 def _forms_apart(scores: pd.DataFrame, notes: list[str]) -> pd.DataFrame:

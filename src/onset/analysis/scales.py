@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Literal
@@ -23,6 +24,24 @@ _HIGHER = {
     "mcc", "precision", "prob", "probability", "recall", "rouge", "score", "pass", "win",
 }  # fmt: skip
 _SHARES = {"acc", "accuracy", "em", "f1", "mc1", "mc2", "precision", "prob", "probability", "recall"}
+
+HEADLINE = ("accuracy", "exact_match", "acc", "acc_norm", "em", "f1")
+"""Metrics that stand for a task where they are there: the published kinds."""
+
+_ORDER = ("accuracy", "exact_match", "correct_choice_prob", "brier", "choice_log_loss", "gold_bits_per_byte")
+
+
+def rank(metric: str) -> tuple[int, str]:
+    """Sorts metrics: headline ones first, those that are not known last and by name."""
+    return (_ORDER.index(metric) if metric in _ORDER else len(_ORDER), metric)
+
+
+def headline(metrics: Sequence[str]) -> str:
+    """The metric that stands for a task: the published kind where it is there, else the first."""
+    for metric in HEADLINE:
+        if metric in metrics:
+            return metric
+    return min(metrics, key=rank)
 
 
 def _words(metric: str) -> list[str]:

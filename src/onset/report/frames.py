@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from onset.analysis import scales
 from onset.analysis.findings import Analysis, Finding
 from onset.report import words
 from onset.report.facts import StudyFacts
@@ -189,7 +190,7 @@ def panels(analysis: Analysis, drawn: Points) -> list[Panel]:
         rows = drawn.checkpoints.iloc[scores["at"].to_numpy(dtype=int)].reset_index(drop=True)
         rows = rows.assign(score=scores["score"].to_numpy(), stderr=scores["stderr"].to_numpy())
         made.append(Panel(finding, words.title(finding.task), rows))
-    return sorted(made, key=lambda panel: (panel.title.rank, words.metric_rank(panel.finding.metric)))
+    return sorted(made, key=lambda panel: (panel.title.rank, scales.rank(panel.finding.metric)))
 
 
 def headlines(made: list[Panel]) -> list[Panel]:
@@ -197,7 +198,7 @@ def headlines(made: list[Panel]) -> list[Panel]:
     of: dict[str, list[str]] = {}
     for panel in made:
         of.setdefault(panel.finding.task, []).append(panel.finding.metric)
-    chosen = {task: words.headline(metrics) for task, metrics in of.items()}
+    chosen = {task: scales.headline(metrics) for task, metrics in of.items()}
     return [panel for panel in made if panel.finding.metric == chosen[panel.finding.task]]
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from onset.analysis import scales
 from onset.analysis.findings import Analysis
 from onset.errors import OnsetError
 from onset.report import content, data, frames, tables, words
@@ -105,7 +106,7 @@ def sections(book: list[Drawing], report: Report, alone: Mapping[str, Any]) -> d
     """What the template sets, by the names that it uses."""
     main, analysis, study = book[0], report.analysis, report.study
     rows = content.finding_rows([(drawing.points, drawing.panels) for drawing in book], analysis)
-    metrics = sorted({row.metric for row in rows}, key=words.metric_rank)
+    metrics = sorted({row.metric for row in rows}, key=scales.rank)
     return {
         "name": study.name if study is not None else analysis.source,
         "level": main.level,
@@ -125,6 +126,7 @@ def sections(book: list[Drawing], report: Report, alone: Mapping[str, Any]) -> d
         "tables": _tables(main, report),
         "legend": data.legend(main.points),
         "axes": panels.axes(main),
+        "claims": analysis.extra.get("claims", ()),
         "axis_choice": analysis.extra.get("axis_choice"),
         "has": panels.has(main, alone),
         "unit": main.points.seen.unit,
@@ -140,6 +142,7 @@ def _tables(main: Drawing, report: Report) -> dict[str, tables.Table]:
         "link": tables.link(report.analysis),
         "axes": tables.axes(report.analysis),
         "left_out": tables.left_out(report.analysis),
+        "axis_tasks": tables.axis_tasks(report.analysis),
         "off_curve": tables.off_curve(report.analysis),
         "carried": tables.carried(report.analysis),
         "families": tables.families(main.panels),

@@ -53,9 +53,6 @@ _KNOWN = {
     "gsm8k_zh_mt": ("GSM8K-Chinese (machine translation)", "zh", 5),
 }
 
-METRIC_ORDER = ("accuracy", "exact_match", "correct_choice_prob", "brier", "choice_log_loss", "gold_bits_per_byte")
-"""Headline metrics first; a metric that is not named here comes after, by its name."""
-
 _METRIC_LABELS = {
     "accuracy": "Accuracy",
     "acc": "Accuracy",
@@ -66,8 +63,6 @@ _METRIC_LABELS = {
     "choice_log_loss": "Log-loss over choices",
     "gold_bits_per_byte": "Gold answer, bits/byte",
 }
-
-_HEADLINE = ("accuracy", "exact_match", "acc", "acc_norm", "em", "f1")
 
 VERDICTS = {"emergent": "emergent", "smooth": "smooth", "at_chance": "at chance", "unresolved": "unresolved"}
 COLLAPSES = {"collapses": "collapses", "size_matters": "size matters", "unresolved": "cannot tell"}
@@ -102,19 +97,6 @@ def _title(text: str, language: str, ability: int, task: str) -> Title:
 def metric_label(metric: str) -> str:
     """A metric's name for readers; one that is not known keeps its own name."""
     return _METRIC_LABELS.get(metric, metric)
-
-
-def metric_rank(metric: str) -> tuple[int, str]:
-    """Sorts metrics as they are shown."""
-    return (METRIC_ORDER.index(metric) if metric in METRIC_ORDER else len(METRIC_ORDER), metric)
-
-
-def headline(metrics: list[str]) -> str:
-    """The metric that stands for a task: the published kind where it is there, else the first."""
-    for metric in _HEADLINE:
-        if metric in metrics:
-            return metric
-    return sorted(metrics, key=metric_rank)[0]
 
 
 def loss_label(loss_name: str) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from onset.analysis import axes
 from onset.analysis.analyze import analyze, write
 from onset.analysis.backtest import Backtest, backtest
+from onset.analysis.claims import with_claims
 from onset.analysis.findings import Analysis
 from onset.analysis.forecast import Forecast, forecast, thresholds_of
 from onset.analysis.observations import read, sift
@@ -55,7 +56,7 @@ def report(
         margin=margin or stated.margin,
         loss_margin=loss_margin or stated.loss_margin,
     )
-    analysis = axes.compare(analysis, source, default=default)
+    analysis = with_claims(axes.compare(analysis, source, default=default))
     write(analysis, out)
     facts = gather(source) if source.is_dir() else None
     return analysis, page.write(out, analysis, facts)

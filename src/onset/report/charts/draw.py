@@ -9,6 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from onset.analysis import scales
 from onset.analysis.findings import Analysis, Finding
 from onset.errors import OnsetError
 from onset.report import frames, words
@@ -94,7 +95,7 @@ def _forecast(result: Any) -> Chart:
 def _backtest(result: Any) -> Chart:
     known = sizes(result.predictions["params"])
     pairs = result.predictions[["task", "metric"]].drop_duplicates()
-    metrics = {task: words.headline(list(rows["metric"])) for task, rows in pairs.groupby("task")}
+    metrics = {task: scales.headline(list(rows["metric"])) for task, rows in pairs.groupby("task")}
     frame = frames.foreseen(result.predictions, {(str(task), metric) for task, metric in metrics.items()}, known)
     return foresight.against_truth(frame, known, level=words.percent(result.level)).configure(**theme.config())
 
