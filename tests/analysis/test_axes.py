@@ -64,8 +64,11 @@ def test_the_axis_on_which_families_agree_is_found_with_an_interval() -> None:
     assert 0 < gap.low < gap.value < gap.high
     assert gap.sample == "families"
     assert made.found[TRUE].error_points < made.found[OWN].error_points
-    assert "exceeds" in made.sentence
-    assert "own (nats/token)" in made.sentence
+    assert "foresees a left-out family best" in made.sentence
+    assert "own (nats/token), has" in made.sentence
+    assert "gives way" in made.sentence
+    assert set(made.found[TRUE].by_task) == {"a", "b"}
+    assert np.mean(list(made.found[TRUE].by_task.values())) == pytest.approx(made.found[TRUE].r2)
 
 
 def test_axes_that_cannot_be_told_apart_keep_the_default_and_say_so() -> None:

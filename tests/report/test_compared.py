@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,21 @@ def test_the_page_shows_the_axes_the_best_first(tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert 'data-chart="axes"' in text
     assert "worse than the best" in text
+    assert "R² of each task" in text
     assert "</script> (bits" not in text, "a name ends no element"
     assert (tmp_path / "figures" / "axes.svg").exists()
+
+
+def test_the_picture_has_the_first_axes_by_rank_and_always_the_default(tmp_path: Path) -> None:
+    """Lost otherwise: the second best axis left out of the picture, or the one that the findings stand on."""
+    analysis = compared(tmp_path)
+    assert analysis.placed is not None
+    names = ["first", "second", "third", "fourth", "own"]
+    placed = pd.concat([analysis.placed.assign(loss_name=name, loss_unit="nats/token") for name in names])
+    first = analysis.extra["axes"][0]
+    ranked = [{**first, "loss_name": name, "loss_unit": "nats/token", "best": name == "first"} for name in names]
+    many = replace(analysis, placed=placed, extra={**analysis.extra, "axes": ranked})
+    assert [name.split()[0] for name in on_axes(many)["axis"].unique()] == ["first", "second", "third", "own"]
 
 
 def test_a_page_without_axes_does_without_the_section(tmp_path: Path) -> None:

@@ -61,24 +61,41 @@ class Comparison:
     def sentence(self) -> str:
         """What the comparison says, in words."""
         best, rest = self.best, self.ranked()[1:]
-        left = "family" if self.group == "family" else "size"
-        head = f"Loss axes by how well they foresee a left-out {left} (mean R² over scores): "
-        head += ", ".join(f"{words(axis)} {self.found[axis].r2:.3f}" for axis in self.ranked()[:6])
+        found = self.found[best]
+        parts = [
+            f"Of {len(self.found)} loss axes {words(best)} foresees a left-out {self.group} best: R² {found.r2:.3f}, "
+            f"off by {found.error_points:.1f} points on average."
+        ]
         if not rest:
-            return f"{head}."
-        parts = [f"{head}.", _gap_words(best, rest[0], self.gaps[rest[0]], self)]
-        others = [axis for axis in self.alike if axis != best]
+            return parts[0]
+        others = [rest[0]] if self.default in (best, rest[0]) or self.default not in rest else [rest[0], self.default]
+        parts += [self._behind(axis) for axis in others]
         if self.default not in self.found:
             parts.append(f"{words(self.default)}, the default, is not among them and stays.")
         elif self.default == best:
-            parts.append(f"{words(best)} is the default and stays.")
-        elif self.default in others:
-            gap = _gap_words(best, self.default, self.gaps[self.default], self, "the default, ")
-            told = "" if rest[0] == self.default else f" ({gap.rstrip('.')})"
-            parts.append(f"The data cannot tell it from the default, {words(self.default)}{told}: the default stays.")
+            parts.append("It is the default, and stays.")
+        elif self.default in self.alike:
+            parts.append("The data cannot tell the default from the best, so the default stays.")
         else:
-            parts.append(_gap_words(best, self.default, self.gaps[self.default], self, "the default, "))
+            parts.append("The default is shown to be worse, and gives way to the best.")
+        if self.gaps[rest[0]] is not None:
+            parts.append(f"Intervals ({self.level:.0%}, all at once) are over {self._scope(rest[0])}.")
         return " ".join(parts)
+
+    def _behind(self, axis: Axis) -> str:
+        """How far an axis is behind the best, in words."""
+        gap, kind = self.gaps[axis], "The default" if axis == self.default else "The next"
+        stands = f"{kind}, {words(axis)}, has {self.found[axis].r2:.3f}"
+        if gap is None:
+            return f"{stands}; with one run a {self.group} no interval can be given on the difference."
+        groups = self.placed[self.group].nunique()
+        told = f"{stands}, {gap.value:.3f} less [{gap.low:.3f}, {gap.high:.3f}]: worse for {gap.wins} of {groups} "
+        told += "sizes" if self.group == "size" else "families"
+        return f"{told}, and shown to be." if _worse(gap) else f"{told}, which does not tell them apart."
+
+    def _scope(self, axis: Axis) -> str:
+        gap, over = self.gaps[axis], "sizes" if self.group == "size" else "families"
+        return over if gap is not None and gap.sample == "families" else f"runs, for these very {over}"
 
 
 def words(axis: Axis) -> str:
@@ -88,19 +105,6 @@ def words(axis: Axis) -> str:
 
 def _worse(gap: Difference | None) -> bool:
     return gap is not None and gap.low > 0
-
-
-def _gap_words(best: Axis, other: Axis, gap: Difference | None, made: Comparison, kind: str = "the next best, ") -> str:
-    if gap is None:
-        return f"With one run a {made.group} no interval can be given on the difference to {words(other)}."
-    groups = made.placed[made.group].nunique()
-    over = made.group + "s" if made.group == "size" else "families"
-    scope = over if gap.sample == "families" else "runs, for these very " + over
-    verdict = "" if _worse(gap) else ": they cannot be told apart"
-    return (
-        f"{words(best)} exceeds {kind}{words(other)}, by {gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}] "
-        f"({made.level:.0%} interval over {scope}; better for {gap.wins} of {groups}){verdict}."
-    )
 
 
 def judge(obs: pd.DataFrame, held_out: pd.DataFrame, level: float = 0.95) -> Comparison | None:
@@ -204,6 +208,7 @@ def _entry(axis: Axis, made: Comparison) -> dict[str, Any]:
         "error_points": found.error_points, "chosen": axis == made.chosen, "best": axis == made.best,
         "behind": contest.told(made.gaps.get(axis)),
         "left_out": {str(name): 1 - float(value) for name, value in found.by_group.items()},
+        "by_task": dict(found.by_task),
     }  # fmt: skip
 
 

@@ -54,6 +54,8 @@ class Foresight:
     """Mean absolute error, hundredths of the score."""
     by_run: pd.DataFrame
     """``group, run, unexplained``: squared error over the scores' variance, averaged over the run's scores."""
+    by_task: Mapping[str, float]
+    """R² task by task: a task in one language may go by another loss than its neighbour."""
 
     @property
     def by_group(self) -> pd.Series[float]:
@@ -117,7 +119,11 @@ def foresight(placed: pd.DataFrame, pairs: list[tuple[str, str]], group: str) ->
     means = pd.concat(parts).groupby(["group", "run", "task", "metric"], sort=True)[["unexplained", "points"]].mean()
     by_run = means.groupby(["group", "run", "task"]).mean().groupby(["group", "run"]).mean().reset_index()
     over = by_run.groupby("group")[["unexplained", "points"]].mean().mean()
-    return Foresight(1.0 - float(over["unexplained"]), float(over["points"]), by_run[["group", "run", "unexplained"]])
+    tasks = means["unexplained"].groupby(["task", "group", "run"]).mean().groupby(["task", "group"]).mean()
+    return Foresight(
+        1.0 - float(over["unexplained"]), float(over["points"]), by_run[["group", "run", "unexplained"]],
+        {str(task): 1.0 - float(value) for task, value in tasks.groupby("task").mean().items()},
+    )  # fmt: skip
 
 
 def _left_out(rows: pd.DataFrame, group: str) -> Vector:

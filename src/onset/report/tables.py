@@ -124,6 +124,17 @@ def left_out(analysis: Analysis) -> Table:
     return Table(names, 1, rows)
 
 
+def axis_tasks(analysis: Analysis) -> Table:
+    """R² of each task on a left-out family (or size), one column an axis, the best axes first."""
+    entries = list(analysis.extra.get("axes", ()))[:6]
+    tasks = sorted(
+        {name for entry in entries for name in entry.get("by_task", {})}, key=lambda name: words.title(name).rank
+    )
+    names = ("task", *(f"{entry['loss_name']} ({entry['loss_unit']})" for entry in entries))
+    rows = [(cells.task(name), *(cells.number(entry["by_task"].get(name), 2) for entry in entries)) for name in tasks]
+    return Table(names, 1, rows)
+
+
 def off_curve(analysis: Analysis) -> Table:
     """Which families leave the common curve on the best axis, and by how many points."""
     names = ("family", "on the best axis", "points at equal loss", "tasks")
