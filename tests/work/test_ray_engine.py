@@ -13,37 +13,30 @@ from onset.errors import OnsetError
 from onset.study.files import dump
 from onset.study.spec import Study
 from onset.work.engine import choose_engine
-
-CLUSTER = """
-import io, os, sys, threading, time
-from pathlib import Path
-import ray
-from ray.cluster_utils import Cluster
-from rich.console import Console
-from onset.study.files import load
-from onset.work.engine import choose_engine
 from onset.work.run import run_study
 
-study, out = load(sys.argv[1]), Path(sys.argv[2])
-kill, threads = sys.argv[3] == "kill", int(sys.argv[4])
+CLUSTER = """
+import subprocess, sys, threading, time
+from pathlib import Path
+from ray.cluster_utils import Cluster
+
+study, out, kill, threads = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "kill", sys.argv[4]
 here = {"node_ip_address": "127.0.0.1"}
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **here})
-nodes = [cluster.add_node(num_cpus=threads, **here) for _ in range(2)]
+nodes = [cluster.add_node(num_cpus=1, **here) for _ in range(2)]
 cluster.wait_for_nodes()
 
 def kill_when_begun():
-    while not any((out / "runs").glob("*/steps/0*")):
+    while not all(any(out.glob(f"runs/{run}-*/steps/0*")) for run in ("w16", "w24")):
         time.sleep(0.02)
     cluster.remove_node(nodes[1], allow_graceful=False)
 
 if kill:
     threading.Thread(target=kill_when_begun, daemon=True).start()
-said = io.StringIO()
-engine = choose_engine("ray", None, len(study.runs), out=out, threads=threads, address=cluster.address)
-outcome = run_study(study, out, engine=engine, console=Console(file=said, width=200))
-print(said.getvalue())
-print("outcome", outcome.owed, outcome.problems)
-print("nodes", sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else "-")
+patience = "import onset.work.ray_engine as engine; engine.PATIENCE_SECONDS = 1.0; "
+command = [sys.executable, "-c", patience + "from onset.cli import main; main()", "run", study]
+command += ["--out", f"file://{out}", "--engine", "ray", "--ray-address", cluster.address, "--threads", threads]
+print("exit", subprocess.run(command, stderr=subprocess.STDOUT).returncode)
 """
 
 
@@ -52,8 +45,8 @@ ONLY_HERE = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_O
 ONLY_HERE["RAY_worker_niceness"] = "0"  # beside others on a busy machine, Ray's own 15 would starve them
 
 
-def on_a_cluster(study: Study, folder: Path, *, kill: bool, threads: int = 1) -> str:
-    """Run a study on a cluster of two nodes on this machine; what was said."""
+def on_a_cluster(study: Study, folder: Path, *, kill: bool = False, threads: int = 1) -> str:
+    """Run a study by the command on a cluster of two nodes of one core; what was said."""
     (folder / "study.toml").write_text(dump(study))
     command = [sys.executable, "-c", CLUSTER, str(folder / "study.toml"), str(folder / "ray")]
     command += ["kill" if kill else "leave", str(threads)]
@@ -76,36 +69,41 @@ def content(out: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_a_node_killed_in_the_middle_costs_its_pieces_only_and_results_equal_the_local_engine_s(
+def test_a_node_killed_in_the_middle_costs_its_piece_only_and_results_equal_the_local_engine_s(
     small: Study, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray", reason="the extra 'ray' is not installed")
-    from onset.work.run import run_study
-
     longer = tuple(run.model_copy(update={"tokens": 400_000, "checkpoints": 6}) for run in small.runs)
     study = small.model_copy(update={"runs": longer})
     told = on_a_cluster(study, tmp_path, kill=True)
-    assert "outcome 0 ()" in told
-    assert "a worker was lost" in told
-    assert "is tried again" in told
+    assert "exit 0" in told, told
+    assert told.count("a worker was lost") == 1, told
+    assert told.count("is tried again") == 1
     local = choose_engine("local", 2, 2, out=tmp_path / "local", threads=1)
     assert run_study(study, tmp_path / "local", engine=local).owed == 0
     alone = content(tmp_path / "local")
-    assert len(alone) == 2 * 6 * 4
+    assert len(alone) == 2 * 6 * 5  # runs, checkpoints; weights, losses, losses of documents, two tasks
     assert content(tmp_path / "ray") == alone
+
+
+@pytest.mark.slow
+def test_without_a_cluster_the_command_uses_a_ray_of_this_machine(small: Study, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    (tmp_path / "study.toml").write_text(dump(small))
+    command = [sys.executable, "-m", "onset", "run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "ray")]
+    command += ["--engine", "ray", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert run_study(small, tmp_path / "local", engine=choose_engine("local", 1, 2, out=tmp_path, threads=1)).owed == 0
+    assert content(tmp_path / "ray") == content(tmp_path / "local")
 
 
 @pytest.mark.slow
 def test_a_piece_that_is_too_large_for_every_node_is_told_and_the_command_ends(small: Study, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra 'ray' is not installed")
-    script = CLUSTER.replace(
-        "said = io", "import onset.work.ray_engine as engines; engines.PATIENCE_SECONDS = 1.0\nsaid = io"
-    )
-    script = script.replace("threads=threads, address", "threads=64, address")
-    (tmp_path / "study.toml").write_text(dump(small.model_copy(update={"runs": small.runs[:1]})))
-    command = [sys.executable, "-c", script, str(tmp_path / "study.toml"), str(tmp_path / "ray"), "leave", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=ONLY_HERE, check=False)
-    assert "no node of the cluster has 64 cores" in done.stdout, done.stderr[-2000:]
+    told = on_a_cluster(small.model_copy(update={"runs": small.runs[:1]}), tmp_path, threads=64)
+    assert "no node of the cluster has 64 cores" in told
+    assert "exit 1" in told
 
 
 def test_ray_s_client_is_refused_because_it_sees_no_files(tmp_path: Path) -> None:

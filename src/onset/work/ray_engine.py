@@ -72,8 +72,9 @@ class RayEngine:
         Raises OnsetError where Ray is not installed or the address is of its client, which sees no files.
         """
         found = address or os.environ.get("RAY_ADDRESS")
-        if found is None:  # a Ray of this machine alone is to be heard on this machine alone; read when Ray is loaded
-            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        if found is None:  # a Ray of this machine alone; both are read when Ray is loaded
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # heard on this machine alone
+            os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own 15 starves beside any other work
         try:
             import ray  # noqa: F401
         except ImportError as error:
