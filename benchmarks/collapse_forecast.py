@@ -3,9 +3,10 @@
     python benchmarks/collapse_forecast.py [--curves 500] [--forecasts 200] [--seed 1] [--processes 2] [--out FILE]
 
 Size effects of 0, 1, 3 and 5 points a decade are planted on curves of every kind, and ``collapse`` is asked
-about them with the planted threshold. "The data could tell" means that a reader who knew all of the noise
-would have a standard error of at most 0.75 points a decade. Forecasts are of a size that was left out because
-it is the largest: by its loss, and by its size and tokens. Prints tables; nothing is read from elsewhere.
+about them with the planted threshold. Beside what it finds stands the ceiling: how often a reader would find it who
+knows the size of every noise and only has to fit a curve. "The data could tell" means that this reader has a
+standard error of at most 0.75 points a decade. Forecasts are of a size that was left out because it is the largest:
+by its loss, and by its size and tokens. Prints tables; nothing is read from elsewhere.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr, ndtri
 
-from onset.analysis.collapse import collapse
+from onset.analysis.collapse import MARGIN, collapse
 from onset.analysis.forecast import forecast
 from onset.analysis.result import Interval
-from planting import EMERGENT, SMOOTH, design, law, plant
+from planting import EMERGENT, SMOOTH, Planted, design, law, plant
 
 EFFECTS = (0.0, 1.0, 3.0, 5.0)
 KINDS = EMERGENT + SMOOTH
@@ -43,31 +45,47 @@ def judged(task: tuple[int, float]) -> dict[str, Any]:
     found = collapse(planted.observations, threshold=eta)
     seconds = time.process_time() - begin
     points = found.points or Interval(np.nan, np.nan, np.nan)
+    error = known_error(planted)
     return {
         "kind": kind, "effect": effect, "verdict": found.verdict, "value": points.value, "low": points.low,
-        "high": points.high, "seconds": seconds, "known_error": known_error(planted.observations, planted.facts,
-        planted.curve, planted.eta), **{name: planted.facts[name] for name in ("sizes", "checkpoints", "items")},
+        "high": points.high, "seconds": seconds, "known_error": error, "ceiling_beyond": ceiling(effect, error, MARGIN),
+        "ceiling_not_zero": ceiling(effect, error, 0.0),
+        **{name: planted.facts[name] for name in ("sizes", "checkpoints", "items")},
     }  # fmt: skip
 
 
-def known_error(obs: pd.DataFrame, facts: dict[str, Any], curve: Callable[[Any], Any], eta: float | None) -> float:
+def known_error(planted: Planted) -> float:
     """Standard error of the effect for a reader who knows every variance but has to fit a curve (five knots)."""
-    rows = obs if eta is None else obs[obs["loss"] < eta]
+    facts, obs, curve = planted.facts, planted.observations, planted.curve
+    rows = obs if planted.eta is None else obs[obs["loss"] < planted.eta]
     if rows["params"].nunique() < 2 or len(rows) < 8:
         return np.inf
     loss = rows["loss"].to_numpy(float)
     unit = (loss - loss.min()) / max(float(np.ptp(loss)), 1e-9)
     knots = np.quantile(unit, [0.2, 0.4, 0.6, 0.8])
+    clean = np.clip(curve(loss), 0.01, 0.99)
+    there = np.clip((curve(loss) - facts["chance"]) / 0.02, 0.0, 1.0)  # as planted
     size = np.log10(rows["params"].to_numpy(float))
+    size = there * (size - size.mean())
+    if np.ptp(size) <= 0:
+        return np.inf
     fixed = np.column_stack([np.ones(len(rows)), unit, *(np.maximum(unit - knot, 0) for knot in knots), size])
     same = rows["run"].to_numpy()[:, None] == rows["run"].to_numpy()[None, :]
     gap = np.abs(rows["step"].to_numpy()[:, None] - rows["step"].to_numpy()[None, :])
-    clean = np.clip(curve(loss), 0.01, 0.99)
+    share = 0.25 + 0.75 * there
     slope = (curve(loss + 1e-3) - curve(loss - 1e-3)) / 2e-3
-    noise = same * (facts["run_noise"] ** 2 + facts["drift"] ** 2 * 0.7**gap)
+    noise = same * np.outer(share, share) * (facts["run_noise"] ** 2 + facts["drift"] ** 2 * 0.7**gap)
     noise = noise + np.diag(clean * (1 - clean) / facts["items"] + (slope * facts["loss_noise"]) ** 2)
     inverse = np.linalg.pinv(fixed.T @ np.linalg.solve(noise, fixed))
     return 100.0 * float(np.sqrt(inverse[-1, -1]))
+
+
+def ceiling(effect: float, error: float, margin: float) -> float:
+    """How often an effect is found beyond a margin (and not zero), at a known standard error: all in points."""
+    if not np.isfinite(error):
+        return 0.0
+    least = max(margin + ndtri(0.95) * error, ndtri(0.975) * error)
+    return float(ndtr((effect - least) / max(error, 1e-9)))
 
 
 def foreseen(seed: int) -> list[dict[str, Any]]:
@@ -127,6 +145,7 @@ def collapse_tables(found: pd.DataFrame) -> str:
     """Verdicts and coverage by planted effect, for all curves and where the data could tell."""
     found = found.assign(
         claimed=found["verdict"] == "size_matters",
+        not_zero=(found["low"] > 0) | (found["high"] < 0),
         one_curve=found["verdict"] == "collapses",
         covered=((found["low"] <= found["effect"]) & (found["effect"] <= found["high"])).where(found["low"].notna()),
         width=found["high"] - found["low"],
@@ -135,7 +154,8 @@ def collapse_tables(found: pd.DataFrame) -> str:
 
     def table(rows: pd.DataFrame, keys: list[str]) -> str:
         told = rows.groupby(keys).agg(
-            curves=("effect", "size"), size_matters=("claimed", "mean"), collapses=("one_curve", "mean"),
+            curves=("effect", "size"), size_matters=("claimed", "mean"), ceiling=("ceiling_beyond", "mean"),
+            not_zero=("not_zero", "mean"), ceiling_=("ceiling_not_zero", "mean"), collapses=("one_curve", "mean"),
             covered=("covered", "mean"), width=("width", "median"),
         )  # fmt: skip
         return told.astype({"covered": float}).round(3).to_string()

@@ -72,6 +72,30 @@ def test_without_a_threshold_only_losses_above_chance_count() -> None:
     assert whole.residuals["loss"].max() < 3.2
 
 
+def test_losses_where_nothing_can_show_do_not_dilute_an_effect() -> None:
+    """Lost: a curve that leaves chance slowly would hide that size matters."""
+    table = planted(0.0, sizes=5, between_runs=0.1)
+    decades = np.log10(table["params"]) - np.log10(table["params"]).mean()
+    slow = 0.25 + 0.5 * (np.clip(3.0 - table["loss"], 0, None) / 1.0) ** 3
+    able = np.clip((slow - 0.25) / 0.02, 0, 1)
+    draw = np.random.default_rng(0).binomial(4000, np.clip(slow + able * 0.04 * decades, 0, 1)) / 4000
+    fit = collapse(table.assign(score=draw), threshold=THRESHOLD)
+    assert fit.points is not None
+    assert fit.points.value == pytest.approx(4.0, abs=0.6)
+    dark = collapse(table.assign(score=0.25), threshold=THRESHOLD)
+    assert dark.points is None
+    assert "for an effect to show" in dark.why
+
+
+def test_an_effect_as_large_as_the_margin_is_not_beyond_it() -> None:
+    """Lost: "size matters" would be said one time in ten of effects that the margin calls none."""
+    said = [
+        collapse(planted(1.0, sizes=5, between_runs=0.3, seed=seed), threshold=THRESHOLD).verdict == "size_matters"
+        for seed in range(12)
+    ]
+    assert sum(said) <= 2
+
+
 def test_a_corpus_that_breaks_the_link_is_named() -> None:
     """Lost: nobody would learn that loss on one's own corpus does not compare over corpora."""
     left = planted(0.0, seed=1).assign(family="books")

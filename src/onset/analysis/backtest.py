@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from onset.analysis import losslaw
-from onset.analysis.collapse import chance_of, direction_of
 from onset.analysis.forecast import forecast
 from onset.analysis.result import Result
+from onset.analysis.shows import chance_of, direction_of
 from onset.errors import OnsetError
 
 Vector = NDArray[np.float64]

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from onset.analysis import smooth
+from onset.analysis import shows, smooth
 from onset.analysis.findings import CollapseVerdict, SizeEffect
 from onset.analysis.mixture import Matrix, Mixture, Vector
 from onset.analysis.result import Interval, Result
@@ -25,11 +25,11 @@ from onset.errors import OnsetError, did_you_mean
 MARGIN = 1.0
 """Points that ten times the parameters may move a score before size is said to matter."""
 
-BEYOND = 0.9
-"""Probability that the effect exceeds the margin, beside an interval without zero, for "size matters"."""
-
 At = Literal["loss", "flops"]
 """What is held equal."""
+
+LEAST_SHOWN = 0.5
+"""Part of an effect that must be able to show at some loss, or nothing can be compared."""
 
 MOST_LEVELS = 24
 """Offsets are listed one by one for up to this many sizes or categories."""
@@ -122,7 +122,7 @@ def collapse(
     columns, names = _columns(rows, by)
     known: NDArray[np.bool_] = np.asarray(np.isfinite(columns).all(axis=1))
     rows, columns = _kept(rows, known), columns[known]
-    able = _able(rows, threshold)
+    able = shows.able(rows, threshold)
     rows, columns = _kept(rows, able), columns[able]
     refusal = _refusal(rows, columns, by, names)
     if refusal:
@@ -212,33 +212,6 @@ def _values(rows: pd.DataFrame, by: str) -> pd.Series[Any]:
     raise OnsetError(f"the table has no column '{by}'", advice=did_you_mean(by, [*rows.columns, "place"]))
 
 
-def _able(rows: pd.DataFrame, threshold: Interval | None) -> NDArray[np.bool_]:
-    """Rows where the ability is there: chosen by their loss alone, never by their score."""
-    loss = rows["loss"].to_numpy(float)
-    if threshold is not None:
-        return loss < threshold.value
-    chance = chance_of(rows)
-    if chance is None or len(rows) < 4 or np.ptp(loss) <= 0:
-        return np.ones(len(rows), dtype=bool)
-    limit = smooth.able_from(smooth.fit(points_of(rows, limit=60), rounds=1), chance, direction_of(rows) == "lower")
-    return loss < (-np.inf if limit is None else limit)
-
-
-def chance_of(rows: pd.DataFrame) -> float | None:
-    """The chance level of one task, in units of the score; None where the table does not say."""
-    if "chance" not in rows or not np.isfinite(rows["chance"].to_numpy(float)).any():
-        return None
-    return float(np.nanmean(rows["chance"].to_numpy(float)))
-
-
-def direction_of(rows: pd.DataFrame) -> Literal["higher", "lower"]:
-    """Which way the metric is better: the table's word, else the way it goes as loss falls."""
-    if "direction" in rows and rows["direction"].notna().any():
-        return "lower" if str(rows["direction"].dropna().iloc[0]) == "lower" else "higher"
-    ranks = rows["loss"].rank().corr(rows["score"].rank())
-    return "lower" if ranks > 0 else "higher"
-
-
 def _refusal(rows: pd.DataFrame, columns: Matrix, by: str, names: list[str]) -> str:
     """Why nothing can be compared; empty where something can."""
     if len(rows) < 6:
@@ -258,7 +231,11 @@ def _nothing(by: str, margin: float, level: float, why: str) -> CollapseFit:
 def _compared(
     rows: pd.DataFrame, columns: Matrix, by: str, names: list[str], margins: _Margins, level: float
 ) -> CollapseFit:
-    model = smooth.fit(points_of(rows, columns - columns.mean(axis=0)))
+    seen = points_of(rows, columns - columns.mean(axis=0))
+    seen = replace(seen, shown=shows.shown(rows, seen.loss))
+    if seen.shown.max() < LEAST_SHOWN:
+        return _nothing(by, margins.points, level, "the curve is nowhere far enough from chance for an effect to show")
+    model = smooth.fit(seen)
     found, moved = model.effects(), model.along_loss()
     contrast = _contrast(found.mean)
     points, shift = _interval(found, contrast, level), _interval(moved, contrast, level)
@@ -305,13 +282,12 @@ def _interval(found: Mixture, contrast: Vector, level: float) -> Interval:
 
 
 def _verdict(found: Mixture, contrast: Vector, margin: float, level: float) -> CollapseVerdict:
-    """Within the margin, beyond it, or neither, by one-sided tests on the posterior of the effect."""
+    """Within the margin, beyond it, or neither: one-sided tests, each at 1 - level, on the posterior of the effect."""
     low, high = found.interval(contrast, 2.0 * level - 1.0)
     if -margin <= low and high <= margin:
         return "collapses"
-    low, high = found.interval(contrast, level)
-    beyond_low, beyond_high = found.interval(contrast, 2.0 * BEYOND - 1.0)
-    if (low > 0.0 and beyond_low > margin) or (high < 0.0 and beyond_high < -margin):
+    surely_low, surely_high = found.interval(contrast, level)
+    if (surely_low > 0.0 and low > margin) or (surely_high < 0.0 and high < -margin):
         return "size_matters"
     return "unresolved"
 

@@ -17,11 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from onset.analysis import losslaw, series, smooth
-from onset.analysis.collapse import chance_of, direction_of
 from onset.analysis.findings import Finding
 from onset.analysis.losslaw import LossLaw
 from onset.analysis.mixture import Matrix, Vector
 from onset.analysis.result import Interval, Result
+from onset.analysis.shows import chance_of, direction_of
 from onset.errors import OnsetError
 
 DRAWS = 400

@@ -33,6 +33,8 @@ class Points:
     """How many table rows each row stands for."""
     size: Vector
     """Decades of size from the mean, for a size effect with a prior (``SIZE_POINTS``); zeros for none."""
+    shown: Vector
+    """How much of an effect can show at each row, 0 to 1: nothing does at chance."""
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -96,6 +98,7 @@ def points(
         effects=columns,
         weight=np.ones(len(frame)),
         size=np.zeros(len(frame)) if size is None else size,
+        shown=np.ones(len(frame)),
     )
     return result if len(result) <= limit else _averaged(result, limit)
 
@@ -132,6 +135,7 @@ def _averaged(rows: Points, limit: int) -> Points:
         np.zeros((len(size), 0)),
         weight=mean(rows.weight) * size,
         size=mean(rows.size),
+        shown=mean(rows.shown),
     )  # fmt: skip
 
 

@@ -71,11 +71,11 @@ class Smooth:
 
     def effects(self) -> Mixture:
         """Coefficients of the effect columns, in points a unit, with the spread over between-run scales."""
-        return _linear(self, self.points.effects)
+        return self.linear(self.points.effects)
 
     def linear(self, effects: Matrix) -> Mixture:
         """The same for other columns, (n, k), in place of the effects that were fitted."""
-        return _linear(self, effects)
+        return _linear(self, effects * self.points.shown[:, None])
 
     def along_loss(self) -> Mixture:
         """Coefficients when the effects move the curve along the loss axis: nats a unit (up is higher loss)."""
@@ -159,7 +159,7 @@ def _parts(rows: Points, slope: Vector) -> tuple[dict[str, Matrix], float]:
 
 def _fixed(rows: Points) -> Matrix:
     """Columns without a prior: level, straight line in loss, and the effects asked for."""
-    return np.column_stack([np.ones(len(rows)), _unit(rows), rows.effects])
+    return np.column_stack([np.ones(len(rows)), _unit(rows), rows.effects * rows.shown[:, None]])
 
 
 def _minus_log_prior(theta: Vector, items: float) -> tuple[float, Vector]:
