@@ -39,6 +39,7 @@ class CausalLM:
         name: str,
         states: Callable[..., Tensor],
         head: Callable[[Tensor], Tensor] | None,
+        output: Tensor | None = None,
         reach: int = 0,
         alone: int | None = None,
     ) -> None:
@@ -52,6 +53,8 @@ class CausalLM:
         """Longest row for which keys and values may be shared; 0 for a model whose cache cannot be."""
         self.alone = alone
         """Rows longer than this are computed one at a time: their length changes how all of a batch is rotated."""
+        self.output = output
+        """The matrix (vocabulary, width) that is all of the head, so that logits can be made of some words; or None."""
         self._states = states
         self._head = head
         first = next(model.parameters())
@@ -118,7 +121,11 @@ class CausalLM:
             return _some(_last(base, tokens, **extra), wanted)
 
         reach, alone = _reach(model, states, head, context)
-        return cls(model, encoder, context=context, name=name, states=states, head=head, reach=reach, alone=alone)
+        output = head.weight if type(head) is nn.Linear and head.bias is None else None
+        return cls(
+            model, encoder, context=context, name=name, states=states, head=head, output=output, reach=reach,
+            alone=alone,
+        )  # fmt: skip
 
     @classmethod
     def of(cls, decoder: Decoder, tokenizer: Tokenizer, *, name: str = "decoder") -> CausalLM:
@@ -131,7 +138,10 @@ class CausalLM:
             return nn.functional.linear(rows, decoder.output_matrix)
 
         encoder, context = Encoder.of(tokenizer), decoder.shape.context
-        return cls(decoder, encoder, context=context, name=name, states=states, head=head, reach=context)
+        return cls(
+            decoder, encoder, context=context, name=name, states=states, head=head, output=decoder.output_matrix,
+            reach=context,
+        )  # fmt: skip
 
 
 def _sizes(model: Any) -> tuple[int, int]:

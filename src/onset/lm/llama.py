@@ -146,7 +146,10 @@ def load(folder: Path, config: Mapping[str, Any], name: str, dtype: str, device:
     def head(rows: Tensor) -> Tensor:
         return F.linear(rows, model.output_matrix)
 
-    return CausalLM(model, encoder, context=context, name=name, states=model.states, head=head, reach=context)
+    return CausalLM(
+        model, encoder, context=context, name=name, states=model.states, head=head, output=model.output_matrix,
+        reach=context,
+    )  # fmt: skip
 
 
 def _files(folder: Path) -> list[Path]:

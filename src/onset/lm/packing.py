@@ -1,23 +1,27 @@
 """Rows into batches, and batches through a model: log-probabilities summed where they are asked for.
 
-Rows are sorted by length and cut into batches of a bounded number of tokens; logits are made only of the columns
-that are asked for, a bounded number at a time. When memory runs out the batch is halved and tried again.
+Rows are sorted by length and cut into batches of a bounded number of tokens, which the threads of a processor share;
+logits are made only of the columns that are asked for. When memory runs out the batch is halved and tried again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from onset.errors import OnsetError
 from onset.lm import sharing
-from onset.lm.causal import CausalLM, not_finite
+from onset.lm.causal import CausalLM
+from onset.lm.lanes import Lot, carry_out
+from onset.lm.logprobs import picked
 from onset.lm.prefixes import Group, Row
+
+Keys = dict[int, sharing.KeysValues]
+"""Keys and values by layer."""
 
 CPU_STATES = 1 << 18
 """Numbers of one state of all tokens of a batch on a CPU, so that what lies between products stays in its caches:
@@ -25,10 +29,6 @@ measured on widths 96 (2,700 tokens) and 256 (1,000); twice as much is a tenth s
 CPU_TOKENS = (512, 4096)
 """Least and most tokens of a batch on a CPU."""
 GPU_TOKENS = 32_768
-LOGITS = {"cpu": 1 << 20, "cuda": 1 << 26}
-"""Logits made at once, by kind of device."""
-LEAST_ROWS = 128
-"""Rows of logits made at once at least, so that reading the output matrix pays."""
 WHOLE_LOGITS = 1 << 26
 """Most logits of a batch of a model that cannot make them for some tokens only."""
 LIKE = 0.7
@@ -42,43 +42,53 @@ class Engine:
     lm: CausalLM
     batch_tokens: int
 
-    @torch.inference_mode()
     def run(self, groups: Sequence[Group], sums: NDArray[np.float64], share: bool) -> None:
-        """Add the log-probabilities that the rows ask for to ``sums``."""
-        for group in groups:
-            prefix = prefix_of(self.lm, group.prefix) if len(group.prefix) else None
-            for batch in batches(group.rows, self.batch_tokens, share, self.lm.alone):
-                self._run_batch(batch, prefix, sums, share)
+        """Add the log-probabilities that the rows ask for to ``sums``, in one order however the work is shared."""
+        plans = [list(batches(group.rows, self.batch_tokens, share, self.lm.alone)) for group in groups]
+        found: list[list[NDArray[np.float64]]] = [[_NOTHING] * len(plan) for plan in plans]
 
-    def _run_batch(
-        self,
-        rows: list[Row],
-        prefix: dict[int, sharing.KeysValues] | None,
-        sums: NDArray[np.float64],
-        share: bool,
-    ) -> None:
-        try:
-            found = self._log_probs(rows, prefix, share)
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-            if len(rows) == 1:
-                raise OnsetError(
-                    f"memory ran out on one prompt of {len(rows[0])} tokens",
-                    where=self.lm.name,
-                    advice="give fewer --workers, a smaller --dtype, or another --device; what is done stays done",
-                ) from error
-            self.batch_tokens = max(self.batch_tokens // 2, 1)
-        else:
-            np.add.at(sums, np.concatenate([row.slots for row in rows]), found)
-            return
+        def lot(number: int) -> Lot[Keys | None]:
+            def batch(place: int) -> Callable[[Keys | None], None]:
+                def do(prefix: Keys | None) -> None:
+                    found[number][place] = self._run_batch(plans[number][place], prefix, share)
+
+                return do
+
+            prefix = groups[number].prefix
+            return Lot(
+                lambda: prefix_of(self.lm, prefix) if len(prefix) else None,
+                [batch(place) for place in range(len(plans[number]))],
+            )
+
+        carry_out([lot(number) for number in range(len(groups))], threads(self.lm) if share else 1)
+        for plan, made in zip(plans, found, strict=True):
+            for rows, log_probs in zip(plan, made, strict=True):
+                np.add.at(sums, np.concatenate([row.slots for row in rows]), log_probs)
+
+    @torch.inference_mode()
+    def _run_batch(self, rows: list[Row], prefix: Keys | None, share: bool) -> NDArray[np.float64]:
+        """Log-probability of every target of the rows; a batch that does not fit is halved, and so are later ones."""
+        fits = len(rows) == 1 or len(rows) * len(rows[0]) <= self.batch_tokens or not self._short
+        if fits:
+            try:
+                return self._log_probs(rows, prefix, share)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                if len(rows) == 1:
+                    raise OnsetError(
+                        f"memory ran out on one prompt of {len(rows[0])} tokens",
+                        where=self.lm.name,
+                        advice="give fewer --workers, a smaller --dtype, or another --device; what is done stays done",
+                    ) from error
+                self.batch_tokens, self._short = max(self.batch_tokens // 2, 1), True
         half = len(rows) // 2
-        for part in (rows[:half], rows[half:]):
-            self._run_batch(part, prefix, sums, share)
+        return np.concatenate([self._run_batch(part, prefix, share) for part in (rows[:half], rows[half:])])
 
-    def _log_probs(
-        self, rows: list[Row], prefix: dict[int, sharing.KeysValues] | None, share: bool
-    ) -> NDArray[np.float64]:
+    _short: bool = field(default=False, init=False)
+    """Whether memory ran out once."""
+
+    def _log_probs(self, rows: list[Row], prefix: Keys | None, share: bool) -> NDArray[np.float64]:
         """Log-probability of every target of the rows, in order."""
         device, plan, positions = self.lm.device, None, None
         if share:
@@ -96,29 +106,19 @@ class Engine:
         states = self.lm.states(torch.from_numpy(tokens).to(device), positions, plan, wanted)
         begins = np.cumsum([0] + [len(row.columns) for row in rows])
         asked = np.concatenate([row.asked + begin for row, begin in zip(rows, begins, strict=False)])
-        return self._picked(states, asked, np.concatenate([row.targets for row in rows]))
-
-    def _picked(self, states: Tensor, asked: NDArray[np.int64], targets: NDArray[np.int32]) -> NDArray[np.float64]:
-        """log p of each target at its state, the logits made a bounded number at a time."""
-        order = np.argsort(asked, kind="stable")
-        asked, wanted = asked[order], targets[order].astype(np.int64)
-        picked = np.empty(len(asked))
-        step = max(LOGITS.get(self.lm.device.type, LOGITS["cpu"]) // self.lm.vocab, LEAST_ROWS)
-        for start in range(0, len(states), step):
-            logits = self.lm.logits(states[start : start + step])
-            low, high = np.searchsorted(asked, [start, start + step])
-            at = torch.from_numpy(asked[low:high] - start).to(states.device)
-            target = torch.from_numpy(wanted[low:high]).to(states.device)
-            total = torch.logsumexp(logits, dim=-1)
-            picked[low:high] = (logits[at, target] - total[at]).double().cpu().numpy()
-        if not np.isfinite(picked).all():
-            raise not_finite(self.lm.name)
-        back = np.empty_like(picked)
-        back[order] = picked
-        return back
+        return picked(self.lm, states, asked, np.concatenate([row.targets for row in rows]))
 
 
-def prefix_of(lm: CausalLM, prefix: NDArray[np.int32]) -> dict[int, sharing.KeysValues]:
+_NOTHING: NDArray[np.float64] = np.zeros(0)
+
+
+def threads(lm: CausalLM) -> int:
+    """Threads among which the batches of a model may be shared: one where its attention is switched pass by pass."""
+    return torch.get_num_threads() if lm.device.type == "cpu" and lm.reach >= lm.context else 1
+
+
+@torch.inference_mode()
+def prefix_of(lm: CausalLM, prefix: NDArray[np.int32]) -> Keys:
     """Keys and values of a prefix by layer, computed once."""
     tokens = torch.from_numpy(prefix.astype(np.int64))[None].to(lm.device)
     plan = sharing.Plan(keep=True)
