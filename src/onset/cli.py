@@ -409,7 +409,8 @@ def _bench(
         rows = json_rows(found)
         print_json(rows if gaps is None else {"losses": rows, "differences": records(gaps)})
     else:
-        terminal().print(results_table(found))
+        if len(found.scores) or len(found.losses):
+            terminal().print(results_table(found))
         if gaps is not None and len(gaps):
             typer.echo("bits per byte less those of the first model, by the same documents:")
             print_frame(gaps, as_json=False)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
-from onset.work.losses import Measuring, compare, measured
+from onset.work.losses import compare
 from onset.work.texts import PUBLIC, texts_of
 
 
@@ -73,18 +73,3 @@ def test_a_public_text_is_named_with_its_language_and_a_wrong_name_is_told() -> 
     assert texts_of(["hub:c4_en"]) == {"c4_en": {"en": PUBLIC["c4_en"]}}
     with pytest.raises(OnsetError, match="no public text"):
         texts_of(["hub:c5"])
-
-
-def test_losses_measured_otherwise_are_measured_again(tmp_path: Path) -> None:
-    """Lost otherwise: ``onset loss`` with a reference that changes nothing, because a part was there."""
-    from onset.store.rundir import RunDir
-    from onset.store.tables import LOSSES, write_part
-
-    rundir, plain = RunDir(tmp_path / "m"), Measuring()
-    row = {"run": "m", "step": 1, "text": "t", "language": "all", "nats_per_token": 1.0, "bits_per_byte": 1.0,
-           "tokens": 1, "bytes": 1}  # fmt: skip
-    assert not measured(rundir, 1, ["t"], plain)
-    write_part(rundir.loss(1), [row], LOSSES, plain.about({"t": {}}))
-    assert measured(rundir, 1, ["t"], plain)
-    assert not measured(rundir, 1, ["t", "u"], plain)
-    assert not measured(rundir, 1, ["t"], Measuring(reference=Path("other.txt")))

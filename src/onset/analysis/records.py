@@ -21,6 +21,7 @@ from onset.analysis import losses
 from onset.errors import OnsetError, did_you_mean
 from onset.store import asked
 from onset.store.rundir import RunDir, run_dirs
+from onset.store.tables import read_part, with_whole
 from onset.study.files import parse
 from onset.tasks.catalogue import catalogue
 
@@ -70,6 +71,7 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
     described = _with_tokens(described, notes, folder)
     if described.left_out.any():
         notes.append(f"items that could not be scored, left out of their scores: {int(described.left_out.sum())}")
+    notes += _overlap_notes(runs)
     notes += asked.notes([part for run in runs for part in sorted(run.path.glob("items/[0-9]*/*.parquet"))])
     described = described.drop(columns=["left_out", "digest"]).assign(language=_languages(described.task))
     described.attrs["notes"] = notes
@@ -79,7 +81,8 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
 def all_losses(folder: Path) -> pd.DataFrame:
     """Every held-out loss of every checkpoint: ``run, step, tokens, loss_name, loss_unit, loss``."""
     held_out = pd.concat([_losses(run) for run in _sound_runs(folder)[0]], ignore_index=True)
-    axes = []
+    several = held_out.groupby("text")["language"].transform("nunique") > 2  # 'all' and one other are one axis
+    held_out, axes = held_out[several | (held_out["language"] == "all")], []
     for (text, language), rows in held_out.groupby(["text", "language"], sort=True):
         for unit, column in LOSS_COLUMNS.items():
             name = LossChoice(str(text), str(language), unit).name
@@ -108,7 +111,31 @@ def _sound_runs(folder: Path) -> tuple[list[RunDir], list[str]]:
 
 def _losses(run: RunDir) -> pd.DataFrame:
     parts = sorted((run.path / "loss").glob("[0-9]*.parquet"))
-    return _read(parts, "run, step, text, language, nats_per_token, bits_per_byte, unigram_normalised", run)
+    return with_whole(_read(parts, "run, step, text, language, nats_per_token, bits_per_byte, unigram_normalised", run))
+
+
+def _overlap_notes(runs: list[RunDir]) -> list[str]:
+    """How much of each validation text the runs' training text holds, where that was looked for."""
+    parts = [parts[-1] for run in runs if (parts := sorted((run.path / "loss").glob("[0-9]*.parquet")))]
+    if not parts:
+        return []
+    told = pd.concat([read_part(part) for part in parts], ignore_index=True)
+    if "overlap_ngrams" not in told:
+        return []
+    notes = []
+    for (text, language), rows in told.dropna(subset=["overlap_ngrams"]).groupby(["text", "language"], sort=True):
+        grams, whole = rows["overlap_ngrams"], rows["overlap_documents"]
+        notes.append(
+            f"overlap with training text: of '{text}' ({language}), {_shares(grams)} of pieces of about fifty bytes "
+            f"occur in it, and {_shares(whole)} of documents for the most part"
+        )
+    return notes
+
+
+def _shares(values: pd.Series[float]) -> str:
+    """A share in percent, or a range of them where runs differ."""
+    low, high = 100 * float(values.min()), 100 * float(values.max())
+    return f"{low:.1f} %" if high - low < 0.05 else f"{low:.1f} to {high:.1f} %"
 
 
 def _scores(run: RunDir) -> pd.DataFrame:

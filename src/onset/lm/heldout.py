@@ -109,7 +109,7 @@ def measure(
     batch_tokens: int | None = None,
     most_changed: float = MOST_CHANGED,
 ) -> Measured:
-    """Loss by language and for ``all`` documents pooled.
+    """Loss by language and, where there are several, for ``all`` documents pooled.
 
     ``stride`` is how many tokens a window after the first adds; by default the whole context, as in
     lm-evaluation-harness. Raises OnsetError for no text at all, for a loss that is zero or not a number, and when
@@ -126,7 +126,7 @@ def measure(
         found += here
     if not made:
         raise OnsetError("there is no held-out text", advice="give at least one document")
-    if "all" not in texts:
+    if len(texts) > 1:
         made.append({"language": "all", **_figures(found, lm.name), "changed": sum(row["changed"] for row in made)})
     return Measured(made, found)
 

@@ -1,7 +1,7 @@
 """Overlap of a text with training data: which of its token n-grams are in the shards.
 
 An n-gram is as many tokens as cover fifty bytes of the text on average, eight or more. The text's n-grams are kept as
-64-bit hashes; shards are read a few million tokens at a time, so that memory is bounded by the text. Two n-grams with
+64-bit hashes; shards are read some thousand tokens at a time, so that memory is bounded by the text. Two n-grams with
 one hash are likelier than not only among five billion: an n-gram that is called found is found, but for that.
 """
 
@@ -19,13 +19,15 @@ BYTES = 50
 """Bytes that an n-gram covers, about: ten English words, sixteen Chinese characters."""
 FEWEST = 8
 """Tokens of an n-gram, at least."""
-CHUNK = 1 << 22
-"""Tokens of a shard that are hashed at once."""
+CHUNK = 1 << 16
+"""Tokens of a shard that are hashed at once: what lies between steps stays in a processor's caches."""
 FLAGGED = 0.5
 """A document is in the training data when more of its n-grams than this are."""
 
 Hashes = NDArray[np.uint64]
-_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
+_STEP = 0x9E3779B97F4A7C15
+_BASE = 0xD1342543DE82EF95  # odd, so that it has an inverse modulo 2**64
+_INVERSE = pow(_BASE, -1, 1 << 64)
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ def overlap(documents: Sequence[Sequence[int]], sizes: Sequence[int], shards: It
         return None
     known = np.unique(np.concatenate(own))
     found = np.zeros(len(known), dtype=bool)
-    bits = np.zeros(1 << 24, dtype=bool)  # a first look that spares most of a shard the search
-    bits[known >> np.uint64(40)] = True
+    shift = np.uint64(64 - max(16, (8 * len(known)).bit_length()))
+    bits = np.zeros(1 << (64 - int(shift)), dtype=bool)  # a first look that spares most of a shard the search
+    bits[known >> shift] = True
     for ids in shards:
         for start in range(0, len(ids), CHUNK):
             here = hashes(np.asarray(ids[start : start + CHUNK + n - 1]), n)
-            here = here[bits[here >> np.uint64(40)]]
+            here = here[bits[here >> shift]]
             place = np.minimum(np.searchsorted(known, here), len(known) - 1)
             found[place[known[place] == here]] = True
     shares = [found[np.searchsorted(known, of_document)].mean() for of_document in own]
@@ -69,28 +72,36 @@ def overlap(documents: Sequence[Sequence[int]], sizes: Sequence[int], shards: It
 def hashes(ids: NDArray[Any], n: int) -> Hashes:
     """A 64-bit hash of each n-gram of a sequence of ids.
 
-    A polynomial in mixed ids, from running sums: with powers of an odd base, and of its inverse, one pass does for
-    every n.
+    A polynomial with a random number for each id, from running sums: with powers of an odd base, and of its inverse,
+    one pass does for every n.
     """
     if len(ids) < n:
         return np.zeros(0, dtype=np.uint64)
     with np.errstate(over="ignore"):
-        mixed = _mixed(ids.astype(np.uint64) + np.uint64(1))
-        powers = _powers(_BASE, len(ids))
-        sums = np.cumsum(mixed * _powers(pow(_BASE, -1, 1 << 64), len(ids)), dtype=np.uint64)
+        sums = np.cumsum(_numbers(int(ids.max()))[ids] * _powers(_INVERSE, len(ids)), dtype=np.uint64)
         windows = sums[n - 1 :].copy()
         windows[1:] -= sums[: len(sums) - n]
-        return _mixed(windows * powers[: len(windows)])
+        windows *= _powers(_BASE, len(windows))
+        return windows
+
+
+_kept: dict[int, Hashes] = {}
 
 
 def _powers(base: int, count: int) -> Hashes:
-    factors = np.full(count, base, dtype=np.uint64)
-    factors[0] = 1
-    return np.cumprod(factors, dtype=np.uint64)
+    """The first powers of a base, kept for the next chunk."""
+    if len(_kept.get(base, ())) < count:
+        factors = np.full(max(count, 2 * CHUNK), base, dtype=np.uint64)
+        factors[0] = 1
+        _kept[base] = np.cumprod(factors, dtype=np.uint64)
+    return _kept[base][:count]
 
 
-def _mixed(values: Hashes) -> Hashes:
-    """Every bit depends on every bit (the last step of SplitMix64, Steele et al. 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+def _numbers(last: int) -> Hashes:
+    """A random number for each id up to ``last`` (SplitMix64, Steele et al. 2014), kept for the next chunk."""
+    if len(_kept.get(0, ())) <= last:
+        values = np.arange(1, 2 * last + 3, dtype=np.uint64) * np.uint64(_STEP)
+        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        _kept[0] = values ^ (values >> np.uint64(31))
+    return _kept[0]

@@ -47,7 +47,7 @@ LOSSES = pa.schema(
         pa.field("run", pa.string(), nullable=False),
         pa.field("step", pa.int64(), nullable=False),
         pa.field("text", pa.string(), nullable=False),  # name of the validation text
-        pa.field("language", pa.string(), nullable=False),  # en, zh, or 'all' for the text as a whole
+        pa.field("language", pa.string(), nullable=False),  # en, zh, or 'all' for a text of several as a whole
         pa.field("nats_per_token", pa.float64(), nullable=False),
         pa.field("bits_per_byte", pa.float64(), nullable=False),
         pa.field("unigram_normalised", pa.float64()),
@@ -64,7 +64,7 @@ LOSSES = pa.schema(
         pa.field("overlap_documents", pa.float64()),  # share of its documents that are, by most of their n-grams
     ]
 )
-"""One row a (validation text, language), and one with language 'all' for the whole text."""
+"""One row a (validation text, language), and one with language 'all' for a text of several: see ``with_whole``."""
 
 DOCUMENTS = pa.schema(
     [
@@ -175,6 +175,21 @@ def read_part(path: Path) -> pd.DataFrame:
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(path, error) from error
     return frame
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of one part as values, what is missing None: to be written again as they are."""
+    try:
+        return list(pq.ParquetFile(path).read().to_pylist())
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def with_whole(losses: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the losses table with one of language 'all' for every text: that of a text of one language is it."""
+    whole = losses["language"] == "all"
+    has = whole.groupby([losses[name] for name in ("run", "step", "text")]).transform("any")
+    return pd.concat([losses, losses[~has].assign(language="all")], ignore_index=True)
 
 
 def _unreadable(path: Path, error: Exception) -> OnsetError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from onset.store.rundir import RunDir
 from onset.study.trunks import branches
 from onset.work.evaluate import open_scorer, write_items, write_losses
+from onset.work.overlaps import of_study
 from onset.work.pieces import Piece, Report, Workplace
 from onset.work.seats import Held, Seat
 
@@ -151,7 +152,9 @@ def _evaluate(place: Workplace, piece: Piece, seat: Seat, report: Report) -> Non
     lm, scorer = open_scorer(folder, seat.device)
     if no_loss:
         report({"doing": "held-out loss"})
-        write_losses(lm, _texts(place), rundir, piece.step, _unigram(place, run.mix, run.tokenizer))
+        found = of_study(place.materials, run.mix, run.tokenizer, _texts(place))
+        unigram = _unigram(place, run.mix, run.tokenizer)
+        write_losses(lm, _texts(place), rundir, piece.step, unigram, columns=found)
     for name in missing:
         report({"doing": name})
         write_items(scorer, place.tasks[name], place.task_digests[name], rundir, piece.step)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Texts = Mapping[str, Mapping[str, Sequence[str]]]
 """Validation texts: name to language to documents."""
+Kept = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]
+"""Rows of the losses and of the documents table."""
 Say = Callable[[int, int], None]
 """Told before each chunk: its number, from 1, and how many there are."""
 
@@ -40,17 +42,18 @@ def write_losses(
     *,
     about: Mapping[str, Any] | None = None,
     columns: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
+    kept: Kept = ((), ()),
     **settings: Any,
 ) -> None:
     """Measure a checkpoint's held-out losses and write them as one part, and as another document by document.
 
     ``unigram`` is how frequent tokens are in the training text or a reference; without it that column is empty.
-    ``columns`` adds values to the rows of a (text, language); ``settings`` are those of ``heldout.measure``.
+    ``columns`` adds values to the rows of a (text, language); ``kept`` are rows of other texts that the parts go on
+    holding; ``settings`` are those of ``heldout.measure``.
     """
     from onset.lm.heldout import measure
 
-    rows: list[dict[str, Any]] = []
-    documents: list[dict[str, Any]] = []
+    rows, documents = ([dict(row) for row in part] for part in kept)
     for name, by_language in texts.items():
         found = measure(lm, by_language, unigram=unigram, **settings)
         key = {"run": rundir.name, "step": step, "text": name}

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from onset.errors import OnsetError
 from onset.report.facts import FAILED_COLUMNS, ITEM_COLUMNS, RUN_COLUMNS, TRAINING_COLUMNS, StudyFacts
 from onset.store.rundir import RunDir, run_dirs
-from onset.store.tables import read_part
+from onset.store.tables import read_part, with_whole
 from onset.study.files import parse
 from onset.study.spec import Study
 from onset.tasks.task import Request, Task
@@ -54,7 +54,7 @@ def _losses(runs: Sequence[RunDir], text: str) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=["run", "step", "text", "language", "nats_per_token"])
     losses = pd.concat(parts, ignore_index=True)
-    return losses[losses["text"] == text]
+    return with_whole(losses[losses["text"] == text])
 
 
 def _run_table(runs: Sequence[RunDir], losses: pd.DataFrame) -> pd.DataFrame:

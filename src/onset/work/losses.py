@@ -1,11 +1,10 @@
-"""What ``onset loss`` measures beside the plain loss: a reference for unigrams, overlap, and models compared."""
+"""What ``onset loss`` does beside measuring: what is owed, a reference for unigrams, overlap, and models compared."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,19 @@ import pandas as pd
 
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir
-from onset.store.tables import read_about, read_part
+from onset.store.tables import read_about, read_part, read_rows
 from onset.store.text import documents
-from onset.work.evaluate import Texts, write_losses
+from onset.work import overlaps
+from onset.work.evaluate import Kept, Texts, write_losses
+from onset.work.texts import Text, content, there
 
 if TYPE_CHECKING:
     from onset.lm.causal import CausalLM
 
 SMOOTHING = "one added to every count"
+
+Record = Mapping[str, Mapping[str, Any]]
+"""By text: its content and how it is measured, as JSON. Kept with the figures, which are stale once it differs."""
 
 
 @dataclass(frozen=True)
@@ -37,63 +41,79 @@ class Measuring:
     study: Path | None = None
     """Folder of a study whose shards the texts are looked for in."""
 
-    def about(self, texts: Texts) -> dict[str, Any]:
-        """What a part of losses says of itself."""
-        return {
-            "texts": sorted(texts), "stride": self.stride, "most_changed": self.most_changed,
-            "unigrams": None if self.reference is None else {"counted_on": str(self.reference), "smoothing": SMOOTHING},
-            "overlap_with": None if self.study is None else str(self.study),
+    def record(self, texts: Mapping[str, Mapping[str, Text]]) -> Record:
+        """All that the figures of each text depend on. Raises OnsetError for a reference or study that is not there."""
+        unigrams = overlap = None
+        if self.reference is not None:
+            known = content(there(self.reference, "reference text"))
+            unigrams = {"counted_on": str(self.reference), "content": known, "smoothing": SMOOTHING}
+        if self.study is not None:
+            overlap = {"study": str(self.study), "digest": overlaps.opened(self.study).study.digest()}
+        how = {
+            "stride": self.stride, "most_changed": self.most_changed, "unigrams": unigrams, "overlap_with": overlap,
         }  # fmt: skip
+        return {
+            name: {"content": {language: content(text) for language, text in by_language.items()}, **how}
+            for name, by_language in texts.items()
+        }
 
 
 PLAIN = Measuring()
 
 
-def measured(rundir: RunDir, step: int, names: Sequence[str], measuring: Measuring) -> bool:
-    """Whether the part of losses is there, of these texts and measured so; one without a word of itself counts."""
-    if not rundir.loss(step).exists():
-        return False
-    said = read_about(rundir.loss(step))
-    return not said or said == measuring.about({name: {} for name in names})
+def owed(rundir: RunDir, step: int, record: Record) -> list[str]:
+    """Texts that are not measured yet, or were when they or the way of measuring were others."""
+    part = rundir.loss(step)
+    if not part.exists() or not rundir.documents(step).exists():
+        return list(record)
+    said = read_about(part).get("texts", {})
+    return [name for name, entry in record.items() if said.get(name) != entry]
 
 
-def measure(lm: CausalLM, texts: Texts, rundir: RunDir, step: int, measuring: Measuring) -> None:
-    """Measure one set of weights on the texts and write its parts."""
+def measure(lm: CausalLM, texts: Texts, rundir: RunDir, step: int, measuring: Measuring, record: Record) -> None:
+    """Measure one set of weights on the texts and write its parts anew, with what they hold of other texts."""
     from onset.lm.heldout import Unigram
 
+    said, kept = _kept(rundir, step, set(texts))
     unigram = None
     if measuring.reference is not None:
         unigram = Unigram.of_texts(list(documents(measuring.reference)), lm.encoder, lm.vocab)
-    columns: dict[tuple[str, str], dict[str, Any]] = {}
+    columns: dict[tuple[str, str], overlaps.Columns] = {}
     for name, by_language in texts.items():
         for language, held_out in by_language.items():
             if measuring.study is not None:
-                columns[name, language] = overlap_of(measuring.study, tuple(held_out))
+                columns[name, language] = overlaps.of_text(measuring.study, tuple(held_out))
     write_losses(
-        lm, texts, rundir, step, unigram, about=measuring.about(texts), columns=columns,
-        stride=measuring.stride, most_changed=measuring.most_changed,
+        lm, texts, rundir, step, unigram, about={"texts": {**said, **{name: record[name] for name in texts}}},
+        columns=columns, kept=kept, stride=measuring.stride, most_changed=measuring.most_changed,
     )  # fmt: skip
 
 
-@lru_cache(maxsize=16)
-def overlap_of(study: Path, held_out: tuple[str, ...]) -> dict[str, Any]:
-    """How much of a text is in a study's training text, under the study's first tokenizer; empty for short texts."""
-    from onset.lm.overlap import overlap
-    from onset.study.files import parse
-    from onset.work.materials import Materials
+def _kept(rundir: RunDir, step: int, names: set[str]) -> tuple[dict[str, Any], Kept]:
+    """What the parts of a checkpoint say and hold of other texts than these.
 
-    specification = study / "study.toml"
-    if not specification.exists():
-        raise OnsetError("no study here", where=specification, advice="give the folder of 'onset run ... --out'")
-    spec = parse(specification.read_text(encoding="utf-8"), where=specification)
-    materials = Materials(spec, study)
-    name = spec.runs[0].tokenizer
-    tokenizer = materials.tokenizer(name)
-    mixes = {run.mix for run in spec.runs}
-    sources = {source.name: source for mix in sorted(mixes) for source in spec.mixes[mix].sources}
-    shards = (materials.shard(source, name).ids for source in sources.values())
-    found = overlap(tokenizer.encode_batch(list(held_out)), [len(text.encode()) for text in held_out], shards)
-    return {} if found is None else {"overlap_ngrams": found.ngrams, "overlap_documents": found.documents}
+    Raises OnsetError where one of these is a text that a study measures by itself, or where it has yet to do so: its
+    own losses would be lost, or taken for measured.
+    """
+    part = rundir.loss(step)
+    if not part.exists():
+        meta = rundir.meta() if rundir.meta_path.exists() else {}
+        if meta.get("study") and (rundir.path.parent.parent / "study.toml").exists():
+            raise OnsetError(
+                "the study has not measured this checkpoint yet", where=rundir.checkpoint(step),
+                advice="finish the study with 'onset run', or give another --out",
+            )  # fmt: skip
+        return {}, ([], [])
+    said = read_about(part).get("texts", {})
+    rows, told = read_rows(part), read_rows(rundir.documents(step)) if rundir.documents(step).exists() else []
+    foreign = next((row["text"] for row in rows if row["text"] in names and row["text"] not in said), None)
+    if foreign is not None:
+        raise OnsetError(
+            f"the losses here hold a text '{foreign}' already, which is the study's own", where=part,
+            advice="rename the file, or give another --out",
+        )  # fmt: skip
+    said = {name: entry for name, entry in said.items() if name not in names}
+    return said, ([row for row in rows if row["text"] not in names], [row for row in told if row["text"] not in names])
 
 
 def compare(parts: Mapping[str, pd.DataFrame], level: float = 0.95) -> pd.DataFrame:

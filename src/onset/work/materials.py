@@ -82,12 +82,15 @@ class Materials:
         """The tokens of a source under a tokenizer, written on first use."""
         from onset.lm.shards import Shard, write
 
-        identity = {"source": self._source_identity(source), "tokenizer": self.tokenizer_folder(tokenizer).name}
-        folder = self.folder / f"shard-{source.name}-{digest_of(identity)[:8]}"
+        folder = self.shard_folder(source, tokenizer)
         if not folder.exists():
             say(f"tokens of source '{source.name}'")
             write(self.documents(source), self.tokenizer(tokenizer), folder)
         return Shard.open(folder)
+
+    def shard_folder(self, source: Source, tokenizer: str) -> Path:
+        identity = {"source": self._source_identity(source), "tokenizer": self.tokenizer_folder(tokenizer).name}
+        return self.folder / f"shard-{source.name}-{digest_of(identity)[:8]}"
 
     def mixture(self, run: Run) -> Mixture:
         """The run's batches: a pure function of its seed and the step."""

@@ -21,7 +21,7 @@ from onset.tasks.task import Task
 from onset.work.engine import Engine, Event, LocalEngine
 from onset.work.evaluate import chunk_file, chunks, settle, write_chunk, write_items
 from onset.work.here import Here
-from onset.work.losses import PLAIN, Measuring, measure, measured
+from onset.work.losses import PLAIN, Measuring, Record, measure, owed
 from onset.work.naming import Subject, describe, split_revision
 from onset.work.pieces import Owing, Piece, Report
 from onset.work.plan import cores
@@ -64,7 +64,7 @@ class Bench:
     """Whether a model's chunks are shared among workers, or it is one piece of work."""
 
     def __getstate__(self) -> dict[str, Any]:
-        _ = self.digests, self.counts  # small, and they spare every worker the prompts of all tasks
+        _ = self.digests, self.counts, self.record  # small, and they spare every worker the prompts of all tasks
         return {key: value for key, value in self.__dict__.items() if key != "tasks"}
 
     @cached_property
@@ -89,9 +89,14 @@ class Bench:
             if not subject.rundir.items(subject.step, name, digest).exists()
         ]
 
-    def missing_loss(self, subject: Subject) -> bool:
-        """Whether held-out losses are asked for and absent."""
-        return bool(self.texts) and not measured(subject.rundir, subject.step, list(self.texts), self.measuring)
+    @cached_property
+    def record(self) -> Record:
+        """What the texts are and how they are measured; read once, in the first process."""
+        return self.measuring.record(self.texts) if self.texts else {}
+
+    def missing_loss(self, subject: Subject) -> list[str]:
+        """Texts that are asked for and not measured, or not as they are now."""
+        return owed(subject.rundir, subject.step, self.record)
 
     def owing(self) -> Owing:
         """One piece a set of weights, or one a chunk of a task."""
@@ -133,10 +138,10 @@ class Bench:
             task, digest = self.tasks[piece.task], self.digests[piece.task]
             write_chunk(scorer, task, digest, subject.rundir, subject.step, piece.chunk)
             return
-        if self.missing_loss(subject):
+        if no_loss := self.missing_loss(subject):
             report({"doing": "held-out loss"})
-            texts = {name: read(by_language) for name, by_language in self.texts.items()}
-            measure(lm, texts, subject.rundir, subject.step, self.measuring)
+            texts = {name: read(self.texts[name]) for name in no_loss}
+            measure(lm, texts, subject.rundir, subject.step, self.measuring, self.record)
         for name in [] if self.spread else self.missing(subject):
 
             def say(number: int, count: int, name: str = name) -> None:
@@ -181,7 +186,7 @@ def carry_out(bench: Bench, workers: int, console: Console) -> tuple[int, list[s
     """
     bench.spread = workers > 1
     with only_one(bench.subjects[0].rundir.path.parent.parent):
-        _ = bench.digests  # unknown tasks and unreadable rows are told before a model is loaded
+        _ = bench.digests, bench.record  # what is unknown or unreadable is told before a model is loaded
         for subject in bench.subjects:
             describe(subject)  # tokens may be told only now
         bench.settle()

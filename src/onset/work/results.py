@@ -41,7 +41,8 @@ def results(bench: Bench) -> Results:
             measured = metrics.measure(rows.drop(columns="digest"))
             scores.append(measured.merge(told, on=["run", "step", "task"], how="right"))
         if bench.texts and (part := subject.rundir.loss(subject.step)).exists():
-            losses.append(read_part(part))
+            rows = read_part(part)
+            losses.append(rows[rows["text"].isin(list(bench.texts))])
     headlines = {name: task.metric for name, task in bench.tasks.items()}
     found = pd.concat(scores, ignore_index=True) if scores else pd.DataFrame()
     return Results(found, pd.concat(losses) if losses else pd.DataFrame(), headlines, _notes(bench))

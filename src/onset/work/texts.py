@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onset.errors import OnsetError, did_you_mean
-from onset.store.text import documents
+from onset.store.text import documents, files
 from onset.study.spec import Language
 
 HEADING = re.compile(r"^ = [^=].* = \s*$")
@@ -72,16 +73,36 @@ def texts_of(given: Sequence[str]) -> dict[str, dict[str, Text]]:
             continue
         if language not in {"en", "zh"}:
             language, rest = "en", one
-        path = Path(rest)
-        if not path.exists():
-            advice = "check the path; a language stands before it: zh:FILE; public texts: hub:" + ", hub:".join(PUBLIC)
-            raise OnsetError("no such text", where=path, advice=advice)
+        path = there(Path(rest), "text")
         name = re.sub(r"^(en|zh)[._-]|(\.jsonl|\.txt|\.md|\.gz|\.parquet)+$", "", path.name) or path.name
         by_language = texts.setdefault(name, {})
         if language in by_language:
             raise OnsetError(f"two texts named '{name}' in '{language}'", where=path, advice="rename one of the files")
         by_language[language] = path
     return texts
+
+
+def there(path: Path, what: str) -> Path:
+    """The path of a text. Raises OnsetError where there is nothing, or no document at its beginning."""
+    if not path.exists():
+        advice = "check the path; a language stands before it: zh:FILE; public texts: hub:" + ", hub:".join(PUBLIC)
+        raise OnsetError(f"no such {what}", where=path, advice=advice if what == "text" else "check the path")
+    next(documents(path))
+    return path
+
+
+def content(text: Text) -> str:
+    """What a text is, whatever it is called: a digest of its files, or the pinned slice of a public data set."""
+    if isinstance(text, PublicText):
+        return f"{text.hub}@{text.revision}, {text.files}, first {text.first}"
+    made = hashlib.sha256()
+    for file in files(text):
+        try:
+            with open(file, "rb") as stream:
+                made.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise OnsetError(f"cannot read: {error.strerror or error}", where=file) from error
+    return made.hexdigest()
 
 
 def read(by_language: Mapping[str, Text]) -> dict[str, list[str]]:
