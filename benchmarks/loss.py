@@ -60,7 +60,7 @@ def compare(options: argparse.Namespace, folder: Path) -> list[str]:
     cost = timed([onset, "loss", str(model), "--text", str(folder / "texts.jsonl"), "--out", str(folder / "ours")],
                  options.threads)  # fmt: skip
     (part,) = (folder / "ours").glob("runs/*/loss/*.parquet")
-    row = read_part(part).query("language == 'all'").iloc[0]
+    (row,) = read_part(part).to_dict("records")  # one text of one language: one row
     lines = [
         f"### {len(texts)} documents, {row['bytes'] / 1e6:.2f} MB, {row['tokens']:,} tokens",
         "",

@@ -203,6 +203,13 @@ def _trained(kind: str, size: int, texts: Sequence[str]) -> Encoder:
     return Encoder(backend, start=mark, blank=mark, eos=None)
 
 
+LETTERS = {
+    (600, "en"): 40_000, (600, "zh"): 40_000, (3_000, "en"): 300_000, (3_000, "zh"): 100_000,
+    (20_000, "en"): 1_500_000, (20_000, "zh"): 200_000,
+}  # fmt: skip
+"""Characters that give a tokenizer of so many entries: a language of few letters needs more of them."""
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("kind", ["byte-level", "pieces"])
 @pytest.mark.parametrize(
@@ -216,16 +223,15 @@ def test_bits_per_byte_are_right_for_tokenizers_of_every_size(
     if folder is None:
         pytest.skip("ONSET_SHARED does not name the folder with data/text")
     text = Path(folder) / "data" / "text"
-    budget = 40_000 if size < 1_000 else 3_000_000
-    texts = []
+    budget, texts = LETTERS[size, language], []
     for document in read_documents(text / f"{language}.train.jsonl.gz"):
-        texts.append(document[:20_000])
+        texts.append(document[:4_000])
         budget -= len(texts[-1])
         if budget < 0:
             break
     encoder = _trained(kind, size, texts)
     vocab = encoder._backend.get_vocab_size()  # type: ignore[union-attr]
-    assert vocab >= 0.8 * size
+    assert 0.9 * size <= vocab <= size
     documents = [document[:300] for document in islice(read_documents(text / f"{language}.valid.jsonl.gz"), 4)]
     torch.manual_seed(size)
     decoder = Decoder(Shape(layers=1, width=16, heads=2, kv_heads=1, hidden=32, context=48), vocab)
