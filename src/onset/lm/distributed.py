@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.distributed_c10d import _set_pg_timeout
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard
 
@@ -33,6 +34,13 @@ from onset.study.spec import Run
 
 WAIT = timedelta(days=1)
 """So long followers wait for a word of the leader, who may be measuring or writing."""
+
+
+CONNECT = timedelta(seconds=60)
+"""So long processes try to find each other; those that do not are ended, and torchrun starts all of them again."""
+
+MEET = timedelta(minutes=30)
+"""So long a process waits for the others within a step: one that is lost is noticed then at the latest."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +82,16 @@ def joined(kind: str) -> Iterator[Team]:
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=CONNECT)
     try:
-        mesh = init_device_mesh(kind, (dist.get_world_size(),))
-        words = dist.new_group(backend="gloo", timeout=WAIT)
+        words = dist.new_group(backend="gloo", timeout=CONNECT)
         assert words is not None
+        assert dist.group.WORLD is not None
+        # A group's timeout is also that of its connecting, where now and then a word gets lost after a restart: a
+        # day's patience there would be a day's hang.
+        _set_pg_timeout(MEET, dist.group.WORLD)
+        _set_pg_timeout(WAIT, words)
+        mesh = init_device_mesh(kind, (dist.get_world_size(),))
         yield Team(dist.get_rank(), dist.get_world_size(), device, mesh, words)
     finally:
         dist.destroy_process_group()
