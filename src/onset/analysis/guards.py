@@ -40,12 +40,17 @@ def complaint(weighed: Weighed, eta: float, low: float, leaves: float) -> str | 
         return f"only {seen_below:.0f} checkpoint(s) are below it; checkpoints at lower losses would tell"
     if seen_above < LEAST_ABOVE:
         return f"only {seen_above:.0f} checkpoint(s) are above it; checkpoints at higher losses would tell"
-    ahead = np.maximum(_distance(weighed), -3.0) * below
+    ahead = np.maximum(_distance(weighed), -3.0)
     # Left without its best checkpoint, the rest must still be above chance together.
-    if (ahead.sum() - ahead.max()) / np.sqrt(max(below.sum() - 1, 1)) < CLEAR:
+    rest = below & (np.arange(len(ahead)) != int(np.argmax(np.where(below, ahead, -np.inf))))
+    if ahead[rest].sum() < CLEAR * np.sqrt(max(rest.sum(), 1)):
         return "one checkpoint alone holds it; more checkpoints at lower losses would tell"
-    together = np.bincount(points.run, ahead) / np.sqrt(np.maximum(np.bincount(points.run, below), 1))
-    if several and (together > CLEAR_RUN).sum() < 2:
+    if _together(weighed, ahead, rest) < CLEAR:
+        return (
+            "the choice of the items alone explains how far the scores below it are above chance; more items would tell"
+        )
+    of_runs = [_together(weighed, ahead, below & (points.run == run)) for run in range(len(points.names))]
+    if several and sum(found > CLEAR_RUN for found in of_runs) < 2:
         return "one run alone is above chance below it; a second run at such losses would tell"
     if several and len(set(points.run[above].tolist())) < 2:
         return "one run alone was seen above it; a second run at such losses would tell"
@@ -59,6 +64,18 @@ def _distance(weighed: Weighed) -> Array:
     solver = weighed.solver
     at_chance = variances(solver.points, solver.noise, np.zeros(len(solver.points.loss)))
     return np.asarray(solver.points.ability / np.sqrt(at_chance))
+
+
+def _together(weighed: Weighed, ahead: Array, chosen: NDArray[np.bool_]) -> float:
+    """How far the chosen points together are above chance, in standard errors of their sum.
+
+    What all share by answering the same items does not average out: it is in the variance of the sum as often as
+    there are pairs.
+    """
+    solver = weighed.solver
+    error = np.sqrt(variances(solver.points, solver.noise, np.zeros(len(ahead))))
+    common = (solver.basis[chosen] / error[chosen, None]).sum(axis=0)
+    return float(ahead[chosen].sum() / np.sqrt(max(chosen.sum(), 1) + common @ common))
 
 
 def _held_by_one_run(weighed: Weighed, leaves: float) -> str | None:
