@@ -355,9 +355,15 @@ def _run(
     console = terminal(stderr=True)
     outcome = run_study(study, out, workers=workers, engine=engine, logs=logs, console=console)
     console.print(f"{outcome.done} done, {outcome.owed} owed", highlight=False)
-    print_findings(*_found(out))
-    if outcome.problems or outcome.owed:
-        told = "\n".join(outcome.problems) or "some pieces are still owed"
+    told = "\n".join(outcome.problems)
+    try:
+        print_findings(*_found(out))
+    except OnsetError as error:  # what went wrong before is why there is nothing to find
+        if not told:
+            raise
+        told += f"\nno findings: {error.what}"
+    if told or outcome.owed:
+        told = told or "some pieces are still owed"
         raise OnsetError(
             f"the study is not whole:\n{told}",
             where=out,
