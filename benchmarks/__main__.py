@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 def commands() -> list[tuple[str, list[str] | None, str]]:
     """Name, arguments (None where it is left out) and the reason for leaving out."""
-    shared = os.environ.get("ONSET_SHARED")
+    shared, peers = os.environ.get("ONSET_SHARED"), os.environ.get("ONSET_PEERS")
     absent = [name for name in ("ONSET_SHARED", "ONSET_PEERS") if not os.environ.get(name)]
     why = f"{' and '.join(absent)} not set" if absent else ""
     data = Path(shared or "") / "data"
@@ -27,6 +27,7 @@ def commands() -> list[tuple[str, list[str] | None, str]]:
         ("training.py", [], ""),
         ("scoring.py", None if absent else scoring, why),
         ("loss.py", None if absent else loss, why),
+        ("study.py", ["--peer-python", peers] if peers else None, "" if peers else "ONSET_PEERS not set"),
         ("analysis.py", ["--way"], ""),
         ("planted.py", [], ""),
         ("collapse_forecast.py", [], ""),

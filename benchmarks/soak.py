@@ -1,6 +1,6 @@
 """A small study killed again and again ends like one left alone: the same losses, weights and rows, bit for bit.
 
-    python benchmarks/soak.py [--kills 50] [--seed 1] [--out benchmarks/results/soak.md]
+    python benchmarks/soak.py [--kills 50] [--seed 1] [--tokens 120000] [--out benchmarks/results/soak.md]
 
 Every kill is SIGKILL to the command and all its workers. Half of them come at a random moment; the others wait for a
 folder or a part that is being written (its name ends in .part) and strike within it.
@@ -22,6 +22,17 @@ from pathlib import Path
 
 STUDY = Path(__file__).parent.parent / "examples" / "tiny.toml"
 COMMAND = [sys.executable, "-c", "from onset.cli import main; main()", "run"]
+
+
+def shortened(study: Path, tokens: int, folder: Path) -> Path:
+    """The study with runs of so many tokens and two of its tasks, as a file in the folder."""
+    from onset.study.files import dump, load
+
+    whole = load(str(study))
+    runs = tuple(run.model_copy(update={"tokens": tokens}) for run in whole.runs)
+    short = folder / study.name
+    short.write_text(dump(whole.model_copy(update={"runs": runs, "tasks": whole.tasks[:2]})), encoding="utf-8")
+    return short
 
 
 def start(study: Path, out: Path) -> subprocess.Popen[bytes]:
@@ -99,21 +110,23 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--study", type=Path, default=STUDY)
+    parser.add_argument("--tokens", type=int, default=120_000, help="of each run")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="onset-soak-") as folder:
         began = time.monotonic()
+        study = shortened(asked.study, asked.tokens, Path(folder))
         alone, killed = Path(folder) / "alone", Path(folder) / "killed"
-        assert start(asked.study, alone).wait() == 0, "the study fails even when left alone"
+        assert start(study, alone).wait() == 0, "the study fails even when left alone"
         took = time.monotonic() - began
-        struck, within = soak(asked.study, killed, asked.kills, took, random.Random(asked.seed))
-        assert start(asked.study, killed).wait() == 0, "the study does not end after the kills"
+        struck, within = soak(study, killed, asked.kills, took, random.Random(asked.seed))
+        assert start(study, killed).wait() == 0, "the study does not end after the kills"
         one, two = content(alone), content(killed)
         differ = sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
         minutes = (time.monotonic() - began) / 60
     text = (
-        f"# Soak: a study killed at random\n\n{date.today()}. `{asked.study.name}`, {struck} kills (SIGKILL to the "
-        f"command and its workers), {within} of them while a checkpoint, a resume state or a part was being written; "
+        f"# Soak: a study killed at random\n\n{date.today()}. `{asked.study.name}` with {asked.tokens:,} tokens a run "
+        f"and two tasks, {struck} kills (SIGKILL to the command and its workers), {within} of them while a checkpoint, a resume state or a part was being written; "
         f"seed {asked.seed}. Left alone the study took {took:.0f} s; the whole soak {minutes:.1f} min.\n\n"
         f"Compared bit for bit with the study left alone: {len(one)} files (weights, item rows, held-out losses, and "
         f"the training losses of every step). Different: {len(differ)}{': ' if differ else ''}{', '.join(differ)}.\n"

@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", type=Path, default=Path(sys.executable))
     parser.add_argument("--widths", type=int, nargs="+", default=[32, 48])
-    parser.add_argument("--budgets", type=int, nargs="+", default=[200, 300, 400], help="steps of the runs of a width")
+    parser.add_argument("--budgets", type=int, nargs="+", default=[300, 400, 500, 600, 800], help="steps of each run")
     parser.add_argument("--schedule", choices=("wsd", "cosine"), default="wsd")
     options = parser.parse_args()
     study = family(options.widths, options.budgets, options.schedule)
