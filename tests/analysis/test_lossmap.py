@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from onset.analysis.axes import all_losses
-from onset.analysis.lossmap import LossMap, between, fit
+from onset.analysis.lossmap import LossMap, between, fit, sentences
 from onset.analysis.result import Interval
 from onset.errors import OnsetError
 
@@ -95,3 +95,12 @@ def test_published_losses_map_to_a_left_out_half() -> None:
     row = found.predict(wide["c4_val"]).dropna()
     truth = wide["paloma_falcon-refinedweb"].to_numpy()[np.isfinite(found.curve(wide["c4_val"]))]
     assert np.median(np.abs(row.target.to_numpy() - truth)) < 0.05
+
+
+def test_a_carried_threshold_is_told_with_its_interval() -> None:
+    """Lost otherwise: ``onset analyze`` finds a threshold and does not say where it is on the better axis."""
+    entry = {"task": "late", "metric": "accuracy", "family": "a", "loss": 0.5, "low": 0.4, "high": 0.625, "n_runs": 2}
+    told = [{**entry, "loss_name": name, "loss_unit": "bits/byte"} for name in ("x", "y")]
+    (sentence,) = sentences(told, ("own", "nats/token"), [("own", "nats/token"), ("y", "bits/byte")])
+    assert "late (accuracy), carried from own (nats/token) to y (bits/byte): a 0.500 [0.400, 0.625]." in sentence
+    assert sentences([], ("own", "nats/token"), [("y", "bits/byte")]) == []

@@ -180,7 +180,12 @@ def compare(analysis: Analysis, source: str | Path, *, default: Axis | None = No
     carried = lossmap.carried(analysis, held_out)
     made = judge(obs, held_out, analysis.level)
     if made is None:
-        return replace(analysis, extra={**analysis.extra, "carried": carried}) if carried else analysis
+        if not carried:
+            return analysis
+        at = str(obs.loss_name.iloc[0]), str(obs.loss_unit.iloc[0])
+        said = lossmap.sentences(carried, at, [(entry["loss_name"], entry["loss_unit"]) for entry in carried])
+        notes = [*analysis.extra.get("notes", []), *said]
+        return replace(analysis, extra={**analysis.extra, "carried": carried, "notes": notes})
     made = replace(made, default=default or made.default)
     families = leaving(made.placed, made.best, analysis.level) if made.group == "family" else []
     entries = [_entry(axis, made) for axis in made.ranked()]
@@ -192,6 +197,7 @@ def compare(analysis: Analysis, source: str | Path, *, default: Axis | None = No
     here = str(obs.loss_name.iloc[0]), str(obs.loss_unit.iloc[0])
     stand = f"{made.sentence} The findings stand on {words(here)}."
     notes = [*analysis.extra.get("notes", []), stand, *(entry["why"] for entry in families if entry["leaves"])]
+    notes += lossmap.sentences(carried, here, made.ranked())
     extra = {**analysis.extra, "axes": entries, "axis_choice": choice, "carried": carried, "notes": notes}
     return replace(analysis, extra=extra, placed=made.placed)
 

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from onset.analysis import scales
 from onset.analysis.findings import Analysis
 from onset.analysis.result import Interval, Result
 from onset.errors import OnsetError
@@ -231,3 +232,23 @@ def carried(analysis: Analysis, held_out: pd.DataFrame) -> list[dict[str, Any]]:
                     }
                 )  # fmt: skip
     return told
+
+
+def sentences(told: list[dict[str, Any]], here: tuple[str, str], wanted: list[tuple[str, str]]) -> list[str]:
+    """Thresholds carried from the axis ``here`` in words, one a task, to the first of the wanted axes that has them."""
+    there = {(entry["loss_name"], entry["loss_unit"]) for entry in told}
+    axis = next((one for one in wanted if one in there), None)
+    rows = pd.DataFrame([entry for entry in told if (entry["loss_name"], entry["loss_unit"]) == axis])
+    made = []
+    for task, of_task in [] if rows.empty else rows.groupby("task", sort=True):
+        metric = scales.headline(sorted(set(of_task["metric"])))
+        parts = [
+            f"{row['family'] or 'all runs'} {row['loss']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+            for row in of_task[of_task["metric"] == metric].to_dict("records")
+        ]
+        assert axis is not None
+        made.append(
+            f"The threshold of {task} ({metric}), carried from {here[0]} ({here[1]}) to {axis[0]} ({axis[1]}): "
+            + "; ".join(parts) + "."
+        )  # fmt: skip
+    return made
