@@ -288,6 +288,9 @@ static void transpose(const float *from, int64_t rows, int64_t columns, float *t
 
 /* Floats of scratch that either direction of attention needs. */
 int64_t attention_scratch(int64_t length, int64_t size) {
+#ifdef HAVE_PAIRS
+    if (pairs_fit(length, size)) return pairs_scratch(length, size);
+#endif
     return 6 * padded(length) * padded(size) + 4 * BLOCK * padded(size) + 2 * BLOCK * padded(length);
 }
 
@@ -295,6 +298,12 @@ int64_t attention_scratch(int64_t length, int64_t size) {
 void attention_forward(const element *qkv, element *out, float *logs, const float *cosine, const float *sine,
                        float *scratch, int64_t sequences, int64_t length, int64_t heads, int64_t kv_heads,
                        int64_t size) {
+#ifdef HAVE_PAIRS
+    if (pairs_fit(length, size)) {
+        pairs_forward(qkv, out, logs, cosine, sine, scratch, sequences, length, heads, kv_heads, size);
+        return;
+    }
+#endif
     shape s = {length, heads, kv_heads, size, cosine, sine};
     int64_t wide = padded(size), long_ = padded(length), row = (heads + 2 * kv_heads) * size, group = heads / kv_heads;
     float *keys = scratch, *values = keys + long_ * wide, *keys_t = values + long_ * wide;
@@ -338,6 +347,13 @@ void attention_forward(const element *qkv, element *out, float *logs, const floa
 void attention_backward(const element *qkv, const element *out, const element *out_gradient, const float *logs,
                         element *gradient, const float *cosine, const float *sine, float *scratch, int64_t sequences,
                         int64_t length, int64_t heads, int64_t kv_heads, int64_t size) {
+#ifdef HAVE_PAIRS
+    if (pairs_fit(length, size)) {
+        pairs_backward(qkv, out, out_gradient, logs, gradient, cosine, sine, scratch, sequences, length, heads,
+                       kv_heads, size);
+        return;
+    }
+#endif
     shape s = {length, heads, kv_heads, size, cosine, sine};
     int64_t wide = padded(size), long_ = padded(length), row = (heads + 2 * kv_heads) * size, group = heads / kv_heads;
     float *keys = scratch, *values = keys + long_ * wide, *keys_t = values + long_ * wide;

@@ -1,4 +1,4 @@
-"""kernels.c, compiled once for this machine by its C compiler, and called through ctypes.
+"""kernels.c and its faster attention, compiled once for this machine by its C compiler, and called through ctypes.
 
 Calls release the interpreter's lock, so that threads run them at once. Where there is no C compiler nothing here is
 available, and training runs on torch alone.
@@ -30,6 +30,7 @@ FLAGS = (
     "-fPIC",
     "-shared",
 )
+SOURCES = ("attention_bfloat16.c", "kernels.c")
 WIDE = ("-march=native", "-mprefer-vector-width=512")
 """Left out, from the right, where the compiler does not know them."""
 
@@ -127,7 +128,9 @@ def _build(library: Path, *, bfloat16: bool) -> bool:
 
 
 def _source() -> str:
-    return resources.files("onset.lm").joinpath("kernels.c").read_text(encoding="utf-8")
+    """All C code as one text: what kernels.c takes up where it is there comes first."""
+    here = resources.files("onset.lm")
+    return "".join(here.joinpath(name).read_text(encoding="utf-8") for name in SOURCES)
 
 
 def _processor() -> str:
