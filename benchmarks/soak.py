@@ -126,8 +126,9 @@ def main() -> None:
         minutes = (time.monotonic() - began) / 60
     text = (
         f"# Soak: a study killed at random\n\n{date.today()}. `{asked.study.name}` with {asked.tokens:,} tokens a run "
-        f"and two tasks, {struck} kills (SIGKILL to the command and its workers), {within} of them while a checkpoint, "
-        f"a resume state or a part was being written; seed {asked.seed}. Left alone the study took {took:.0f} s; the whole soak {minutes:.1f} min.\n\n"
+        f"and two tasks, {struck} kills (SIGKILL to the command and its workers), {within} of them while a "
+        f"checkpoint, a resume state or a part was being written; seed {asked.seed}. Left alone the study took "
+        f"{took:.0f} s; the whole soak {minutes:.1f} min.\n\n"
         f"Compared bit for bit with the study left alone: {len(one)} files (weights, item rows, held-out losses, and "
         f"the training losses of every step). Different: {len(differ)}{': ' if differ else ''}{', '.join(differ)}.\n"
     )
