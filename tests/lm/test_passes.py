@@ -177,7 +177,7 @@ def test_kernels_for_other_processors_are_right_too(
     if wide and (platform.machine() != "x86_64" or not {"avx2", "fma"} <= set(kernels._processor().split())):
         pytest.skip("this processor has no AVX2")
     monkeypatch.setattr(kernels, "WIDE", wide)
-    assert kernels._build(tmp_path / "k.so", bfloat16=False)
+    assert kernels._build(tmp_path / "k.so", kernels._source(), ())
     built = kernels.Kernels(tmp_path / "k.so")
     for shape in SHAPES.values():
         loss, gradients = expected(shape)

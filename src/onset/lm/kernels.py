@@ -14,9 +14,10 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -49,6 +50,9 @@ _SIGNATURES: dict[str, str] = {
 }
 _KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
 _RETURNS = {"cross_entropy": ctypes.c_double, "attention_scratch": ctypes.c_int64}
+
+
+Loaded = TypeVar("Loaded")
 
 
 class Kernels:
@@ -87,11 +91,15 @@ def multiplies_bfloat16() -> bool:
 @functools.cache
 def identity() -> str | None:
     """A digest of all that the compiled code depends on (source, flags, compiler, processor), or None without one."""
+    return None if compiler() is None else identity_of(_source())
+
+
+def identity_of(source: str) -> str:
+    """The same of other C code; there must be a compiler."""
     path = compiler()
-    if path is None:
-        return None
+    assert path is not None
     version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-    parts = (_source(), *FLAGS, *WIDE, version, platform.machine(), _processor())
+    parts = (source, *FLAGS, *WIDE, version, platform.machine(), _processor())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -100,27 +108,31 @@ def kernels(*, bfloat16: bool) -> Kernels | None:
     """The compiled functions, built on first use and kept in the user's cache; None where they cannot be built."""
     if (digest := identity()) is None:
         return None
-    name = f"kernels-{digest}-{'bfloat16' if bfloat16 else 'float32'}.so"
+    define = ("-DBFLOAT16",) if bfloat16 else ()
+    return loaded(f"kernels-{digest}-{'bfloat16' if bfloat16 else 'float32'}.so", _source(), define, Kernels)
+
+
+def loaded(name: str, source: str, defines: Sequence[str], load: Callable[[Path], Loaded]) -> Loaded | None:
+    """What ``load`` makes of the library of C code, built on first use and kept under its name in the user's cache."""
     for folder in _caches():
         library = folder / name
         try:
-            if library.exists() or _build(library, bfloat16=bfloat16):
-                return Kernels(library)
+            if library.exists() or _build(library, source, defines):
+                return load(library)
         except OSError:  # this folder cannot be written, or code in it cannot be run: try the next
             continue
     return None
 
 
-def _build(library: Path, *, bfloat16: bool) -> bool:
+def _build(library: Path, text: str, defines: Sequence[str]) -> bool:
     path = compiler()
     assert path is not None
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        source, out = Path(folder) / "kernels.c", Path(folder) / "kernels.so"
-        source.write_text(_source(), encoding="utf-8")
-        define = ["-DBFLOAT16"] if bfloat16 else []
+        source, out = Path(folder) / "code.c", Path(folder) / "code.so"
+        source.write_text(text, encoding="utf-8")
         for count in range(len(WIDE), -1, -1):
-            command = [path, *FLAGS, *WIDE[:count], *define, str(source), "-o", str(out), "-lm"]
+            command = [path, *FLAGS, *WIDE[:count], *defines, str(source), "-o", str(out), "-lm"]
             if subprocess.run(command, capture_output=True, check=False).returncode == 0:
                 os.replace(out, library)
                 return True
