@@ -86,3 +86,43 @@ def test_all_verbs_are_there() -> None:
         assert callable(getattr(onset, verb))
     with pytest.raises(AttributeError):
         onset.nothing  # type: ignore[attr-defined] # noqa: B018
+
+
+def typed_by_hand() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"loss": [3.2, 3.0, 2.8, 2.6, 2.4, 2.2, 2.1, 2.0], "score": [0.25, 0.26, 0.24, 0.25, 0.30, 0.37, 0.41, 0.44]}
+    )
+
+
+def test_eight_numbers_typed_by_hand_are_enough_for_a_threshold() -> None:
+    """Who reads a curve off a paper has losses and scores, and would be asked for columns that change nothing."""
+    bare = onset.threshold(typed_by_hand())
+    assert bare.verdict == "unresolved"
+    assert "without a chance level" in bare.why
+    known = typed_by_hand().assign(chance=0.25, n_examples=1000)
+    assert onset.threshold(known).verdict == "emergent"
+    assert onset.threshold(known, "exam", "accuracy").threshold == onset.threshold(known).threshold
+    assert onset.threshold(known.assign(score=100 * known["score"])).verdict == "emergent"
+    ahead = onset.forecast(known, {"loss": 1.9})
+    assert ahead.summary()["verdict"].tolist() == ["foreseen"]
+    assert "says its 'params'" in onset.collapse(known).why
+
+
+def test_a_missing_column_is_named_with_the_one_that_was_meant() -> None:
+    """Without it a stranger guesses at names."""
+    with pytest.raises(OnsetError, match="lacks the column score") as caught:
+        onset.threshold(typed_by_hand().rename(columns={"score": "scores"}))
+    assert caught.value.advice is not None
+    assert "did you mean 'scores'?" in caught.value.advice
+
+
+def test_a_loss_will_do_for_the_threshold_of_a_collapse(table: Callable[..., pd.DataFrame]) -> None:
+    """A threshold read elsewhere is a number, not one of our intervals."""
+    fit = onset.collapse(table(), "late", threshold=2.4)
+    assert fit.residuals.empty or fit.residuals["loss"].max() < 2.4
+
+
+def test_a_task_must_be_named_where_there_are_several(table: Callable[..., pd.DataFrame]) -> None:
+    """Else two abilities would be taken for one."""
+    with pytest.raises(OnsetError, match="several values of task"):
+        onset.threshold(table(("late", "never")))

@@ -50,7 +50,7 @@ def read(path: str | Path, loss: str | None = None, *, set_aside: bool = False) 
 
 def threshold(
     obs: pd.DataFrame,
-    task: str,
+    task: str | None = None,
     metric: str | None = None,
     *,
     loss: str | None = None,
@@ -59,7 +59,9 @@ def threshold(
 ) -> ThresholdFit:
     """Whether and at what loss the ability sets in that ``task`` asks for, measured by ``metric``.
 
-    ``metric`` and ``loss`` (a loss_name) may be left out where the task has only one.
+    ``task``, ``metric`` and ``loss`` (a loss_name) may be left out where there is only one. ``obs`` needs ``loss`` and
+    ``score``; also ``run`` with several runs, ``chance`` for a verdict on emergence, ``n_examples`` or ``stderr`` for
+    the noise.
     """
     from onset.analysis.observations import of_task
     from onset.analysis.threshold import threshold as fit
@@ -69,27 +71,32 @@ def threshold(
 
 def collapse(
     obs: pd.DataFrame,
-    task: str,
+    task: str | None = None,
     metric: str | None = None,
     *,
     by: str = "params",
     loss: str | None = None,
     margin: float = 1.0,
-    threshold: Interval | None = None,
+    threshold: Interval | float | None = None,
     level: float = 0.95,
 ) -> CollapseFit:
-    """What ``by`` (size, tokens, family, ...) moves the task's score at equal loss, against a margin in points."""
+    """What ``by`` (size, tokens, family, ...) moves the task's score at equal loss, against a margin in points.
+
+    Compared below ``threshold`` (that of ``onset.threshold``, or a loss), else where the score is beyond chance.
+    """
     from onset.analysis.collapse import collapse as fit
     from onset.analysis.factors import spread_out
     from onset.analysis.observations import of_task
+    from onset.analysis.result import Interval
 
     rows = spread_out(of_task(obs, task, metric, loss))
-    return fit(rows, by=by, margin=margin, threshold=threshold, level=level)
+    where = Interval(threshold, threshold, threshold) if isinstance(threshold, int | float) else threshold
+    return fit(rows, by=by, margin=margin, threshold=where, level=level)
 
 
 def forecast(
     obs: pd.DataFrame,
-    targets: pd.DataFrame | Sequence[Mapping[str, Any]],
+    targets: pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
     task: str | None = None,
     metric: str | None = None,
@@ -99,16 +106,17 @@ def forecast(
 ) -> Forecast:
     """Scores of ``targets`` with prediction intervals, and when abilities set in, from a table of observations.
 
-    A target is a row with ``loss``, or with ``params`` and ``tokens``. Without ``task`` and ``metric`` every one of
-    the table is foreseen.
+    A target has ``loss``, or ``params`` and ``tokens``; give one, a list of them or a frame. Without ``task`` and
+    ``metric`` every one of the table is foreseen.
     """
     import pandas as pd
 
     from onset.analysis.forecast import forecast as foresee
-    from onset.analysis.observations import select
+    from onset.analysis.observations import LEAST, select
 
-    rows = select(obs, task=task, metric=metric, loss_name=loss)
-    return foresee(rows, pd.DataFrame(targets), level=level, seed=seed)
+    rows = select(obs, LEAST, task=task, metric=metric, loss_name=loss)
+    wanted = pd.DataFrame([targets] if isinstance(targets, Mapping) else targets)
+    return foresee(rows, wanted, level=level, seed=seed)
 
 
 def analyze(obs: pd.DataFrame, **settings: Any) -> Analysis:

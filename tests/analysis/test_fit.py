@@ -70,6 +70,19 @@ def test_failure_is_admitted() -> None:
     assert "DID NOT CONVERGE" in repr(found)
 
 
+def test_a_fit_draws_its_law_through_the_points() -> None:
+    """Lost: the picture would show other scores than the table's, or a law where no loss was seen."""
+    drawn = fit(laws.hinge, table("lower")).plot().to_dict()
+    assert len(drawn["layer"]) == 3
+    data = drawn["datasets"]
+    sets = [data[layer["data"]["name"]] for layer in drawn["layer"]]
+    scores = sorted(row["score"] for row in sets[2])
+    assert np.allclose(scores, np.sort(table("lower")["score"]))
+    seen = [row["loss"] for row in sets[1]]
+    assert min(seen) >= table()["loss"].min() - 1e-9
+    assert max(seen) <= table()["loss"].max() + 1e-9
+
+
 def test_few_runs_are_said() -> None:
     assert "fewer than three runs" in fit(laws.hinge, table(runs=2)).why
 

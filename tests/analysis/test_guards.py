@@ -11,11 +11,11 @@ from onset.analysis.noise import Noise
 from onset.analysis.points import points
 
 
-def weighed(gain: float, *, items: int, share: float) -> Weighed:
-    """Three runs of twenty checkpoints on the same items, at chance above a loss of 3 and better by ``gain`` below."""
-    loss = np.tile(np.linspace(4.0, 2.0, 20), 3)
+def weighed(gain: float, *, items: int, share: float, runs: str = "abc") -> Weighed:
+    """Runs of twenty checkpoints on the same items, at chance above a loss of 3 and better by ``gain`` below."""
+    loss = np.tile(np.linspace(4.0, 2.0, 20), len(runs))
     table = pd.DataFrame({
-        "run": np.repeat(["a", "b", "c"], 20), "loss": loss, "score": 0.25 + gain * (loss < 3.0), "chance": 0.25,
+        "run": np.repeat(list(runs), 20), "loss": loss, "score": 0.25 + gain * (loss < 3.0), "chance": 0.25,
         "n_examples": items, "task": "planted", "metric": "accuracy",
     })  # fmt: skip
     seen = points(table)
@@ -29,6 +29,13 @@ def test_an_error_that_all_checkpoints_share_does_not_average_out() -> None:
     trouble = complaint(weighed(luck, items=400, share=0.02), 3.0, 2.9, -np.inf)
     assert trouble is not None
     assert "choice of the items" in trouble
+
+
+def test_what_the_evidence_has_weighed_already_is_not_taken_back() -> None:
+    """Lost: real abilities that the evidence, items and all, has shown would be hidden by a second, stricter look."""
+    error = np.sqrt(0.25 * 0.75 / 400)
+    assert complaint(weighed(2.4 * error, items=400, share=0.02, runs="a"), 3.0, 2.9, -np.inf) is None
+    assert complaint(weighed(1.9 * error, items=400, share=0.02, runs="a"), 3.0, 2.9, -np.inf) is not None
 
 
 def test_an_ability_well_beyond_the_items_error_passes() -> None:

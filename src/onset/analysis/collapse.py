@@ -195,7 +195,7 @@ def _columns(rows: pd.DataFrame, by: str) -> tuple[Matrix, list[str]]:
     values = _values(rows, by)
     if by in NUMERIC or (pd.api.types.is_numeric_dtype(values) and values.nunique() > 4):
         numbers = values.to_numpy(float)
-        if np.nanmin(numbers) <= 0:
+        if (numbers <= 0).any():
             raise OnsetError(f"'{by}' is counted in decades, and has values of zero or less")
         return np.log10(numbers)[:, None], []
     codes, names = pd.factorize(values, sort=True)
@@ -214,6 +214,8 @@ def _values(rows: pd.DataFrame, by: str) -> pd.Series[Any]:
 
 def _refusal(rows: pd.DataFrame, columns: Matrix, by: str, names: list[str]) -> str:
     """Why nothing can be compared; empty where something can."""
+    if not len(columns):
+        return f"where the ability is there, no observation says its '{by}'"
     if len(rows) < 6:
         return f"only {len(rows)} observations where the ability is there; 6 or more are needed"
     if np.ptp(rows["loss"].to_numpy(float)) <= 0:

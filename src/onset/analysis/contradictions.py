@@ -104,7 +104,7 @@ def rising(frame: pd.DataFrame, axis: list[str]) -> Reasons:
     Which of the two is at fault is told by the run's median: the one further from it, in ratio.
     """
     keys = ["run", *axis]
-    sound = frame[(frame.loss > 0) & np.isfinite(frame.loss)]
+    sound = frame[(frame.loss > 0) & np.isfinite(frame.loss) & frame.tokens.notna()]
     track = sound.drop_duplicates([*keys, "tokens", "loss"]).sort_values("tokens", kind="stable")
     grouped = track.groupby(keys, sort=False, observed=True).loss
     risen = track[track.loss >= RISE * grouped.cummin()]

@@ -18,6 +18,8 @@ LEAST_BELOW = 3
 """Checkpoints below a threshold."""
 CLEAR = 2.5
 """Standard errors from which several checkpoints together are above chance."""
+CLEAR_ITEMS = 2.0
+"""The same once the items are counted as one draw for all; the evidence for an ability has weighed them before."""
 TURNED = -1.5
 """Log evidence for a turn, with one run left out, below which that run alone had held it."""
 CLEAR_RUN = 2.0
@@ -45,7 +47,7 @@ def complaint(weighed: Weighed, eta: float, low: float, leaves: float) -> str | 
     rest = below & (np.arange(len(ahead)) != int(np.argmax(np.where(below, ahead, -np.inf))))
     if ahead[rest].sum() < CLEAR * np.sqrt(max(rest.sum(), 1)):
         return "one checkpoint alone holds it; more checkpoints at lower losses would tell"
-    if _together(weighed, ahead, rest) < CLEAR:
+    if _together(weighed, ahead, rest) < CLEAR_ITEMS:
         return (
             "the choice of the items alone explains how far the scores below it are above chance; more items would tell"
         )

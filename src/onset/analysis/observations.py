@@ -7,6 +7,7 @@ refused, its rows named, or the rows are set aside on request; nothing is averag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from onset.analysis import contradictions, files, losses, scales
 from onset.errors import OnsetError, did_you_mean
 
 NEEDED = ("run", "params", "tokens", "loss", "task", "metric", "score")
+LEAST = ("loss", "score")
+"""What one curve needs, in Python: a single run, task and metric need no name, and sizes may be unknown."""
 COUNTS = ("params", "tokens")
 NUMBERS = (*COUNTS, "loss", "score", "step", "flops", "chance", "n_examples", "stderr")
 TEXTS = ("family", "run", "task", "metric", "direction", "loss_name", "loss_unit", "language", "extra")
@@ -25,6 +28,9 @@ COLUMNS = (
     "task", "metric", "direction", "score", "stderr", "chance", "n_examples", "extra",
 )  # fmt: skip
 """The canonical columns, always all there; an optional one that was not given is empty. Others are kept behind them."""
+
+UNNAMED = {"run": "run", "task": "task", "metric": "score"}
+"""What a single run, task and metric are called where the frame has no column for them."""
 
 NAMED = 8
 """So many faulty rows are named in an error; the rest are counted."""
@@ -71,13 +77,14 @@ def sift(source: str | Path | pd.DataFrame, loss: str | None = None) -> tuple[pd
     return _finished(kept, notes), rejected.reset_index(drop=True)
 
 
-def check(frame: pd.DataFrame, *, where: object = None) -> pd.DataFrame:
+def check(frame: pd.DataFrame, *, where: object = None, needed: Sequence[str] = NEEDED) -> pd.DataFrame:
     """The frame with canonical columns and types, or an OnsetError that names its faulty rows.
 
     Scores in percent become fractions; rows without a score, and rows that repeat another in everything, are left
-    out and counted in ``.attrs["notes"]``. Columns that are not canonical are kept.
+    out and counted in ``.attrs["notes"]``. Columns that are not canonical are kept. Columns that are not ``needed``
+    may be absent: one run, task and metric then, and counts that are NaN.
     """
-    checked = _checked(frame, where)
+    checked = _checked(frame, where, needed)
     if len(checked.reasons):
         raise OnsetError(
             _naming(checked.reasons, checked.rows),
@@ -89,13 +96,15 @@ def check(frame: pd.DataFrame, *, where: object = None) -> pd.DataFrame:
     return _finished(checked.typed, checked.notes)
 
 
-def select(obs: pd.DataFrame, **wanted: str | None) -> pd.DataFrame:
+def select(obs: pd.DataFrame, needed: Sequence[str] = NEEDED, **wanted: str | None) -> pd.DataFrame:
     """The checked rows whose columns have the wanted values; None wants all.
 
     Raises OnsetError, with the nearest names, for a value that the table does not have.
     """
-    rows = check(obs)
+    rows = check(obs, needed=needed)
     for column, value in wanted.items():
+        if column not in needed and column not in obs:
+            continue  # without the column all rows are of one value, and may be called so
         known = list(rows[column].unique())
         if value is not None and value not in known:
             raise OnsetError(f"the table has no {column} '{value}'", advice=did_you_mean(value, known))
@@ -103,13 +112,20 @@ def select(obs: pd.DataFrame, **wanted: str | None) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def of_task(obs: pd.DataFrame, task: str, metric: str | None = None, loss: str | None = None) -> pd.DataFrame:
-    """The checked rows of one task, metric and loss; the last two may be left out where there is only one."""
-    rows = select(obs, task=task, metric=metric, loss_name=loss)
-    for column in ("metric", "loss_name"):
+def of_task(
+    obs: pd.DataFrame, task: str | None = None, metric: str | None = None, loss: str | None = None
+) -> pd.DataFrame:
+    """The checked rows of one task, metric and loss; each may be left out where there is only one.
+
+    A frame typed by hand needs the columns ``loss`` and ``score`` only.
+    """
+    rows = select(obs, LEAST, task=task, metric=metric, loss_name=loss)
+    for column in ("task", "metric", "loss_name"):
         known = sorted(rows[column].unique())
         if len(known) > 1:
-            raise OnsetError(f"task '{task}' has several values of {column}", advice="choose one: " + ", ".join(known))
+            what = "the table" if column == "task" else f"task '{rows.task.iloc[0]}'"
+            some = ", ".join(known[:NAMED]) + (", ..." if len(known) > NAMED else "")
+            raise OnsetError(f"{what} has several values of {column}", advice=f"choose one: {some}")
     return rows
 
 
@@ -135,10 +151,14 @@ def _given(path: Path, loss: str | None) -> pd.DataFrame:
     return frame if loss is None else losses.choose(frame, loss, path)
 
 
-def _checked(frame: pd.DataFrame, where: object) -> _Checked:
-    _need_columns(frame, where)
+def _checked(frame: pd.DataFrame, where: object, needed: Sequence[str] = NEEDED) -> _Checked:
+    _need_columns(frame, where, needed)
     given = frame.reset_index(drop=True)
-    typed, found = _typed(given)
+    absent = [column for column in NEEDED if column not in given]
+    names = {column: UNNAMED[column] for column in absent if column in UNNAMED}
+    if "metric" in names and "chance" in given:  # what guessing scores is known of shares of right answers
+        names["metric"] = "accuracy"
+    typed, found = _typed(given.assign(**names), absent)
     notes = list(frame.attrs.get("notes", []))
     typed = _without_missing_scores(typed, found, notes)
     typed = _as_fractions(typed, found, notes)
@@ -148,14 +168,16 @@ def _checked(frame: pd.DataFrame, where: object) -> _Checked:
     return _Checked(given, typed, _row_names(frame), contradictions.merged(found), notes)
 
 
-def _need_columns(frame: pd.DataFrame, where: object) -> None:
-    missing = [column for column in NEEDED if column not in frame.columns]
+def _need_columns(frame: pd.DataFrame, where: object, needed: Sequence[str] = NEEDED) -> None:
+    missing = [column for column in needed if column not in frame.columns]
     if missing:
-        near = "; ".join(f"'{column}': {did_you_mean(column, map(str, frame.columns))}" for column in missing[:3])
+        hints = [(column, did_you_mean(column, map(str, frame.columns))) for column in missing]
+        near = "; ".join(f"for '{column}' {hint}" for column, hint in hints if hint.startswith("did you mean"))
         raise OnsetError(
             f"the table lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
             where=where,
-            advice=f"name the columns as observations do, or map them with 'onset import table' ({near})",
+            advice="name the columns as observations do, or map them with 'onset import table'"
+            + (f" ({near})" if near else f"; it has {', '.join(map(str, frame.columns))}"),
         )
     if frame.empty:
         raise OnsetError("the table has no observations", where=where, advice="give a table with at least one row")
@@ -168,8 +190,8 @@ def _row_names(frame: pd.DataFrame) -> np.ndarray:
     return np.array([f"row {row}" for row in range(1, len(frame) + 1)], dtype=object)
 
 
-def _typed(given: pd.DataFrame) -> tuple[pd.DataFrame, list[pd.Series]]:
-    """Canonical columns and types, and the cells that could not be read."""
+def _typed(given: pd.DataFrame, absent: Sequence[str]) -> tuple[pd.DataFrame, list[pd.Series]]:
+    """Canonical columns and types, and the cells that could not be read or are missing; ``absent`` may be."""
     found: list[pd.Series] = []
     typed = pd.DataFrame(index=given.index)
     for column in COLUMNS:
@@ -185,7 +207,7 @@ def _typed(given: pd.DataFrame) -> tuple[pd.DataFrame, list[pd.Series]]:
     for column in ("run", "task", "metric"):
         empty = typed.index[typed[column] == ""]
         found.append(pd.Series(f"{column} is missing", empty, dtype=str))
-    for column in (*COUNTS, "loss"):
+    for column in (name for name in (*COUNTS, "loss") if name not in absent):
         empty = typed.index[typed[column].isna()].difference(contradictions.merged(found).index)
         found.append(pd.Series(f"{column} is missing", empty, dtype=str))
     return _with_defaults(typed), found
@@ -248,7 +270,7 @@ def _without_repeats(typed: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 def _finished(kept: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     kept = kept.drop(columns="checkpoint").reset_index(drop=True)
     for column in COUNTS:
-        kept[column] = kept[column].round().astype("int64")
+        kept[column] = kept[column].round().astype("float64" if kept[column].isna().any() else "int64")
     for name in sorted(kept.metric.unique()):
         told = kept.direction[kept.metric == name]
         if scales.direction(name) is None and (told == "higher").all():

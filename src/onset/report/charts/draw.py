@@ -19,7 +19,7 @@ from onset.report.palette import sizes
 
 
 def draw(result: Any) -> Chart:
-    """The chart of a result: of an analysis, a threshold, a collapse, a forecast, a back-test or a loss law.
+    """The chart of a result: of an analysis, a threshold, a collapse, a forecast, a back-test, a law or a loss law.
 
     Results are told apart by what they have, so that nothing is imported for them. Raises OnsetError for a result
     that has nothing to show, and for anything else.
@@ -29,7 +29,7 @@ def draw(result: Any) -> Chart:
             return picture(result)
     raise OnsetError(
         f"there is no picture of {type(result).__name__}",
-        advice="draw what analyze, threshold, collapse, forecast or backtest return",
+        advice="draw what analyze, threshold, collapse, forecast, backtest or fit return",
     )
 
 
@@ -104,12 +104,31 @@ def _loss_law(law: Any) -> Chart:
     return foresight.loss_law(law).configure(**theme.config())
 
 
+def _law(fit: Any) -> Chart:
+    """One law with its band through the points, as far as losses were seen."""
+    lowest, highest = fit.seen
+    curve = fit.predict(np.linspace(lowest, highest, 200))
+    fitted = fit.predict(fit.residuals["loss"])["score"].to_numpy()
+    rows = fit.residuals.assign(score=fitted + fit.residuals["residual"])
+    loss = alt.X("loss:Q", title="Loss, falling →", scale=alt.Scale(reverse=True, zero=False))
+    points = alt.Chart(rows).mark_circle(size=40, opacity=0.7).encode(loss, _score("score"), alt.Color("run:N"))
+    band = alt.Chart(curve.dropna()).mark_area(opacity=0.2).encode(loss, _score("low"), alt.Y2("high:Q"))
+    line = alt.Chart(curve).mark_line().encode(loss, _score("score"))
+    picture: Chart = alt.layer(band, line, points).properties(width=460, height=300, title=fit.name)
+    return picture.configure(**theme.config())
+
+
+def _score(column: str) -> alt.Y:
+    return alt.Y(f"{column}:Q", title="Score", scale=alt.Scale(zero=False))
+
+
 _PICTURES: tuple[tuple[tuple[str, ...], Callable[[Any], Chart]], ...] = (
     (("findings", "observations"), _analysis),
     (("predictions", "refusals"), _backtest),
     (("scores", "onsets"), _forecast),
     (("levels", "residuals", "by"), _collapse),
     (("curve", "residuals", "threshold", "verdict"), _threshold),
+    (("law", "residuals", "seen"), _law),
     (("draws", "seen"), _loss_law),
 )
 """What a result has, and the picture of such a result; the first that fits counts."""
