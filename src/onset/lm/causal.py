@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from onset.errors import OnsetError
-from onset.lm import sharing
+from onset.lm import products, sharing
 from onset.lm.encoding import Encoder
-from onset.lm.model import Decoder
+from onset.lm.model import EPSILON, Decoder
+from onset.lm.products import Words
+from onset.lm.stack import Stack
 from onset.lm.tokenizer import Tokenizer
 
 EXACT = 1e-4
@@ -39,7 +41,7 @@ class CausalLM:
         name: str,
         states: Callable[..., Tensor],
         head: Callable[[Tensor], Tensor] | None,
-        output: Tensor | None = None,
+        output: Words | None = None,
         reach: int = 0,
         alone: int | None = None,
     ) -> None:
@@ -54,7 +56,7 @@ class CausalLM:
         self.alone = alone
         """Rows longer than this are computed one at a time: their length changes how all of a batch is rotated."""
         self.output = output
-        """The matrix (vocabulary, width) that is all of the head, so that logits can be made of some words; or None."""
+        """The matrix that is all of the head, on a processor, so that logits can be made of some words; or None."""
         self._states = states
         self._head = head
         first = next(model.parameters())
@@ -81,6 +83,7 @@ class CausalLM:
             self.states(zero, zero, plan)
         return sum(tensor.nbytes for pair in plan.kept.values() for tensor in pair)
 
+    @torch.inference_mode()
     def states(
         self,
         tokens: Tensor,
@@ -101,6 +104,7 @@ class CausalLM:
                 found = self._states(tokens, positions, wanted)
         return found if wanted is None else found.flatten(0, 1)
 
+    @torch.inference_mode()
     def logits(self, states: Tensor) -> Tensor:
         """Logits in float32 (n, vocabulary) of states (n, width)."""
         out = states if self._head is None else self._head(states)
@@ -120,10 +124,15 @@ class CausalLM:
             extra = {} if positions is None else {"position_ids": positions}
             return _some(_last(base, tokens, **extra), wanted)
 
+        packed = products.packs(model)
+        if packed:
+            products.pack(model, leave=head)
         reach, alone = _reach(model, states, head, context)
-        output = head.weight if type(head) is nn.Linear and head.bias is None else None
+        output = None
+        if type(head) is nn.Linear and head.bias is None and head.weight.device.type == "cpu":
+            output = Words(head.weight, packed=packed)
         return cls(
-            model, encoder, context=context, name=name, states=states, head=head, output=output, reach=reach,
+            model, encoder, context=context, name=name, states=states, head=output or head, output=output, reach=reach,
             alone=alone,
         )  # fmt: skip
 
@@ -131,15 +140,23 @@ class CausalLM:
     def of(cls, decoder: Decoder, tokenizer: Tokenizer, *, name: str = "decoder") -> CausalLM:
         """A decoder of our own and its tokenizer; nothing is written to disk, and transformers is not needed."""
 
-        def states(tokens: Tensor, positions: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
-            return sharing.decoder_states(decoder, tokens, positions, wanted)
+        encoder = Encoder.of(tokenizer)
+        return cls.of_stack(decoder, encoder, context=decoder.shape.context, name=name, epsilon=EPSILON, pairs=True)
+
+    @classmethod
+    def of_stack(
+        cls, model: Any, encoder: Encoder, *, context: int, name: str, epsilon: float, pairs: bool
+    ) -> CausalLM:
+        """A module with the weights of a ``Stack``, and its settings; ``output_matrix`` (vocabulary, width) too."""
+        packed, matrix = products.packs(model), model.output_matrix
+        stack = Stack(model, epsilon=epsilon, pairs=pairs, packed=packed)
+        output = Words(matrix, packed=packed) if matrix.device.type == "cpu" else None
 
         def head(rows: Tensor) -> Tensor:
-            return nn.functional.linear(rows, decoder.output_matrix)
+            return nn.functional.linear(rows, matrix)
 
-        encoder, context = Encoder.of(tokenizer), decoder.shape.context
         return cls(
-            decoder, encoder, context=context, name=name, states=states, head=head, output=decoder.output_matrix,
+            model, encoder, context=context, name=name, states=stack.states, head=output or head, output=output,
             reach=context,
         )  # fmt: skip
 
@@ -211,7 +228,7 @@ def _try_sharing(model: Any, states: Callable[..., Tensor], head: Any) -> int | 
         with sharing.use(plan):
             states(prefix, torch.arange(3, device=tokens.device)[None])
         dtype = next(model.parameters()).dtype
-        joined = sharing.Plan(prefix=plan.kept, parts=[sharing.Part.of(branches, 0, tokens.device, dtype)])
+        joined = sharing.plan_of(branches, plan.kept, tokens.device, dtype)
         with sharing.use(joined):
             found = head(states(torch.cat([question, *answers], dim=1), places))
     except (sharing.CannotShare, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError):

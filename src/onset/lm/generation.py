@@ -19,6 +19,7 @@ from onset.lm.causal import CausalLM, not_finite
 from onset.lm.encoding import Encoder, Ids
 from onset.lm.packing import padded, prefix_of
 from onset.lm.prefixes import WORTH_TOKENS, prompts, shared_length
+from onset.lm.reading import KeysValues
 from onset.tasks.task import Request
 
 MEMORY_BYTES = 1 << 30
@@ -143,7 +144,7 @@ def _shared(lm: CausalLM, group: list[Answer], batch_tokens: int) -> None:
 def _read(
     lm: CausalLM,
     batch: list[Answer],
-    prefix: dict[int, sharing.KeysValues] | None,
+    prefix: dict[int, KeysValues] | None,
     length: int,
     capacity: int,
     batch_tokens: int,
@@ -171,7 +172,7 @@ def _step(
     lm: CausalLM,
     batch: list[Answer],
     memory: sharing.Memory,
-    prefix: dict[int, sharing.KeysValues] | None,
+    prefix: dict[int, KeysValues] | None,
     length: int,
 ) -> None:
     """One more token for every row; rows that are done go along and are not looked at."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer as Backend
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 from onset.errors import OnsetError
 from onset.lm.causal import CausalLM
 from onset.lm.encoding import Encoder
-from onset.lm.sharing import decoder_states
 
 NEEDED = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings",
@@ -78,7 +76,7 @@ class Block(nn.Module):
 
 
 class Llama(nn.Module):
-    """A decoder for scoring, with the attention of ``onset.lm.sharing``."""
+    """The weights, for ``onset.lm.stack``."""
 
     cosine: Tensor
     sine: Tensor
@@ -108,22 +106,6 @@ class Llama(nn.Module):
         """The (vocab, width) matrix of the logits."""
         return self.embedding if self.head is None else self.head
 
-    def states(self, tokens: Tensor, positions: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
-        """Last states as ``sharing.decoder_states`` gives them."""
-        return decoder_states(self, tokens, positions, wanted, norm=self._normed, turn=_rotated)
-
-    def _normed(self, stream: Tensor, gain: Tensor) -> Tensor:
-        """RMSNorm, the mean square in float32."""
-        wide = stream.float()
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.epsilon)
-        return gain * (wide * scale).to(stream.dtype)
-
-
-def _rotated(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Heads (rows, length, heads, size), entry i turned with entry i + size / 2."""
-    first, second = heads.chunk(2, dim=-1)
-    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
-
 
 def load(folder: Path, config: Mapping[str, Any], name: str, dtype: str, device: str, encoder: Encoder) -> CausalLM:
     """The model of a folder whose configuration is ``readable`` and whose weights are whole safetensors files."""
@@ -142,14 +124,7 @@ def load(folder: Path, config: Mapping[str, Any], name: str, dtype: str, device:
     del weights
     model = model.eval().to(device)
     context = int(config["max_position_embeddings"])
-
-    def head(rows: Tensor) -> Tensor:
-        return F.linear(rows, model.output_matrix)
-
-    return CausalLM(
-        model, encoder, context=context, name=name, states=model.states, head=head, output=model.output_matrix,
-        reach=context,
-    )  # fmt: skip
+    return CausalLM.of_stack(model, encoder, context=context, name=name, epsilon=model.epsilon, pairs=False)
 
 
 def _files(folder: Path) -> list[Path]:

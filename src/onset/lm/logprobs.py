@@ -7,17 +7,17 @@ arXiv 1805.02867). Elsewhere, and where a model's head is more than a matrix, th
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from onset.lm import reading
 from onset.lm.causal import CausalLM, not_finite
+from onset.lm.products import Words
 
-BLOCK = 1 << 20
-"""Logits of a block of the vocabulary on a processor: they stay in its caches until they are summed."""
-LEAST_WORDS = 512
-"""Words of a block at least, so that reading the states again pays."""
 LOGITS = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Logits made at once where blocks are of states, by kind of device."""
 LEAST_ROWS = 128
@@ -31,11 +31,10 @@ def picked(lm: CausalLM, states: Tensor, asked: NDArray[np.int64], targets: NDAr
     """
     order = np.argsort(asked, kind="stable")
     at, wanted = asked[order], targets[order].astype(np.int64)
-    matrix = lm.output if states.device.type == "cpu" else None
-    if matrix is None:
+    if lm.output is None:
         sorted_found = _by_states(lm, states, at, wanted)
     else:
-        sorted_found = _by_words(states, matrix, torch.from_numpy(at), torch.from_numpy(wanted))
+        sorted_found = _by_words(states, lm.output, torch.from_numpy(at), torch.from_numpy(wanted))
     if not np.isfinite(sorted_found).all():
         raise not_finite(lm.name)
     found = np.empty_like(sorted_found)
@@ -43,22 +42,18 @@ def picked(lm: CausalLM, states: Tensor, asked: NDArray[np.int64], targets: NDAr
     return found
 
 
-def _by_words(states: Tensor, matrix: Tensor, at: Tensor, wanted: Tensor) -> NDArray[np.float64]:
+def _by_words(states: Tensor, words: Words, at: Tensor, wanted: Tensor) -> NDArray[np.float64]:
     """Block by block of the vocabulary; ``at`` and ``wanted`` as they are."""
-    rows, words = len(states), len(matrix)
-    step = max(BLOCK // max(rows, 1), LEAST_WORDS)
     right = torch.empty(len(at))
-    top = torch.full((rows, 1), -torch.inf)
-    total = torch.zeros(rows, 1)
-    for start in range(0, words, step):
-        logits = torch.nn.functional.linear(states, matrix[start : start + step]).float()
-        here = ((wanted >= start) & (wanted < start + step)).nonzero()[:, 0]
+    top, sums = torch.full((len(states),), -torch.inf), torch.zeros(len(states))
+    order = torch.argsort(wanted)
+    starts = torch.tensor([start for start, _ in words.blocks])
+    bounds = [*torch.searchsorted(wanted[order], starts).tolist(), len(at)]
+    for (start, block), (low, high) in zip(words.blocks, pairwise(bounds), strict=True):
+        logits, here = block(states).float(), order[low:high]
         right[here] = logits[at[here], wanted[here] - start]
-        higher = torch.maximum(top, logits.amax(-1, keepdim=True))
-        total = total * (top - higher).exp_() + logits.sub_(higher).exp_().sum(-1, keepdim=True)
-        top = higher
-    whole = (top + total.log_())[:, 0]
-    return (right - whole[at]).double().numpy()
+        reading.total(logits, top, sums)
+    return (right - (top + sums.log_())[at]).double().numpy()
 
 
 def _by_states(lm: CausalLM, states: Tensor, at: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -19,8 +19,9 @@ from onset.lm.causal import CausalLM
 from onset.lm.lanes import Lot, carry_out
 from onset.lm.logprobs import picked
 from onset.lm.prefixes import Group, Row
+from onset.lm.reading import KeysValues
 
-Keys = dict[int, sharing.KeysValues]
+Keys = dict[int, KeysValues]
 """Keys and values by layer."""
 
 CPU_STATES = 1 << 18
@@ -31,8 +32,6 @@ CPU_TOKENS = (512, 4096)
 GPU_TOKENS = 32_768
 WHOLE_LOGITS = 1 << 26
 """Most logits of a batch of a model that cannot make them for some tokens only."""
-LIKE = 0.7
-"""Rows are of like length down to this share of the longest."""
 
 
 @dataclass
@@ -94,7 +93,7 @@ class Engine:
         if share:
             # End to end in one long row.
             starts = np.cumsum([0] + [len(row) for row in rows])
-            plan = sharing.Plan(prefix=prefix, parts=parts(rows, device, self.lm.dtype))
+            plan = sharing.plan_of([row.branches for row in rows], prefix, device, self.lm.dtype)
             tokens = np.concatenate([row.tokens for row in rows], dtype=np.int64)[None]
             places = np.concatenate([row.places for row in rows], dtype=np.int64)[None]
             positions = torch.from_numpy(places).to(device)
@@ -121,7 +120,8 @@ def threads(lm: CausalLM) -> int:
 def prefix_of(lm: CausalLM, prefix: NDArray[np.int32]) -> Keys:
     """Keys and values of a prefix by layer, computed once."""
     tokens = torch.from_numpy(prefix.astype(np.int64))[None].to(lm.device)
-    plan = sharing.Plan(keep=True)
+    plan = sharing.plan_of([np.zeros(len(prefix), dtype=np.int32)], None, lm.device, lm.dtype)
+    plan.keep = True
     none = torch.zeros(0, dtype=torch.long, device=lm.device)
     lm.states(tokens, torch.arange(len(prefix), device=lm.device)[None], plan, none)
     return plan.kept
@@ -142,16 +142,6 @@ def batches(rows: Sequence[Row], budget: int, share: bool, alone: int | None = N
         tokens += len(row)
     if batch:
         yield batch
-
-
-def parts(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> list[sharing.Part]:
-    """Rows, longest first, as parts of like length, so that their attention to themselves has little padding."""
-    made, start, first = [], 0, 0
-    for index in range(1, len(rows) + 1):
-        if index == len(rows) or len(rows[index]) < LIKE * len(rows[first]):
-            made.append(sharing.Part.of([row.branches for row in rows[first:index]], start, device, dtype))
-            start, first = made[-1].place.stop, index
-    return made
 
 
 def batch_size(lm: CausalLM) -> int:

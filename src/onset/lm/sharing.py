@@ -9,27 +9,28 @@ arXiv 2205.14135). It plugs into models of the transformers library through its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from onset.lm.model import normed, rotated
+from onset.lm import reading
+from onset.lm.reading import KeysValues, Layout
 
 NAME = "onset_shared"
 REFUSED = ("softcap", "s_aux", "position_bias")
 """Arguments of attention that change what it computes and that this one does not know."""
+LIKE = 0.7
+"""Rows are of like length down to this share of the longest."""
 QUESTION, PADDING = 0, -1
 """Branches of a row's columns: the question, which all answers see, and padding; answers are numbered from 1."""
-
-KeysValues = tuple[Tensor, Tensor]
 
 
 class CannotShare(RuntimeError):
@@ -44,6 +45,8 @@ class Plan:
     """By layer: keys and values (1, heads, length, size) of the prefix of all rows."""
     parts: Sequence[Part] = ()
     """Rows that lie end to end in a pass of one long row; without them each row of the pass is a row, causal."""
+    layout: Layout | None = None
+    """The same rows for the compiled attention, instead of ``parts``."""
     keep: bool = False
     """Whether to keep this pass's keys and values in ``kept``."""
     kept: dict[int, KeysValues] = field(default_factory=dict)
@@ -90,6 +93,23 @@ class Part:
     def flat(self, states: Tensor) -> Tensor:
         """The rows' tokens (tokens, heads, ...) of a block's states (rows, heads, length, ...)."""
         return states.transpose(1, 2).flatten(0, 1).index_select(0, self.cells)
+
+
+def plan_of(
+    rows: Sequence[NDArray[np.int32]], prefix: dict[int, KeysValues] | None, device: torch.device, dtype: torch.dtype
+) -> Plan:
+    """How rows that lie end to end after a prefix attend; rows are given by the branches of their columns.
+
+    Rows are best given longest first: torch's attention takes neighbours of like length together.
+    """
+    if reading.serves(device, dtype):
+        return Plan(prefix=prefix, layout=Layout.of(rows))
+    parts, start, first = [], 0, 0
+    for index in range(1, len(rows) + 1):
+        if index == len(rows) or len(rows[index]) < LIKE * len(rows[first]):
+            parts.append(Part.of(rows[first:index], start, device, dtype))
+            start, first = parts[-1].place.stop, index
+    return Plan(prefix=prefix, parts=parts)
 
 
 @dataclass
@@ -201,6 +221,8 @@ def attended(layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float
     if plan.keep:
         plan.kept[layer] = (key, value)
     prefix = None if plan.prefix is None else plan.prefix[layer]
+    if plan.layout is not None:
+        return reading.attend(plan.layout, query, key, value, prefix, scale)
     if plan.parts:
         return _in_parts(plan.parts, query, (key, value), prefix, scale)
     mask = None
@@ -234,49 +256,6 @@ def _in_parts(parts: Sequence[Part], query: Tensor, own: KeysValues, prefix: Key
         return joined
     far, far_lse = _attend(query, *prefix, None, scale, causal=False)
     return _merged(joined, torch.cat(near_lse).transpose(0, 1).unsqueeze(0), far, far_lse)
-
-
-class Layers(Protocol):
-    """What a pass reads of a decoder: our own, or one of the same order of steps with other norms and rotation."""
-
-    embedding: nn.Parameter
-    blocks: nn.ModuleList
-    gain: nn.Parameter
-    cosine: Tensor
-    sine: Tensor
-
-
-def decoder_states(
-    decoder: Layers,
-    tokens: Tensor,
-    positions: Tensor | None = None,
-    wanted: Tensor | None = None,
-    *,
-    norm: Callable[[Tensor, Tensor], Tensor] = normed,
-    turn: Callable[[Tensor, Tensor, Tensor], Tensor] = rotated,
-) -> Tensor:
-    """``Decoder.hidden`` with this attention, and with tokens at the given positions (rows, length).
-
-    ``wanted`` are places in the flattened tokens: only their states are made, (1, wanted, width), and the last block's
-    feed-forward is spent on no others. ``norm`` takes a stream and its gain, ``turn`` heads with cosines and sines.
-    """
-    stream = F.embedding(tokens, decoder.embedding)
-    places = slice(tokens.shape[1]) if positions is None else positions
-    cosine, sine = decoder.cosine[places].to(stream.dtype), decoder.sine[places].to(stream.dtype)
-    for layer, module in enumerate(decoder.blocks):
-        block: Any = module
-        mixed = F.linear(norm(stream, block.attention_gain), block.qkv)
-        mixed = mixed.view(*tokens.shape, -1, block.head_dim)
-        turned = turn(mixed[:, :, : block.heads + block.kv_heads], cosine, sine).transpose(1, 2)
-        query, key = turned.split((block.heads, block.kv_heads), dim=1)
-        value = mixed[:, :, block.heads + block.kv_heads :].transpose(1, 2)
-        read = attended(layer, query, key, value, block.head_dim**-0.5).transpose(1, 2).flatten(2)
-        if wanted is not None and layer == len(decoder.blocks) - 1:
-            stream, read = stream.flatten(0, 1)[None, wanted], read.flatten(0, 1)[None, wanted]
-        stream = stream + F.linear(read, block.out)
-        gate, up = F.linear(norm(stream, block.feed_gain), block.gate_up).chunk(2, dim=-1)
-        stream = stream + F.linear(F.silu(gate) * up, block.down)
-    return norm(stream, decoder.gain)
 
 
 def _attend(

@@ -1,0 +1,131 @@
+"""The compiled functions of reading are torch's, for any shape, and on processors without wide vectors too."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onset.lm import kernels, reading
+from onset.lm.reading import Layout
+
+needs_compiler = pytest.mark.skipif(kernels.compiler() is None, reason="no C compiler")
+
+
+@pytest.fixture(params=["native", "avx2", "plain", "torch"])
+def built(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The functions for this processor, for older ones, and by torch alone."""
+    name = str(request.param)
+    if name == "torch":
+        monkeypatch.setattr(reading, "library", lambda: None)
+    elif kernels.compiler() is None:
+        pytest.skip("no C compiler")
+    elif name != "native":
+        wide = ("-mavx2", "-mfma") if name == "avx2" else ()
+        if wide and (platform.machine() != "x86_64" or not {"avx2", "fma"} <= set(kernels._processor().split())):
+            pytest.skip("this processor has no AVX2")
+        monkeypatch.setattr(kernels, "WIDE", wide)
+        monkeypatch.setattr(kernels, "_caches", lambda: [tmp_path])
+        reading.library.cache_clear()
+    yield name
+    if name != "torch":
+        reading.library.cache_clear()
+
+
+def drawn(*shape: int) -> Tensor:
+    """Numbers of the size that states have."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def branches(*lengths: int) -> NDArray[np.int32]:
+    """A row of a question and answers of these lengths."""
+    return np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+
+
+def by_torch(rows: list[NDArray[np.int32]], query: Tensor, key: Tensor, value: Tensor, far: int) -> Tensor:
+    """Attention with one mask over everything; the first ``far`` keys are seen by all."""
+    mark, number = np.concatenate(rows), np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    place = np.arange(len(mark))
+    seen = (number[:, None] == number) & (place[:, None] >= place) & ((mark == 0) | (mark[:, None] == mark))
+    mask = torch.from_numpy(np.concatenate([np.ones((len(mark), far), bool), seen], axis=1))
+    group = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
+    return F.scaled_dot_product_attention(query, key, value, mask, scale=0.3)
+
+
+@pytest.mark.parametrize("far", [0, 1, 70])
+@pytest.mark.parametrize(("heads", "kv_heads", "size", "value_size"), [(2, 2, 32, 32), (6, 2, 24, 24), (3, 1, 5, 7)])
+def test_attention_is_that_of_a_mask(
+    heads: int, kv_heads: int, size: int, value_size: int, far: int, built: str
+) -> None:
+    """Lost otherwise: every score, by a question that sees another's answer."""
+    rows = [branches(150), branches(3, 1, 2), branches(0, 5, 4), branches(70, 66, 1, 0, 130), branches(1)]
+    if built == "torch":
+        pytest.skip("torch's attention of rows is that of onset.lm.sharing")
+    tokens = sum(map(len, rows))
+    mixed = drawn(1, tokens, heads * size + kv_heads * (size + value_size))
+    query, key, value = mixed.split((heads * size, kv_heads * size, kv_heads * value_size), dim=-1)
+    query, key, value = (
+        one.unflatten(-1, (count, -1)).transpose(1, 2)
+        for one, count in ((query, heads), (key, kv_heads), (value, kv_heads))
+    )
+    prefix = drawn(1, kv_heads, far, size), drawn(1, kv_heads, far, value_size)
+    expected = by_torch(rows, query, torch.cat([prefix[0], key], 2), torch.cat([prefix[1], value], 2), far)
+    found = reading.attend(Layout.of(rows), query, key, value, prefix if far else None, 0.3)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 15, 64, 100])
+def test_norm_adds_and_normalises(width: int, built: str) -> None:
+    """Lost otherwise: every score."""
+    stream, change, gain = drawn(2, 3, width), drawn(2, 4, width)[:, :3], drawn(width)
+    whole = stream + change
+    expected = whole * torch.rsqrt(whole.square().mean(-1, keepdim=True) + 1e-5) * gain
+    added, found = reading.normed(stream.clone(), change, gain, 1e-5)
+    torch.testing.assert_close(added, whole, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_gate_is_silu(built: str) -> None:
+    """Also far out, where an exponential would overflow."""
+    both = torch.cat([drawn(5, 33) * 40, drawn(5, 33)], dim=-1)
+    torch.testing.assert_close(
+        reading.gated(both), F.silu(both[:, :33]) * both[:, 33:], rtol=1e-5, atol=1e-6
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_heads_turn_and_the_rest_stays(pairs: bool, built: str) -> None:
+    """Lost otherwise: positions, or values that were turned as if they were keys."""
+    mixed, angles = drawn(2, 7, 5, 12), drawn(1, 7, 1, 4)
+    first, second = (mixed[..., :8:2], mixed[..., 1:8:2]) if pairs else (mixed[..., :4], mixed[..., 4:8])
+    turned = [first * angles.cos() - second * angles.sin(), second * angles.cos() + first * angles.sin()]
+    whole = torch.stack(turned, -1).flatten(-2) if pairs else torch.cat(turned, -1)
+    expected = torch.cat([torch.cat([whole, mixed[..., 8:]], -1)[:, :, :3], mixed[:, :, 3:]], 2)
+    found = reading.turned(mixed.clone(), 3, angles.cos(), angles.sin(), pairs=pairs)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_sums_over_the_vocabulary_are_carried_from_block_to_block(built: str) -> None:
+    """Lost otherwise: every log-probability."""
+    logits = drawn(6, 50) * 30
+    top, sums = torch.full((6,), -torch.inf), torch.zeros(6)
+    for block in logits.split(17, dim=-1):
+        reading.total(block.clone(), top, sums)
+    torch.testing.assert_close(top + sums.log(), torch.logsumexp(logits, -1), rtol=1e-6, atol=1e-5)
+
+
+@needs_compiler
+def test_only_float32_on_a_processor_is_served() -> None:
+    """A model in bfloat16 is for torch; its bytes read as float32 would be noise."""
+    cpu = torch.device("cpu")
+    assert reading.serves(cpu, torch.float32)
+    assert not reading.serves(cpu, torch.bfloat16)
+    assert not reading.serves(torch.device("meta"), torch.float32)
