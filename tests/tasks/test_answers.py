@@ -110,6 +110,20 @@ def test_chinese_answers_that_are_wrong() -> None:
         ("答案是1.5万元。", 15_000),
         ("他有 3 亿元", 300_000_000),
         ("2 本要 8 * 2 = 16 元", 16),
+        # Full-width signs, as Chinese input methods write them.
+        ("5 + 6 = 11\n＃＃＃＃ 12", 12),
+        ("＃＃＃＃ －５", -5),
+        ("答案是２５％。", 25),
+        ("答案是３／４。", 0.75),
+        ("答案是－７。", -7),
+        ("答案是￥１，０００．５０。", 1000.5),
+        # Either language's cue before either language's number.
+        ("The answer is 十一。", 11),
+        ("The answer is 11。因为 5 + 6 = 12", 11),
+        ("Answer：11，不是 12", 11),
+        ("answer is：1.5万元", 15_000),
+        ("答案是 1.5 million", 1_500_000),
+        ("#### 二十", 20),
     ],
 )
 def test_final_number(text: str, number: float) -> None:

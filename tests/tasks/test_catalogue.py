@@ -12,6 +12,7 @@ import pytest
 from onset.errors import OnsetError
 from onset.metrics import measure
 from onset.tasks import sources
+from onset.tasks.answers import final_number
 from onset.tasks.catalogue import PAPER, catalogue, find, listing, write_requests
 from onset.tasks.task import Task
 
@@ -175,3 +176,14 @@ def test_pairs_of_cluewsc_that_differ_in_one_index_are_asked_apart() -> None:
                 pairs += one["span2_index"] != other["span2_index"]
                 assert (filled[one["id"]] == filled[other["id"]]) == (one["span2_index"] == other["span2_index"])
     assert pairs >= 5
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "gsm8k_zh"])
+def test_the_rule_reads_the_examples_as_they_are_shown(name: str) -> None:
+    """A model that copies the examples' form must be read right: the rule and the prompt would disagree otherwise."""
+    task = real(name)
+    shown = task.requests()[0].shots
+    examples = [task.item(row) for row in task.source.examples()[: task.shots]]
+    assert len(shown) == len(examples) == 8
+    for text, example in zip(shown, examples, strict=True):
+        assert final_number(text) == final_number(example.answers[0])
