@@ -27,6 +27,10 @@ from typing import Any
 
 import torch
 
+from onset.lm.hub import load
+from onset.lm.prefixes import prepare
+from onset.lm.products import Matrix
+from onset.lm.scorer import Scorer
 from onset.lm.tokenizer import train
 from onset.store.tables import read_part
 from onset.study.spec import TokenizerSpec
@@ -37,7 +41,7 @@ TWELVE = (
     "triviaqa,hellaswag,race,winogrande,mmlu,gsm8k,nlpcc_kbqa,clozet_proxy,c3,cluewsc,ceval,gsm8k_zh"
 )  # fmt: skip
 BATCH_SIZES = (1, 8, 32, 128)
-TRIAL_ITEMS = 16
+TRIAL_STRINGS = 160
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,14 @@ def timed(command: Sequence[str], threads: int) -> Cost:
     return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def make_model(folder: Path, texts: Sequence[str], seed: int, size: dict[str, int], context: int = 4096) -> int:
+def make_model(
+    folder: Path,
+    texts: Sequence[str],
+    seed: int,
+    size: dict[str, int],
+    context: int = 4096,
+    dtype: torch.dtype = torch.float32,
+) -> int:
     """A random Llama with a byte-level tokenizer trained on the tasks' own words; returns its parameters."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -76,7 +87,7 @@ def make_model(folder: Path, texts: Sequence[str], seed: int, size: dict[str, in
         **size, vocab_size=tokenizer.vocab, max_position_embeddings=context, initializer_range=0.06,
         bos_token_id=tokenizer.eos, eos_token_id=tokenizer.eos,
     )  # fmt: skip
-    model = AutoModelForCausalLM.from_config(config)
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.save_pretrained(folder)
     tokenizer.save(folder)
     return int(model.num_parameters())
@@ -120,13 +131,21 @@ def _task_file(folder: Path, name: str, rows: Sequence[dict[str, str]], how: str
 
 
 def harness(
-    python: str, model: Path, names: Sequence[str], folder: Path, batch: int, threads: int, limit: int | None = None
+    python: str,
+    model: Path,
+    names: Sequence[str],
+    folder: Path,
+    batch: int | str,
+    threads: int,
+    limit: int | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
 ) -> tuple[Cost, Path]:
     """One whole process of the harness; its samples lie below the returned folder."""
     out = folder / f"out-{model.name}-{batch}-{limit}"
     command = [
-        python, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={model},dtype=float32",
-        "--tasks", ",".join(names), "--include_path", str(folder), "--device", "cpu", "--batch_size", str(batch),
+        python, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={model},dtype={dtype}",
+        "--tasks", ",".join(names), "--include_path", str(folder), "--device", device, "--batch_size", str(batch),
         "--log_samples", "--output_path", str(out),
     ]  # fmt: skip
     return timed(command + (["--limit", str(limit)] if limit else []), threads), out
@@ -136,7 +155,7 @@ def best_batch(python: str, model: Path, names: Sequence[str], folder: Path, thr
     """The batch size with which the harness does a short trial with the least processor time."""
     costs = {}
     for batch in BATCH_SIZES:
-        costs[batch] = harness(python, model, names, folder, batch, threads, limit=TRIAL_ITEMS)[0].processor
+        costs[batch] = harness(python, model, names, folder, batch, threads, limit=TRIAL_STRINGS)[0].processor
     return min(costs, key=costs.__getitem__)
 
 
@@ -170,6 +189,45 @@ def samples(out: Path, name: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["doc_id"])
 
 
+@dataclass(frozen=True)
+class Rate:
+    """What one process reaches, start-up left out."""
+
+    scoring: float
+    """Operations of products a second while scoring."""
+    matrix: float
+    """The same of one large product: the machine's rate."""
+
+
+def rate(model: Path, requests: Sequence[Request], threads: int) -> Rate:
+    """Score in this process, and see what share of it were products: two operations a weight and token read."""
+    torch.set_num_threads(threads)
+    lm = load(str(model))
+    scorer, asked = Scorer(lm), [request for request in requests if request.kind == "score"]
+    scorer.score(asked[:8])
+    start = time.perf_counter()
+    scorer.score(asked)
+    took = time.perf_counter() - start
+    groups = prepare(asked, lm.encoder, lm.context, lm.reach).groups
+    rows = [row for group in groups for row in group.rows]
+    read = sum(map(len, rows)) + sum(len(group.prefix) for group in groups)
+    logits = sum(len(row.columns) for row in rows)
+    head = lm.vocab * lm.width
+    return Rate(2 * ((lm.params - 2 * head) * read + head * logits) / took, matrix_rate())
+
+
+def matrix_rate(size: int = 2048, rounds: int = 8) -> float:
+    """Operations a second of a large float32 product, the best of some tries and of two libraries' products."""
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    best = float("inf")
+    for product in (Matrix(right, packed=True), Matrix(right, packed=False)):
+        for _ in range(rounds):
+            start = time.perf_counter()
+            product(left)
+            best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
 def compare(options: argparse.Namespace, folder: Path) -> list[str]:
     """Make the models, run both sides, and tell."""
     known = catalogue(data=options.data)
@@ -179,6 +237,8 @@ def compare(options: argparse.Namespace, folder: Path) -> list[str]:
     size = shape_of(options.shape)
     for seed, model in enumerate(models):
         params = make_model(model, texts, seed, size)
+    asked = [request for task in tasks for request in known[task].with_use(limit=options.items).requests()]
+    reached = rate(models[0], asked, options.threads)
     cost = ours(models, tasks, options.data, options.items, folder / "ours", options.threads)
     lines = [
         f"### {', '.join(tasks)}; {options.checkpoints} checkpoint(s)",
@@ -190,9 +250,13 @@ def compare(options: argparse.Namespace, folder: Path) -> list[str]:
         "|---|---|---|",
         f"| onset eval | {cost.wall:.1f} | {cost.processor:.1f} |",
     ]
+    said = (
+        f"Scoring alone, in one process, does {reached.scoring / 1e9:.0f} GFLOP/s in products of weights, "
+        f"{reached.scoring / reached.matrix:.0%} of the {reached.matrix / 1e9:.0f} of a large float32 product."
+    )
     python = os.environ.get("ONSET_PEERS")
     if python is None:
-        return [*lines, "", "lm-evaluation-harness is absent: set ONSET_PEERS to a Python that has it."]
+        return [*lines, "", said, "", "lm-evaluation-harness is absent: set ONSET_PEERS to a Python that has it."]
     names = [name for task in tasks for name in harness_task(folder, known[task], options.items)]
     batch = options.batch or best_batch(python, models[0], names, folder, options.threads)
     theirs, gaps, other = Cost(0, 0), [], 0
@@ -211,6 +275,8 @@ def compare(options: argparse.Namespace, folder: Path) -> list[str]:
         f"{len(gaps):,} log-probabilities: largest difference {worst:.1e} nats"
         + (f" ({sum(abs(gap) > 1e-3 for gap in gaps)} beyond 1e-3)" if worst > 1e-3 else "")
         + f"; free answers that differ: {other}.",
+        "",
+        said,
     ]
 
 
