@@ -26,7 +26,7 @@ def test_an_error_that_all_checkpoints_share_does_not_average_out() -> None:
     """Lost: thirty checkpoints that repeat one answer key's luck would count as thirty witnesses."""
     # 1.5 standard errors of one score: far from chance if independent, nothing if all are one draw of items.
     luck = 1.5 * np.sqrt(0.25 * 0.75 / 400)
-    trouble = complaint(weighed(luck, items=400, share=0.02), 3.0, 2.9, -np.inf)
+    trouble = complaint(weighed(luck, items=400, share=0.02), 3.0, 2.9)
     assert trouble is not None
     assert "choice of the items" in trouble
 
@@ -34,20 +34,20 @@ def test_an_error_that_all_checkpoints_share_does_not_average_out() -> None:
 def test_what_the_evidence_has_weighed_already_is_not_taken_back() -> None:
     """Lost: real abilities that the evidence, items and all, has shown would be hidden by a second, stricter look."""
     error = np.sqrt(0.25 * 0.75 / 400)
-    assert complaint(weighed(2.4 * error, items=400, share=0.02, runs="a"), 3.0, 2.9, -np.inf) is None
-    assert complaint(weighed(1.9 * error, items=400, share=0.02, runs="a"), 3.0, 2.9, -np.inf) is not None
+    assert complaint(weighed(2.4 * error, items=400, share=0.02, runs="a"), 3.0, 2.9) is None
+    assert complaint(weighed(1.9 * error, items=400, share=0.02, runs="a"), 3.0, 2.9) is not None
 
 
 def test_an_ability_well_beyond_the_items_error_passes() -> None:
     """Lost: the guard would hide real abilities."""
     seen = weighed(0.15, items=400, share=0.02).solver.points
-    assert complaint(weigh(seen, np.random.default_rng(0)), 3.0, 2.9, 2.0) is None
+    assert complaint(weigh(seen, np.random.default_rng(0)), 3.0, 2.9) is None
 
 
 def test_one_checkpoint_alone_is_named() -> None:
     """Lost: a single lucky checkpoint would be an ability."""
     found = weighed(0.0, items=400, share=1.0)
     found.solver.points.ability[-1] = 0.3
-    trouble = complaint(found, 3.0, 2.9, -np.inf)
+    trouble = complaint(found, 3.0, 2.9)
     assert trouble is not None
     assert "one checkpoint alone" in trouble

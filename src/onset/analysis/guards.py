@@ -22,17 +22,18 @@ CLEAR_ITEMS = 2.0
 """The same once the items are counted as one draw for all; the evidence for an ability has weighed them before."""
 TURNED = -1.5
 """Log evidence for a turn, with one run left out, below which that run alone had held it."""
+LEFT = 0.0
+"""Log evidence for an ability, with one run left out, below which that run alone had held it."""
 CLEAR_RUN = 2.0
 """Standard errors from which the checkpoints of a second run are."""
 MOST_LEFT_OUT = 8
 """Runs left out one by one: those that speak most for the turn."""
 
 
-def complaint(weighed: Weighed, eta: float, low: float, leaves: float) -> str | None:
+def complaint(weighed: Weighed, eta: float, low: float) -> str | None:
     """Why a threshold cannot be reported as found, or None.
 
-    ``eta`` and ``low`` are the threshold and the lower end of its interval, ``leaves`` the log
-    evidence for an ability that must be left whichever run is left out.
+    ``eta`` and ``low`` are the threshold and the lower end of its interval.
     """
     points = weighed.solver.points
     above, below = points.loss > eta, points.loss < eta
@@ -56,7 +57,7 @@ def complaint(weighed: Weighed, eta: float, low: float, leaves: float) -> str | 
         return "one run alone is above chance below it; a second run at such losses would tell"
     if several and len(set(points.run[above].tolist())) < 2:
         return "one run alone was seen above it; a second run at such losses would tell"
-    if several and (name := _held_by_one_run(weighed, leaves)):
+    if several and (name := _held_by_one_run(weighed)):
         return f"the run {name} alone holds it; more runs across it would tell"
     return None
 
@@ -80,7 +81,7 @@ def _together(weighed: Weighed, ahead: Array, chosen: NDArray[np.bool_]) -> floa
     return float(ahead[chosen].sum() / np.sqrt(max(chosen.sum(), 1) + common @ common))
 
 
-def _held_by_one_run(weighed: Weighed, leaves: float) -> str | None:
+def _held_by_one_run(weighed: Weighed) -> str | None:
     """The run without which the evidence for the turn is gone or turned round."""
     solver, count = weighed.solver, len(weighed.solver.points.names)
     sums = [solver.sums(sample.values) for sample in weighed.samples]
@@ -95,7 +96,7 @@ def _held_by_one_run(weighed: Weighed, leaves: float) -> str | None:
                 for sample, (evidence, height, common) in zip(weighed.samples, solved, strict=True)
             ),
         )
-        if without.leaves_chance < leaves or without.turns < TURNED:
+        if without.leaves_chance < LEFT or without.turns < TURNED:
             return solver.points.names[run]
     return None
 

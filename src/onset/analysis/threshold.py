@@ -248,7 +248,7 @@ def _judge(weighed: Weighed, where: Interval, course: Crossing) -> tuple[Verdict
             "unresolved",
             f"There is a turn at a loss of {spot}, but without a chance level no ability is shown absent above it.",
         )
-    trouble = complaint(weighed, where.value, where.low, LEAVES)
+    trouble = complaint(weighed, where.value, where.low)
     if trouble:
         return "unresolved", f"A turn near a loss of {where.value:.3f} is not counted as found: {trouble}."
     single = " This rests on one run only: how runs differ is not in the interval." if len(seen.names) == 1 else ""
