@@ -5,8 +5,10 @@
 Size effects of 0, 1, 3 and 5 points a decade are planted on curves of every kind, and ``collapse`` is asked
 about them with the planted threshold. Beside what it finds stands the ceiling: how often a reader would find it who
 knows the size of every noise and only has to fit a curve. "The data could tell" means that this reader has a
-standard error of at most 0.75 points a decade. Forecasts are of a size that was left out because it is the largest:
-by its loss, and by its size and tokens. Prints tables; nothing is read from elsewhere.
+standard error of at most 0.75 points a decade. The obvious way stands beside: a cubic in the loss and the logarithm
+of size by least squares, its t-interval over checkpoints. Forecasts are of a size that was left out because it is the
+largest: by its loss, and by its size and tokens; beside them a logistic curve in the loss with its residual band.
+Prints Markdown; nothing is read from elsewhere.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
+from markdown import table
+from onset.analysis.backtest import logistic
 from onset.analysis.collapse import MARGIN, collapse
 from onset.analysis.forecast import forecast
 from onset.analysis.result import Interval
@@ -46,12 +50,29 @@ def judged(task: tuple[int, float]) -> dict[str, Any]:
     seconds = time.process_time() - begin
     points = found.points or Interval(np.nan, np.nan, np.nan)
     error = known_error(planted)
+    easy = obvious(planted)
     return {
         "kind": kind, "effect": effect, "verdict": found.verdict, "value": points.value, "low": points.low,
         "high": points.high, "seconds": seconds, "known_error": error, "ceiling_beyond": ceiling(effect, error, MARGIN),
-        "ceiling_not_zero": ceiling(effect, error, 0.0),
+        "ceiling_not_zero": ceiling(effect, error, 0.0), "obvious_low": easy[0], "obvious_high": easy[1],
         **{name: planted.facts[name] for name in ("sizes", "checkpoints", "items")},
     }  # fmt: skip
+
+
+def obvious(planted: Planted) -> tuple[float, float]:
+    """The obvious way: score on a cubic in the loss and log10 of size, checkpoints taken for independent; points."""
+    obs = planted.observations
+    rows = obs if planted.eta is None else obs[obs["loss"] < planted.eta]
+    size, loss = np.log10(rows["params"].to_numpy(float)), rows["loss"].to_numpy(float)
+    if len(rows) < 8 or np.ptp(size) <= 0:
+        return np.nan, np.nan
+    unit = (loss - loss.min()) / max(float(np.ptp(loss)), 1e-9)
+    columns = np.column_stack([unit[:, None] ** np.arange(4), size])
+    found, *_ = np.linalg.lstsq(columns, rows["score"].to_numpy(float), rcond=None)
+    left, free = rows["score"].to_numpy(float) - columns @ found, len(rows) - columns.shape[1]
+    error = np.sqrt(left @ left / free * np.linalg.pinv(columns.T @ columns)[-1, -1])
+    reach = stdtrit(free, 0.975) * error
+    return 100 * float(found[-1] - reach), 100 * float(found[-1] + reach)
 
 
 def known_error(planted: Planted) -> float:
@@ -92,15 +113,15 @@ def foreseen(seed: int) -> list[dict[str, Any]]:
     """Forecasts of the largest size of one planted family, by loss and by size and tokens."""
     rng = np.random.default_rng([seed, 77])
     sizes, checkpoints = int(rng.integers(3, 6)) + 1, int(rng.integers(8, 31))
-    table = family(sizes, checkpoints, rng)
-    known = (table["params"] < table["params"].max()).to_numpy()
+    trained = family(sizes, checkpoints, rng)
+    known = (trained["params"] < trained["params"].max()).to_numpy()
     kind = KINDS[seed % len(KINDS)]
     plan = design(
-        rng, bad_run="", sizes=sizes, checkpoints=checkpoints, high=table["loss"].max(), low=table["loss"].min(),
+        rng, bad_run="", sizes=sizes, checkpoints=checkpoints, high=trained["loss"].max(), low=trained["loss"].min(),
         items=int(np.exp(rng.uniform(np.log(200), np.log(5000)))),
     )  # fmt: skip
-    curve, _, _ = law(kind, plan, np.sort(table["loss"].to_numpy()[known]), rng)
-    scored = measured(table, curve, plan.chance, plan.items, plan.run_noise, rng)
+    curve, _, _ = law(kind, plan, np.sort(trained["loss"].to_numpy()[known]), rng)
+    scored = measured(trained, curve, plan.chance, plan.items, plan.run_noise, rng)
     unseen = scored[~known].iloc[[checkpoints // 3, 2 * checkpoints // 3, checkpoints - 1]].reset_index(drop=True)
     lowest, width = scored["loss"][known].min(), float(np.ptp(scored["loss"][known]))
     told = []
@@ -113,6 +134,17 @@ def foreseen(seed: int) -> list[dict[str, Any]]:
                  "width": 100 * (row.high - row.low), "beyond": (lowest - loss) / width}
                 for row, seen, loss in zip(found.itertuples(), unseen["score"], unseen["loss"], strict=True)
             ]  # fmt: skip
+    for level in LEVELS:
+        learnt = scored[known]
+        score, low, high = logistic(
+            -learnt["loss"].to_numpy(), learnt["score"].to_numpy(), -unseen["loss"].to_numpy(), plan.chance, True, level
+        )
+        told += [
+            {"kind": kind, "stage": "logistic in loss", "level": level, "refused": told[0]["refused"],
+             "covered": low[place] <= seen <= high[place], "error": 100 * abs(score[place] - seen),
+             "width": 100 * (high[place] - low[place]), "beyond": (lowest - unseen["loss"][place]) / width}
+            for place, seen in enumerate(unseen["score"])
+        ]  # fmt: skip
     return told
 
 
@@ -129,16 +161,16 @@ def family(sizes: int, checkpoints: int, rng: np.random.Generator) -> pd.DataFra
 
 
 def measured(
-    table: pd.DataFrame, curve: Callable[[Any], Any], chance: float, items: int, run_noise: float,
+    seen: pd.DataFrame, curve: Callable[[Any], Any], chance: float, items: int, run_noise: float,
     rng: np.random.Generator,
 ) -> pd.DataFrame:  # fmt: skip
     """Scores on the curve, with runs that differ where there is an ability and the noise of items."""
-    clean = curve(table["loss"].to_numpy())
+    clean = curve(seen["loss"].to_numpy())
     there = np.clip((clean - chance) / 0.02, 0, 1)
-    runs = dict.fromkeys(table["run"])
-    moved = table["run"].map({run: run_noise * rng.standard_normal() for run in runs}).to_numpy(float)
+    runs = dict.fromkeys(seen["run"])
+    moved = seen["run"].map({run: run_noise * rng.standard_normal() for run in runs}).to_numpy(float)
     score = rng.binomial(items, np.clip(clean + there * moved, 0, 1)) / items
-    return table.assign(task="planted", metric="accuracy", score=score, chance=chance, n_examples=items)
+    return seen.assign(task="planted", metric="accuracy", score=score, chance=chance, n_examples=items)
 
 
 def collapse_tables(found: pd.DataFrame) -> str:
@@ -147,36 +179,49 @@ def collapse_tables(found: pd.DataFrame) -> str:
         claimed=found["verdict"] == "size_matters",
         not_zero=(found["low"] > 0) | (found["high"] < 0),
         one_curve=found["verdict"] == "collapses",
-        covered=((found["low"] <= found["effect"]) & (found["effect"] <= found["high"])).where(found["low"].notna()),
+        covered=_covered(found, "low", "high"),
         width=found["high"] - found["low"],
         can_tell=found["known_error"] <= CAN_TELL,
+        obvious=(found["obvious_low"] > 0) | (found["obvious_high"] < 0),
+        obvious_covered=_covered(found, "obvious_low", "obvious_high"),
     )
+    names = {
+        "effect": "planted", "curves": "curves", "claimed": "size_matters", "ceiling_beyond": "ceiling",
+        "not_zero": "not zero", "ceiling_not_zero": "ceiling of it", "one_curve": "collapses", "covered": "covered",
+        "width": "median width", "obvious": "obvious way: not zero", "obvious_covered": "covered by it",
+    }  # fmt: skip
 
-    def table(rows: pd.DataFrame, keys: list[str]) -> str:
-        told = rows.groupby(keys).agg(
-            curves=("effect", "size"), size_matters=("claimed", "mean"), ceiling=("ceiling_beyond", "mean"),
-            not_zero=("not_zero", "mean"), ceiling_=("ceiling_not_zero", "mean"), collapses=("one_curve", "mean"),
-            covered=("covered", "mean"), width=("width", "median"),
-        )  # fmt: skip
-        return told.astype({"covered": float}).round(3).to_string()
+    def told(rows: pd.DataFrame, keys: list[str]) -> str:
+        columns = [name for name in names if name not in ("effect", "curves", "width")]
+        found = rows.groupby(keys)
+        means = found[columns].mean().assign(curves=found.size(), width=found["width"].median()).reset_index()
+        means["effect"] = means["effect"].map("{:g}".format)
+        order = [*keys[:-1], *names]
+        return table(means[order].rename(columns=names))
 
     return "\n\n".join([
-        "collapse, all curves\n" + table(found, ["effect"]),
-        f"where the data could tell\n{table(found[found['can_tell']], ['effect'])}",
-        "by sizes\n" + table(found, ["sizes", "effect"]),
-        f"seconds a curve: {found['seconds'].mean():.3f} (median {found['seconds'].median():.3f})",
+        "Size effects, all curves\n\n" + told(found, ["effect"]),
+        f"where the data could tell\n\n{told(found[found['can_tell']], ['effect'])}",
+        "by the number of sizes\n\n" + told(found, ["sizes", "effect"]),
+        f"{found['seconds'].mean():.3f} seconds a curve (median {found['seconds'].median():.3f})",
     ])  # fmt: skip
+
+
+def _covered(found: pd.DataFrame, low: str, high: str) -> pd.Series:
+    """Whether the interval holds the planted effect, one or zero; missing where there is no interval."""
+    inside = (found[low] <= found["effect"]) & (found["effect"] <= found[high])
+    return inside.astype(float).where(found[low].notna())
 
 
 def forecast_tables(found: pd.DataFrame) -> str:
     """Coverage, error and width by level and stage, within and beyond the losses seen."""
     refused = found["refused"].mean()
     rows = found[~found["refused"]]
-    rows = rows.assign(where=np.where(rows["beyond"] > 0, "beyond the losses seen", "within"))
+    rows = rows.assign(target=np.where(rows["beyond"] > 0, "beyond the losses seen", "within"))
     names = {"covered": ("covered", "mean"), "error": ("error", "mean"), "width": ("width", "mean")}
-    whole = rows.groupby(["level", "stage"]).agg(forecasts=("error", "size"), **names).round(3).to_string()
-    split = rows.groupby(["level", "stage", "where"]).agg(forecasts=("error", "size"), **names).round(3).to_string()
-    return f"forecast (points; {refused:.1%} refused as at chance)\n{whole}\n\n{split}"
+    whole = rows.groupby(["level", "stage"]).agg(forecasts=("error", "size"), **names).reset_index()
+    split = rows.groupby(["level", "stage", "target"]).agg(forecasts=("error", "size"), **names).reset_index()
+    return f"Forecasts, in points; {refused:.1%} refused as at chance\n\n{table(whole)}\n\n{table(split)}"
 
 
 def main() -> None:
