@@ -255,6 +255,98 @@ void attend(const float *q, int64_t q_head, int64_t q_token, const float *k, int
     }
 }
 
+/* ---- attention of one token a row ---- */
+
+/* Floats to which rows of floats are rounded up here. */
+int64_t vector_size(void) { return VECTOR; }
+
+/* Keys and values of a prefix, (heads, count, size) by their strides, as `step` reads them: keys (heads, size, room),
+   values (heads, count, wide). */
+void laid(const float *k, int64_t k_head, int64_t k_token, const float *v, int64_t v_head, int64_t v_token,
+          int64_t count, int64_t heads, int64_t size, int64_t value_size, float *keys, float *values) {
+    int64_t room = whole(count) + VECTOR, wide = whole(value_size);
+    for (int64_t head = 0; head < heads; head++) {
+        transposed(k + head * k_head, k_token, count, size, keys + head * size * room, room);
+        copied(v + head * v_head, v_token, count, value_size, values + head * count * wide, wide);
+    }
+}
+
+/* Floats of scratch for rows that hold at most `longest` tokens, their own included. */
+int64_t step_scratch(int64_t prefix, int64_t longest, int64_t size, int64_t value_size) {
+    return BLOCK * (size + whole(prefix) + whole(longest) + whole(value_size) + 2 * VECTOR);
+}
+
+/* Scores of a query to the keys that its row holds, then weights and their sum over the prefix and these. */
+static float weighed(const float *query, const float *keys, float *far, int64_t prefix, float *near, int64_t length,
+                     int64_t size, float scale) {
+    for (int64_t t = 0; t < length; t++) {
+        float dot = 0.0f;
+#pragma omp simd reduction(+ : dot)
+        for (int64_t i = 0; i < size; i++) dot += query[i] * keys[t * size + i];
+        near[t] = dot;
+    }
+    float top = -INFINITY, sum = 0.0f;
+#pragma omp simd reduction(max : top)
+    for (int64_t t = 0; t < prefix; t++) top = far[t] > top ? far[t] : top;
+#pragma omp simd reduction(max : top)
+    for (int64_t t = 0; t < length; t++) top = near[t] > top ? near[t] : top;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t t = 0; t < prefix; t++) sum += far[t] = exponential((far[t] - top) * scale);
+#pragma omp simd reduction(+ : sum)
+    for (int64_t t = 0; t < length; t++) sum += near[t] = exponential((near[t] - top) * scale);
+    return sum;
+}
+
+/* Each row's new token: its key and value are written where its row ends, and it reads the prefix and its row.
+   `keys` and `values` are (rows, kv_heads, capacity, size); `lengths` says how many tokens each row held before.
+   `far_keys` and `far_values` are as `laid` makes them. Out is (rows, heads, value_size). */
+void step(const float *q, int64_t q_row, int64_t q_head, const float *k, int64_t k_row, int64_t k_head, const float *v,
+          int64_t v_row, int64_t v_head, const float *far_keys, const float *far_values, int64_t prefix, float *keys,
+          float *values, int64_t capacity, const int64_t *lengths, int64_t rows, float *out, int64_t heads,
+          int64_t kv_heads, int64_t size, int64_t value_size, int64_t longest, float scale, float *scratch) {
+    int64_t group = heads / kv_heads, wide = whole(value_size), room = whole(prefix) + VECTOR;
+    int64_t score_row = whole(prefix) + whole(longest) + 2 * VECTOR;
+    float *queries = scratch, *scores = queries + BLOCK * size, *read = scores + BLOCK * score_row, sums[BLOCK];
+    for (int64_t kv = 0; kv < kv_heads; kv++) {
+        for (int64_t row = 0; row < rows; row++) {
+            float *key = keys + ((row * kv_heads + kv) * capacity + lengths[row]) * size;
+            float *value = values + ((row * kv_heads + kv) * capacity + lengths[row]) * value_size;
+            for (int64_t i = 0; i < size; i++) key[i] = k[row * k_row + kv * k_head + i];
+            for (int64_t i = 0; i < value_size; i++) value[i] = v[row * v_row + kv * v_head + i];
+        }
+        for (int64_t begin = 0; begin < rows * group; begin += BLOCK) {
+            int64_t count = rows * group - begin < BLOCK ? rows * group - begin : BLOCK;
+            for (int64_t n = 0; n < count; n++) {
+                const float *from = q + (begin + n) / group * q_row + (kv * group + (begin + n) % group) * q_head;
+                for (int64_t i = 0; i < size; i++) queries[n * size + i] = from[i];
+            }
+            if (prefix)
+                product(count, prefix, size, queries, size, far_keys + kv * size * room, room, scores, score_row, 0);
+            for (int64_t n = 0; n < count; n++) {
+                int64_t row = (begin + n) / group;
+                float *far = scores + n * score_row;
+                sums[n] = weighed(queries + n * size, keys + (row * kv_heads + kv) * capacity * size, far, prefix,
+                                  far + room, lengths[row] + 1, size, scale);
+            }
+            if (prefix)
+                product(count, wide, prefix, scores, score_row, far_values + kv * prefix * wide, wide, read, wide, 0);
+            else
+                for (int64_t i = 0; i < count * wide; i++) read[i] = 0.0f;
+            for (int64_t n = 0; n < count; n++) {
+                int64_t row = (begin + n) / group;
+                const float *near = scores + n * score_row + room;
+                const float *value = values + (row * kv_heads + kv) * capacity * value_size;
+                float *from = read + n * wide, share = 1.0f / sums[n];
+                for (int64_t t = 0; t <= lengths[row]; t++)
+#pragma omp simd
+                    for (int64_t i = 0; i < value_size; i++) from[i] += near[t] * value[t * value_size + i];
+                float *to = out + (row * heads + kv * group + (begin + n) % group) * value_size;
+                for (int64_t i = 0; i < value_size; i++) to[i] = from[i] * share;
+            }
+        }
+    }
+}
+
 /* ---- sums over the vocabulary ---- */
 
 /* Takes logits (rows, words) up into the greatest of each row and the sum of e^(logit - greatest). */

@@ -10,8 +10,10 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +31,16 @@ _SIGNATURES = {
     "turn": "pppiiiiii",
     "attend": "piipiipiipiipiiipipiiiiifp",
     "attend_scratch": "iiii",
+    "laid": "piipiiiiiipp",
+    "step": "piipiipiippippipipiiiiifp",
+    "step_scratch": "iiii",
+    "vector_size": "",
     "total": "piipp",
 }
 _KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
+
+SHARED = 1 << 15
+"""Keys that the rows of a step read, from which on threads share the rows: fewer are read while they are handed over."""
 
 KeysValues = tuple[Tensor, Tensor]
 
@@ -71,7 +80,7 @@ def _loaded(file: Path) -> ctypes.CDLL:
     for name, kinds in _SIGNATURES.items():
         function = getattr(loaded, name)
         function.argtypes = [_KINDS[kind] for kind in kinds]
-        function.restype = ctypes.c_int64 if name == "attend_scratch" else None
+        function.restype = ctypes.c_int64 if name.endswith(("_scratch", "_size")) else None
     return loaded
 
 
@@ -144,6 +153,91 @@ def attend(
     _call("attend", *strided, before, layout.rows, layout.count, out, heads, key.shape[1], size, value_size,
           layout.longest, scale, scratch)  # fmt: skip
     return out.transpose(0, 1).unsqueeze(0)
+
+
+@dataclass(frozen=True)
+class Far:
+    """Keys and values of a prefix, laid out for ``step``."""
+
+    keys: Tensor
+    values: Tensor
+    length: int
+
+    @classmethod
+    def of(cls, prefix: KeysValues) -> Far:
+        """The prefix's keys and values are (1, heads, length, size)."""
+        key, value = (one if one.stride(-1) == 1 else one.contiguous() for one in prefix)
+        _, heads, length, size = key.shape
+        vector = _vector()
+        room, wide = _whole(length, vector) + vector, _whole(value.shape[-1], vector)
+        keys, values = torch.empty(heads, size, room), torch.empty(heads, length, wide)
+        _call("laid", key, key.stride(1), key.stride(2), value, value.stride(1), value.stride(2), length, heads, size,
+              value.shape[-1], keys, values)  # fmt: skip
+        return cls(keys, values, length)
+
+
+def step(
+    query: Tensor, new: KeysValues, far: Far | None, held: KeysValues, lengths: Tensor, longest: int, scale: float
+) -> Tensor:
+    """Attention of one new token a row, (rows, heads, 1, size) in and out.
+
+    Its key and value ``new`` are written into ``held`` (rows, kv heads, capacity, size) at ``lengths`` (rows,), of
+    which ``longest`` is the greatest; it sees ``far``, which all rows see, and its own row. Rows are shared among
+    torch's threads where there is work enough.
+    """
+    rows, prefix = len(query), far.length if far is not None else 0
+    parts = 1 if rows * (longest + prefix) < SHARED else min(torch.get_num_threads(), rows)
+    out = torch.empty(rows, query.shape[1], held[1].shape[-1])
+
+    def act(low: int, high: int) -> None:
+        new_key, new_value, keys, values = (one[low:high] for one in (*new, *held))
+        _step(query[low:high], new_key, new_value, far, keys, values, lengths[low:high], longest, scale, out[low:high])
+
+    first, *others = pairwise(rows * part // parts for part in range(parts + 1))
+    running = [_pool().submit(act, *bounds) for bounds in others]
+    act(*first)
+    for one in running:
+        one.result()
+    return out.unsqueeze(2)
+
+
+def _step(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    far: Far | None,
+    keys: Tensor,
+    values: Tensor,
+    lengths: Tensor,
+    longest: int,
+    scale: float,
+    out: Tensor,
+) -> None:
+    loaded = library()
+    assert loaded is not None, "asked only where the library serves"
+    query, key, value = (one if one.stride(-1) == 1 else one.contiguous() for one in (query, key, value))
+    rows, heads, _, size = query.shape
+    prefix = (None, None, 0) if far is None else (far.keys, far.values, far.length)
+    scratch = torch.empty(loaded.step_scratch(prefix[2], longest + 1, size, value.shape[-1]))
+    strided = [part for one in (query, key, value) for part in (one, one.stride(0), one.stride(1))]
+    _call("step", *strided, *prefix, keys, values, keys.shape[2], lengths, rows, out, heads, key.shape[1], size,
+          value.shape[-1], longest + 1, scale, scratch)  # fmt: skip
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="step")
+
+
+@functools.cache
+def _vector() -> int:
+    loaded = library()
+    assert loaded is not None, "asked only where the library serves"
+    return int(loaded.vector_size())
+
+
+def _whole(count: int, vector: int) -> int:
+    return -(-count // vector) * vector
 
 
 def total(logits: Tensor, top: Tensor, sums: Tensor) -> None:

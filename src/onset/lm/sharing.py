@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onset.lm import reading
-from onset.lm.reading import KeysValues, Layout
+from onset.lm.reading import Far, KeysValues, Layout
 
 NAME = "onset_shared"
 REFUSED = ("softcap", "s_aux", "position_bias")
@@ -121,7 +121,21 @@ class Memory:
     lengths: Tensor
     """Tokens that each row holds, (rows,); the pass's own token is written there."""
     mask: Tensor | None = None
-    """Added to the scores (rows, 1, 1, columns in use)."""
+    """Added to the scores (rows, 1, 1, columns in use); None where the compiled attention needs none."""
+    far: dict[int, Far] = field(default_factory=dict)
+    """By layer: the prefix, laid out for the compiled attention at its first pass."""
+    longest: int = 0
+    """Tokens that the longest row holds."""
+
+    def attend(
+        self, layer: int, query: Tensor, new: KeysValues, prefix: KeysValues | None, scale: float
+    ) -> Tensor | None:
+        """Write one token a row and let it read its row and the prefix; None where only ``append`` serves."""
+        if self.mask is not None:
+            return None
+        if prefix is not None and layer not in self.far:
+            self.far[layer] = Far.of(prefix)
+        return reading.step(query, new, self.far.get(layer), self.layers[layer], self.lengths, self.longest, scale)
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> KeysValues:
         """Write one token a row, and give all that the rows may hold up to the longest."""
@@ -134,9 +148,11 @@ class Memory:
         return keys[:, :, :used], values[:, :, :used]
 
     def step(self, dtype: torch.dtype) -> None:
-        """Make the mask of the coming pass."""
-        used = int(self.lengths.max()) + 1
-        columns = torch.arange(used, device=self.lengths.device)
+        """Make ready for the coming pass."""
+        self.longest = int(self.lengths.max())
+        if reading.serves(self.lengths.device, dtype):
+            return
+        columns = torch.arange(self.longest + 1, device=self.lengths.device)
         beyond = columns[None, :] > self.lengths[:, None]
         mask = torch.zeros(beyond.shape, dtype=dtype, device=beyond.device).masked_fill_(beyond, float("-inf"))
         self.mask = mask[:, None, None, :]
@@ -227,6 +243,8 @@ def attended(layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float
         return _in_parts(plan.parts, query, (key, value), prefix, scale)
     mask = None
     if plan.memory is not None:
+        if (read := plan.memory.attend(layer, query, (key, value), prefix, scale)) is not None:
+            return read
         key, value = plan.memory.append(layer, key, value)
         mask = plan.memory.mask
     if prefix is None:
