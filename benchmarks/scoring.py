@@ -21,12 +21,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from onset.lm.encoding import Encoder
 from onset.lm.hub import load
 from onset.lm.prefixes import prepare
 from onset.lm.products import Matrix
@@ -102,9 +103,7 @@ def shape_of(text: str) -> dict[str, int]:
 def harness_task(folder: Path, task: Task, items: int | None) -> list[str]:
     """The task's requests, string for string, as tasks of the harness; returns their names."""
     asked = task.with_use(limit=items).requests()
-    scored = [(request.prompt, request.continuation) for request in asked]
-    scored += [(request.uncond, request.continuation) for request in asked if request.uncond is not None]
-    rows = [{"prompt": prompt, "answer": answer} for prompt, answer in scored]
+    rows = [{"prompt": prompt, "answer": answer} for prompt, answer in strings(asked)]
     names = [_task_file(folder, f"onset_{task.name}", rows, "output_type: loglikelihood", "acc")]
     free = [request for request in asked if request.kind == "generate"]
     if free:
@@ -112,6 +111,12 @@ def harness_task(folder: Path, task: Task, items: int | None) -> list[str]:
         rows = [{"prompt": request.prompt, "answer": request.continuation} for request in free]
         names.append(_task_file(folder, f"onset_{task.name}_free", rows, how, "exact_match"))
     return names
+
+
+def strings(asked: Sequence[Request]) -> list[tuple[str, str]]:
+    """All that is scored: prompts and continuations, and after them the continuations alone where that is asked."""
+    scored = [(request.prompt, request.continuation) for request in asked]
+    return scored + [(request.uncond, request.continuation) for request in asked if request.uncond is not None]
 
 
 def _generation(request: Request) -> dict[str, Any]:
@@ -168,16 +173,42 @@ def ours(models: Sequence[Path], tasks: Sequence[str], data: Path, items: int | 
     return timed(command + (["--limit", str(items)] if items else []), threads)
 
 
-def differences(task: str, model: Path, rows: Path, out: Path) -> tuple[list[float], int]:
-    """Differences of the log-probabilities of one task, string by string, and how many free answers differ."""
-    (part,) = rows.glob(f"runs/{model.name}-*/items/*/{task}-*.parquet")
-    frame = read_part(part)
-    found = [*frame["logprob"], *frame["logprob_uncond"].dropna()]
-    theirs = [float(row["filtered_resps"][0][0]) for row in samples(out, f"onset_{task}")]
-    assert len(found) == len(theirs), "the same strings on both sides"
-    texts = [row["filtered_resps"][0] for row in samples(out, f"onset_{task}_free")]
-    other = sum(one != two for one, two in zip(frame["text"].dropna(), texts, strict=True)) if texts else 0
-    return [one - two for one, two in zip(found, theirs, strict=True)], other
+@dataclass
+class Agreement:
+    """How two sides' numbers agree, over tasks and models."""
+
+    gaps: list[float] = field(default_factory=list)
+    """Differences of log-probabilities of the same tokens."""
+    spanned: int = 0
+    """Strings with a token across the border of prompt and continuation, of which the harness scores only a part."""
+    texts: int = 0
+    """Free answers that differ."""
+
+    def add(self, asked: Sequence[Request], encoder: Encoder, rows: Path, out: Path, task: str) -> None:
+        """Take up a task of a model: our rows, and the harness's samples."""
+        frame = read_part(rows)
+        found = [*frame["logprob"], *frame["logprob_uncond"].dropna()]
+        theirs = [float(row["filtered_resps"][0][0]) for row in samples(out, f"onset_{task}")]
+        for (prompt, answer), one, two in zip(strings(asked), found, theirs, strict=True):
+            whole, front = encoder.ids([prompt + answer, prompt.rstrip()])
+            if whole[: len(front)] == front:
+                self.gaps.append(one - two)
+            else:
+                self.spanned += 1
+        texts = [row["filtered_resps"][0] for row in samples(out, f"onset_{task}_free")]
+        if texts:
+            self.texts += sum(one != two for one, two in zip(frame["text"].dropna(), texts, strict=True))
+
+    def told(self) -> str:
+        """In one sentence."""
+        worst, beyond = max(map(abs, self.gaps)), sum(abs(gap) > 1e-3 for gap in self.gaps)
+        also = f" ({beyond} beyond 1e-3)" if beyond else ""
+        if self.spanned:
+            also += f", {self.spanned} strings left out, whose continuation begins within a token"
+        return (
+            f"{len(self.gaps):,} log-probabilities: largest difference {worst:.1e} nats{also}; free answers that "
+            f"differ: {self.texts}."
+        )
 
 
 def samples(out: Path, name: str) -> list[dict[str, Any]]:
@@ -259,22 +290,20 @@ def compare(options: argparse.Namespace, folder: Path) -> list[str]:
         return [*lines, "", said, "", "lm-evaluation-harness is absent: set ONSET_PEERS to a Python that has it."]
     names = [name for task in tasks for name in harness_task(folder, known[task], options.items)]
     batch = options.batch or best_batch(python, models[0], names, folder, options.threads)
-    theirs, gaps, other = Cost(0, 0), [], 0
+    theirs, agreement = Cost(0, 0), Agreement()
     for model in models:
         spent, out = harness(python, model, names, folder, batch, options.threads)
         theirs += spent
+        encoder = load(str(model)).encoder
         for task in tasks:
-            found, different = differences(task, model, folder / "ours", out)
-            gaps, other = gaps + found, other + different
-    worst = max(map(abs, gaps))
+            (rows,) = (folder / "ours").glob(f"runs/{model.name}-*/items/*/{task}-*.parquet")
+            agreement.add(known[task].with_use(limit=options.items).requests(), encoder, rows, out, task)
     return [
         *lines,
         f"| lm_eval run, batch size {batch} | {theirs.wall:.1f} | {theirs.processor:.1f} |",
         f"| ratio | {theirs.wall / cost.wall:.1f} | {theirs.processor / cost.processor:.1f} |",
         "",
-        f"{len(gaps):,} log-probabilities: largest difference {worst:.1e} nats"
-        + (f" ({sum(abs(gap) > 1e-3 for gap in gaps)} beyond 1e-3)" if worst > 1e-3 else "")
-        + f"; free answers that differ: {other}.",
+        agreement.told(),
         "",
         said,
     ]
