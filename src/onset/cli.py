@@ -99,7 +99,7 @@ def plan(
 @app.command()
 def run(
     study: StudyName,
-    out: Annotated[Path, typer.Option("--out", help="The study's folder.")],
+    out: Annotated[str, typer.Option("--out", help="The study's folder, or a store's URL (s3://...).")],
     workers: Workers = None,
     engine: Engine = "local",
     log: Logs = None,
@@ -114,22 +114,22 @@ def run(
 ) -> None:
     """Do all that a study owes: text, trainings, evaluations, findings, page. Run again to resume."""
     from onset.work.engine import choose_engine
-    from onset.work.run import study_folder
 
-    loaded, folder = _load(study), study_folder(out)
+    loaded = _load(study)
     chosen = choose_engine(
-        engine, workers, len(loaded.runs), out=folder, threads=threads, processes=processes, gpus=gpus,
+        engine, workers, len(loaded.runs), out=out, threads=threads, processes=processes, gpus=gpus,
         address=ray_address,
     )  # fmt: skip
-    _run(loaded, folder, workers, chosen, tuple(log or ()))
+    _run(loaded, out, workers, chosen, tuple(log or ()))
 
 
 @app.command()
-def status(folder: Annotated[Path, typer.Argument(metavar="DIR")], as_json: Json = False) -> None:
+def status(out: Annotated[str, typer.Argument(metavar="DIR")], as_json: Json = False) -> None:
     """Say what a study has done and what it owes."""
     from onset.study.files import parse
-    from onset.work.run import status_rows
+    from onset.work.run import kept, status_rows
 
+    folder = kept(out, logs=True)
     specification = folder / "study.toml"
     if not specification.exists():
         raise OnsetError("no study here", where=specification, advice="give the folder of 'onset run ... --out'")
@@ -348,16 +348,17 @@ def _load(study: str) -> Study:
 
 
 def _run(
-    study: Study, out: Path, workers: int | None, engine: str | engines.Engine, logs: tuple[str, ...] = ()
+    study: Study, out: Path | str, workers: int | None, engine: str | engines.Engine, logs: tuple[str, ...] = ()
 ) -> None:
-    from onset.work.run import run_study
+    from onset.work.run import publish, run_study
 
     console = terminal(stderr=True)
     outcome = run_study(study, out, workers=workers, engine=engine, logs=logs, console=console)
     console.print(f"{outcome.done} done, {outcome.owed} owed", highlight=False)
     told = "\n".join(outcome.problems)
     try:
-        print_findings(*_found(out))
+        print_findings(*_found(outcome.folder))
+        publish(study, out)
     except OnsetError as error:  # what went wrong before is why there is nothing to find
         if not told:
             raise

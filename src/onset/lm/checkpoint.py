@@ -25,6 +25,7 @@ from onset.errors import OnsetError
 from onset.lm import model as models
 from onset.lm.model import Decoder
 from onset.lm.tokenizer import Tokenizer
+from onset.store.remote import ELSEWHERE
 from onset.store.rundir import STEP_DIGITS, RunDir
 
 CHECKSUMS = "checksums.json"
@@ -117,7 +118,12 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def fault(folder: Path) -> str | None:
-    """What is wrong with a folder that ``write_folder`` made (cut short, edited, a file missing), or None."""
+    """What is wrong with a folder that ``write_folder`` made (cut short, edited, a file missing), or None.
+
+    Of one that stands in a store elsewhere nothing is known to be wrong.
+    """
+    if (folder / ELSEWHERE).exists():
+        return None
     try:
         sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         if not isinstance(sums, dict):

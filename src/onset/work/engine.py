@@ -58,7 +58,7 @@ def choose_engine(
     workers: int | None,
     runs: int,
     *,
-    out: Path,
+    out: Path | str,
     threads: int | None = None,
     processes: int = 1,
     gpus: float | None = None,
@@ -66,7 +66,8 @@ def choose_engine(
 ) -> Engine:
     """The engine of that name ('local' or 'ray') for a study of so many runs.
 
-    By default as many local workers as cores, the threads shared out; ``processes`` and ``gpus`` are what one training
+    ``out`` is the study's folder or its URL in a store. By default there are as many local workers as cores, the
+    threads shared out; ``processes`` and ``gpus`` are what one training
     gets; ``address`` is that of the Ray cluster. Raises OnsetError for a name that is not known or not installed.
     """
     if name == "ray":

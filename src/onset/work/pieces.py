@@ -92,6 +92,12 @@ class Workplace:
         self.out = Path(out)
         self.materials = Materials(study, self.out)
 
+    def look(self, *, logs: bool = False) -> None:
+        """Bring what is known of the study up to date; a folder always is."""
+
+    def publish(self) -> None:
+        """Let other machines have what this one made; who sees this folder has it."""
+
     def __getstate__(self) -> dict[str, Any]:
         # Rendered tasks stay behind.
         return {"study": self.study, "out": self.out, "materials": self.materials, "logs": self.logs}

@@ -1,9 +1,9 @@
 """The engine for a cluster: every piece that is owed becomes a Ray task with its cores, memory and GPUs.
 
-What is done and owed is read from the study's folder, which every node must see: Ray carries no results, only the
-news of them. So a task, a worker or a node that dies costs the piece in hand and nothing else; it is tried again
-elsewhere, and after several deaths told as failed. If the machine that gave the command dies, the same command,
-given again, goes on.
+What is done and owed is read from the study's folder, which every node must see, or from the store that keeps it:
+Ray carries no results, only the news of them. So a task, a worker or a node that dies costs the piece in hand and
+nothing else; it is tried again elsewhere, and after several deaths told as failed. If the machine that gave the
+command dies, the same command, given again, goes on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from onset.errors import OnsetError
+from onset.store.remote import is_url, study_folder
 from onset.work.engine import Event, Listener, Setbacks, do, limit_threads
 from onset.work.pieces import Piece, Place
 from onset.work.seats import PROCESS_BYTES, Need, Seat
@@ -58,7 +59,7 @@ class RayEngine:
 
     def __init__(
         self,
-        out: Path,
+        out: Path | str,
         runs: int,
         *,
         address: str | None = None,
@@ -68,6 +69,7 @@ class RayEngine:
     ) -> None:
         """``threads`` and ``processes`` on CPUs, ``gpus`` (a share of one, or several) for each training.
 
+        ``out`` is the study's folder, which all nodes must see, or its URL in a store that all reach.
         By default the cluster's cores are shared out over the runs, and a training gets one GPU where there are any.
         Raises OnsetError where Ray is not installed or the address is of its client, which sees no files.
         """
@@ -87,7 +89,7 @@ class RayEngine:
                 where=address,
                 advice="give the command on a node of the cluster, with --ray-address auto or HOST:6379",
             )
-        self.out, self.runs = Path(out).resolve(), runs
+        self.out, self.runs = None if is_url(out) else study_folder(out).resolve(), runs
         self.address, self.threads, self.processes, self.gpus = found, threads, processes, gpus
 
     def carry_out(self, place: Place, listen: Listener) -> dict[str, OnsetError]:
@@ -99,7 +101,7 @@ class RayEngine:
 class _Shift:
     """One call of the engine: the tasks in hand, by their references, and what was given up."""
 
-    def __init__(self, engine: RayEngine, place: Place, listen: Listener, token: Path) -> None:
+    def __init__(self, engine: RayEngine, place: Place, listen: Listener, token: Path | None) -> None:
         import ray
 
         nodes = _nodes()
@@ -239,7 +241,7 @@ class _Shift:
         self.listen(Event("done", piece))
 
 
-def _carry_out(context: tuple[Place, str, Path], piece: Piece, seat: Seat, mailbox: Any) -> OnsetError | None:
+def _carry_out(context: tuple[Place, str, Path | None], piece: Piece, seat: Seat, mailbox: Any) -> OnsetError | None:
     """One piece, in a worker of the cluster; returns what went wrong."""
     import ray
 
@@ -247,8 +249,9 @@ def _carry_out(context: tuple[Place, str, Path], piece: Piece, seat: Seat, mailb
     try:
         os.chdir(folder)  # paths of a study's files may be relative to where the command was given
     except OSError:
-        return _unseen(Path(folder))
-    if not token.exists():
+        if token is not None:  # else nothing is shared, and a file that is not here is told by who reads it
+            return _unseen(Path(folder))
+    if token is not None and not token.exists():
         return _unseen(token.parent)
     limit_threads(seat.threads)
     last: list[Any] = []
@@ -320,8 +323,11 @@ def _cluster(address: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def _token(out: Path) -> Iterator[Path]:
+def _token(out: Path | None) -> Iterator[Path | None]:
     """A file in the study's folder by which a node knows that it sees the same folder."""
+    if out is None:
+        yield None
+        return
     token = out / f".seen-{uuid.uuid4().hex[:8]}"
     token.touch()
     try:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from onset.errors import OnsetError
+from onset.store.remote import is_url, study_folder
 from onset.store.tables import write_text
 from onset.study import sizing
 from onset.study.files import dump
@@ -32,18 +33,20 @@ class Outcome:
     owed: int
     problems: tuple[str, ...]
     """One message a piece that was given up and a run that failed."""
+    folder: Path
+    """The study's folder on this machine: a copy, where the study is kept in a store."""
 
 
 def run_study(
     study: Study,
-    out: Path,
+    out: Path | str,
     *,
     workers: int | None = None,
     engine: str | Engine = "local",
     logs: tuple[str, ...] = (),
     console: Console | None = None,
 ) -> Outcome:
-    """Do all that the study owes below ``out``; run again, it goes on where it stopped.
+    """Do all that the study owes below ``out``, a folder or a store's URL; run again, it goes on where it stopped.
 
     ``engine`` is a name, or one that ``choose_engine`` made; ``logs`` are where trainings are shown too ('tensorboard',
     'wandb', 'wandb-offline').
@@ -52,23 +55,54 @@ def run_study(
     told in the outcome and leaves the others going.
     """
     console = console or Console(stderr=True)
-    place = Workplace(study, study_folder(out))
+    place, held = _place(study, out)
     place.logs = logs
-    with only_one(place.out):
+    with held:
         _check(place)
         _keep(place.out / "study.toml", dump(study))
         with console.status("preparing text") as status:
             place.materials.prepare(lambda line: status.update(f"preparing {line}"))
+            place.publish()
         before = place.owing()
         problems = {}
         if before.pieces:
             chosen = choose_engine(engine, workers, len(study.runs), out=out) if isinstance(engine, str) else engine
             with Display(console, before.done, len(before.pieces)) as display:
                 problems = chosen.carry_out(place, display)
+        place.look(logs=True)
         after = place.owing()
     told = [str(error) for key, error in problems.items() if key.split()[1] not in after.failed]
     told += [f"run '{name}' was given up: {why}" for name, why in after.failed.items()]
-    return Outcome(after.done, len(after.pieces), tuple(told))
+    return Outcome(after.done, len(after.pieces), tuple(told), place.out)
+
+
+def _place(study: Study, out: Path | str) -> tuple[Workplace, AbstractContextManager[None]]:
+    """The study where it is kept, a folder or a store, and what holds it for this command."""
+    if not is_url(out):
+        place = Workplace(study, study_folder(out))
+        return place, only_one(place.out)
+    from onset.work.stored import StoredPlace
+
+    stored = StoredPlace(study, out)
+    return stored, stored.held()
+
+
+def publish(study: Study, out: Path | str) -> None:
+    """Let a study that is kept in a store have the findings and the page that this machine made."""
+    if is_url(out):
+        _place(study, out)[0].publish()
+
+
+def kept(out: Path | str, *, logs: bool = False) -> Path:
+    """The folder of this machine in which a study's files can be read: its own, or a fresh copy of a store's.
+
+    Raises OnsetError for a store without a study.
+    """
+    if not is_url(out):
+        return study_folder(out)
+    from onset.work.stored import copied
+
+    return copied(out, logs=logs)
 
 
 def _keep(path: Path, text: str) -> None:
@@ -77,28 +111,9 @@ def _keep(path: Path, text: str) -> None:
         write_text(path, text)
 
 
-def study_folder(out: Path | str) -> Path:
-    """The folder that ``--out`` means: a path, or ``file://`` before one.
-
-    Raises OnsetError for any other URL: parts of a study appear by rename, runs are held by file locks and token
-    shards are mapped into memory, none of which an object store has.
-    """
-    text = str(out)
-    found = re.match(r"([a-z][a-z0-9+.-]+):/+", text)  # a Path has already made one stroke of two
-    if found is None:
-        return Path(out)
-    if found.group(1) == "file":
-        return Path("/" + text[found.end() :])
-    raise OnsetError(
-        f"a study's folder cannot be a {found.group(1)} URL: it needs rename, file locks and memory maps",
-        where=text,
-        advice="give a folder of a (shared) file system, and copy it to the store when it is done",
-    )
-
-
 @contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Hold a study's folder for this process; a second one is refused with the first one's number."""
+def only_one(out: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold a study's folder for this process; a second one is refused, after so many seconds, with whose it is."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         handle = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -107,20 +122,30 @@ def only_one(out: Path) -> Iterator[None]:
             f"cannot write to the study's folder: {error.strerror}", where=out, advice="choose another with --out"
         ) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        until = time.monotonic() + patience
+        while not _locked(handle) and time.monotonic() < until:
+            time.sleep(0.1)
+        if not _locked(handle):
             holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
             raise OnsetError(
                 f"another process (number {holder}) is working on this study",
                 where=out,
                 advice="wait for it to end, or stop it; 'onset status' shows how far it is",
-            ) from None
+            )
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Whether this process holds the file's lock now; asking again does no harm."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _check(place: Workplace) -> None:
