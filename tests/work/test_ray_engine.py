@@ -21,9 +21,12 @@ from pathlib import Path
 from ray.cluster_utils import Cluster
 
 study, out, kill, threads = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "kill", sys.argv[4]
+url = sys.argv[5]
 here = {"node_ip_address": "127.0.0.1"}
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **here})
-nodes = [cluster.add_node(num_cpus=1, **here) for _ in range(2)]
+# Nothing but the store is common to the nodes, where there is one: each keeps its copies in a folder of its own.
+own = [{"ONSET_SCRATCH": f"{out}-node{number}"} for number in range(2)]
+nodes = [cluster.add_node(num_cpus=1, env_vars=variables, **here) for variables in own]
 cluster.wait_for_nodes()
 
 def kill_when_begun():
@@ -35,7 +38,7 @@ if kill:
     threading.Thread(target=kill_when_begun, daemon=True).start()
 patience = "import onset.work.ray_engine as engine; engine.PATIENCE_SECONDS = 1.0; "
 command = [sys.executable, "-c", patience + "from onset.cli import main; main()", "run", study]
-command += ["--out", f"file://{out}", "--engine", "ray", "--ray-address", cluster.address, "--threads", threads]
+command += ["--out", url, "--engine", "ray", "--ray-address", cluster.address, "--threads", threads]
 print("exit", subprocess.run(command, stderr=subprocess.STDOUT).returncode)
 """
 
@@ -45,12 +48,13 @@ ONLY_HERE = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_O
 ONLY_HERE["RAY_worker_niceness"] = "0"  # beside others on a busy machine, Ray's own 15 would starve them
 
 
-def on_a_cluster(study: Study, folder: Path, *, kill: bool = False, threads: int = 1) -> str:
+def on_a_cluster(study: Study, folder: Path, *, kill: bool = False, threads: int = 1, protocol: str = "file") -> str:
     """Run a study by the command on a cluster of two nodes of one core; what was said."""
     (folder / "study.toml").write_text(dump(study))
     command = [sys.executable, "-c", CLUSTER, str(folder / "study.toml"), str(folder / "ray")]
-    command += ["kill" if kill else "leave", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=ONLY_HERE, check=False)
+    command += ["kill" if kill else "leave", str(threads), f"{protocol}://{folder / 'ray'}"]
+    env = {**ONLY_HERE, "ONSET_SCRATCH": str(folder / "command")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=env, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -84,6 +88,21 @@ def test_a_node_killed_in_the_middle_costs_its_piece_only_and_results_equal_the_
     alone = content(tmp_path / "local")
     assert len(alone) == 2 * 6 * 5  # runs, checkpoints; weights, losses, losses of documents, two tasks
     assert content(tmp_path / "ray") == alone
+
+
+@pytest.mark.slow
+def test_nodes_that_share_no_folder_do_a_study_in_a_store_and_one_may_die(small: Study, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    longer = tuple(run.model_copy(update={"tokens": 400_000, "checkpoints": 6}) for run in small.runs)
+    study = small.model_copy(update={"runs": longer})
+    told = on_a_cluster(study, tmp_path, kill=True, protocol="local")
+    assert "exit 0" in told, told
+    assert told.count("a worker was lost") == 1, told
+    local = choose_engine("local", 2, 2, out=tmp_path / "local", threads=1)
+    assert run_study(study, tmp_path / "local", engine=local).owed == 0
+    assert content(tmp_path / "ray") == content(tmp_path / "local")
+    for node in ("ray-node0", "ray-node1"):
+        assert list((tmp_path / node).rglob("work/runs/*/log.jsonl")), f"{node} trained nothing"
 
 
 @pytest.mark.slow
