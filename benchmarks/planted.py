@@ -153,7 +153,8 @@ def strata(judgements: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for fact in ("kind", *FACTS):
         for value, part in cut.groupby(fact, observed=True):
-            rows.append({"by": fact, "value": value, **scores(part)})
+            named = f"{value:g}" if isinstance(value, float) else value
+            rows.append({"by": fact, "value": named, **scores(part)})
     return pd.DataFrame(rows)
 
 
