@@ -89,7 +89,7 @@ def test_attention_is_that_of_a_mask(
 
 
 @pytest.mark.parametrize("far", [0, 1, 70])
-@pytest.mark.parametrize("shared", [1, 1 << 15])
+@pytest.mark.parametrize("shared", [1, 1 << 12])
 @pytest.mark.parametrize(("heads", "kv_heads", "size", "value_size"), [(2, 2, 32, 32), (6, 2, 24, 24), (3, 1, 5, 7)])
 def test_a_step_reads_the_prefix_and_its_row(
     heads: int, kv_heads: int, size: int, value_size: int, shared: int, far: int, compiled: None,

@@ -299,15 +299,17 @@ static float weighed(const float *query, const float *keys, float *far, int64_t 
 
 /* Each row's new token: its key and value are written where its row ends, and it reads the prefix and its row.
    `keys` and `values` are (rows, kv_heads, capacity, size); `lengths` says how many tokens each row held before.
-   `far_keys` and `far_values` are as `laid` makes them. Out is (rows, heads, value_size). */
+   `far_keys` and `far_values` are as `laid` makes them. Out is (rows, heads, value_size). Only the kv heads from `first`
+   to before `last` are gone through, so that threads may share them. */
 void step(const float *q, int64_t q_row, int64_t q_head, const float *k, int64_t k_row, int64_t k_head, const float *v,
           int64_t v_row, int64_t v_head, const float *far_keys, const float *far_values, int64_t prefix, float *keys,
           float *values, int64_t capacity, const int64_t *lengths, int64_t rows, float *out, int64_t heads,
-          int64_t kv_heads, int64_t size, int64_t value_size, int64_t longest, float scale, float *scratch) {
+          int64_t kv_heads, int64_t first, int64_t last, int64_t size, int64_t value_size, int64_t longest, float scale,
+          float *scratch) {
     int64_t group = heads / kv_heads, wide = whole(value_size), room = whole(prefix) + VECTOR;
     int64_t score_row = whole(prefix) + whole(longest) + 2 * VECTOR;
     float *queries = scratch, *scores = queries + BLOCK * size, *read = scores + BLOCK * score_row, sums[BLOCK];
-    for (int64_t kv = 0; kv < kv_heads; kv++) {
+    for (int64_t kv = first; kv < last; kv++) {
         for (int64_t row = 0; row < rows; row++) {
             float *key = keys + ((row * kv_heads + kv) * capacity + lengths[row]) * size;
             float *value = values + ((row * kv_heads + kv) * capacity + lengths[row]) * value_size;

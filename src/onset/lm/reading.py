@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +31,15 @@ _SIGNATURES = {
     "attend": "piipiipiipiipiiipipiiiiifp",
     "attend_scratch": "iiii",
     "laid": "piipiiiiiipp",
-    "step": "piipiipiippippipipiiiiifp",
+    "step": "piipiipiippippipipiiiiiiifp",
     "step_scratch": "iiii",
     "vector_size": "",
     "total": "piipp",
 }
 _KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
 
-SHARED = 1 << 15
-"""Keys that the rows of a step read, from which on threads share the rows: fewer are read while they are handed over."""
+SHARED = 1 << 12
+"""Keys that the rows of a step read, from which on threads share the heads: fewer take no longer alone."""
 
 KeysValues = tuple[Tensor, Tensor]
 
@@ -182,46 +181,30 @@ def step(
     """Attention of one new token a row, (rows, heads, 1, size) in and out.
 
     Its key and value ``new`` are written into ``held`` (rows, kv heads, capacity, size) at ``lengths`` (rows,), of
-    which ``longest`` is the greatest; it sees ``far``, which all rows see, and its own row. Rows are shared among
+    which ``longest`` is the greatest; it sees ``far``, which all rows see, and its own row. Heads are shared among
     torch's threads where there is work enough.
     """
-    rows, prefix = len(query), far.length if far is not None else 0
-    parts = 1 if rows * (longest + prefix) < SHARED else min(torch.get_num_threads(), rows)
-    out = torch.empty(rows, query.shape[1], held[1].shape[-1])
+    loaded = library()
+    assert loaded is not None, "asked only where the library serves"
+    query, key, value = (one if one.stride(-1) == 1 else one.contiguous() for one in (query, *new))
+    rows, heads, _, size = query.shape
+    kv_heads, value_size = key.shape[1], value.shape[-1]
+    prefix = (None, None, 0) if far is None else (far.keys, far.values, far.length)
+    parts = 1 if rows * (longest + prefix[2]) < SHARED else min(torch.get_num_threads(), kv_heads)
+    out = torch.empty(rows, heads, value_size)
+    scratch = torch.empty(parts, loaded.step_scratch(prefix[2], longest + 1, size, value_size))
+    strided = [part for one in (query, key, value) for part in (one, one.stride(0), one.stride(1))]
 
-    def act(low: int, high: int) -> None:
-        new_key, new_value, keys, values = (one[low:high] for one in (*new, *held))
-        _step(query[low:high], new_key, new_value, far, keys, values, lengths[low:high], longest, scale, out[low:high])
+    def act(part: int) -> None:
+        _call("step", *strided, *prefix, *held, held[0].shape[2], lengths, rows, out, heads, kv_heads,
+              kv_heads * part // parts, kv_heads * (part + 1) // parts, size, value_size, longest + 1, scale,
+              scratch[part])  # fmt: skip
 
-    first, *others = pairwise(rows * part // parts for part in range(parts + 1))
-    running = [_pool().submit(act, *bounds) for bounds in others]
-    act(*first)
+    running = [_pool().submit(act, part) for part in range(1, parts)]
+    act(0)
     for one in running:
         one.result()
     return out.unsqueeze(2)
-
-
-def _step(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    far: Far | None,
-    keys: Tensor,
-    values: Tensor,
-    lengths: Tensor,
-    longest: int,
-    scale: float,
-    out: Tensor,
-) -> None:
-    loaded = library()
-    assert loaded is not None, "asked only where the library serves"
-    query, key, value = (one if one.stride(-1) == 1 else one.contiguous() for one in (query, key, value))
-    rows, heads, _, size = query.shape
-    prefix = (None, None, 0) if far is None else (far.keys, far.values, far.length)
-    scratch = torch.empty(loaded.step_scratch(prefix[2], longest + 1, size, value.shape[-1]))
-    strided = [part for one in (query, key, value) for part in (one, one.stride(0), one.stride(1))]
-    _call("step", *strided, *prefix, keys, values, keys.shape[2], lengths, rows, out, heads, key.shape[1], size,
-          value.shape[-1], longest + 1, scale, scratch)  # fmt: skip
 
 
 @functools.cache
