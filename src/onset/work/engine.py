@@ -32,6 +32,9 @@ DEATHS = 3
 PAUSE_SECONDS = 1.0
 """A piece whose worker died rests so long before it is tried again: what made room for it may need a moment."""
 
+SETTLE_SECONDS = 5.0
+"""A piece that was told done is not handed out again for so long: a shared file system or a store may show it late."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -240,8 +243,10 @@ class _Shift:
             self.room.leave(piece.key)
         if kind == "failed":
             self.setbacks.failed(piece, data["error"])
-        else:
-            self.listen(Event(kind, piece, data))
+            return
+        if kind == "done":
+            self.setbacks.rest(piece.key, SETTLE_SECONDS)
+        self.listen(Event(kind, piece, data))
 
     def _lost(self, worker: _Worker) -> None:
         worker.process.join(timeout=5)

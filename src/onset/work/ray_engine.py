@@ -21,7 +21,7 @@ from typing import Any
 
 from onset.errors import OnsetError
 from onset.store.remote import is_url, study_folder
-from onset.work.engine import Event, Listener, Setbacks, do, limit_threads
+from onset.work.engine import SETTLE_SECONDS, Event, Listener, Setbacks, do, limit_threads
 from onset.work.pieces import Piece, Place
 from onset.work.seats import PROCESS_BYTES, Need, Seat
 
@@ -30,9 +30,6 @@ TURN_SECONDS = 0.5
 
 PATIENCE_SECONDS = 60.0
 """So long it waits, with nothing in hand, for a node on which a piece would fit: nodes restart, clusters grow."""
-
-SETTLE_SECONDS = 5.0
-"""A piece that was told done is not handed out again for so long: a shared file system may show files late."""
 
 SETBACK_SECONDS = 2.0
 """The first rest of a piece whose worker died; what it left behind on its node needs a moment to end."""
