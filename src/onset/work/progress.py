@@ -56,7 +56,7 @@ class Display:
         self.console = console
         self.done = done
         self.total = done + owed
-        self.begun = done
+        self.over: set[str] = set()
         self.started = time.monotonic()
         self.in_hand: dict[str, _InHand] = {}
         self.live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self.picture)
@@ -82,7 +82,9 @@ class Display:
             self.in_hand[key].data.update(data)
         else:
             self.in_hand.pop(key, None)
-            self.done += event.kind == "done"
+            if event.kind == "done" and key not in self.over:  # made anew, a piece is done twice
+                self.over.add(key)
+                self.done += 1
             if event.kind == "failed" or event.piece.kind == "train":
                 word = "trained" if event.kind == "done" else "FAILED"
                 why = f": {event.data['error'].what}" if event.kind == "failed" else ""
