@@ -79,11 +79,12 @@ def make_model(
     size: dict[str, int],
     context: int = 4096,
     dtype: torch.dtype = torch.float32,
+    vocab: int = 8000,
 ) -> int:
     """A random Llama with a byte-level tokenizer trained on the tasks' own words; returns its parameters."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    tokenizer = train(texts, TokenizerSpec(vocab=8000, split_digits=False))
+    tokenizer = train(texts, TokenizerSpec(vocab=vocab, split_digits=False))
     torch.manual_seed(seed)
     config = LlamaConfig(
         **size, vocab_size=tokenizer.vocab, max_position_embeddings=context, initializer_range=0.06,
