@@ -314,7 +314,7 @@ def _sentence(
         subject = "ten times the " + {"params": "parameters", "flops": "compute"}.get(by, by)
     where = {
         "collapses": f"within {margin} by two one-sided tests",
-        "size_matters": f"not zero, and beyond {margin}",
+        "size_matters": f"not zero, and beyond {margin} by a one-sided test",
         "unresolved": f"neither within nor beyond {margin}",
     }[verdict]
     return f"At equal loss, {subject} {moves}: {where}."
