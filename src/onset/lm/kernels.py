@@ -1,4 +1,4 @@
-"""kernels.c and its faster attention, compiled once for this machine by its C compiler, and called through ctypes.
+"""kernels.c and what is faster in bfloat16, compiled once for this machine by its compiler, and called through ctypes.
 
 Calls release the interpreter's lock, so that threads run them at once. Where there is no C compiler nothing here is
 available, and training runs on torch alone.
@@ -31,7 +31,7 @@ FLAGS = (
     "-fPIC",
     "-shared",
 )
-SOURCES = ("attention_bfloat16.c", "kernels.c")
+SOURCES = ("vectors_bfloat16.c", "matrices_bfloat16.c", "attention_bfloat16.c", "kernels.c")
 WIDE = ("-march=native", "-mprefer-vector-width=512")
 """Left out, from the right, where the compiler does not know them."""
 
@@ -48,8 +48,15 @@ _SIGNATURES: dict[str, str] = {
     "attention_backward": "ppppppppiiiii",
     "attention_scratch": "ii",
 }
+_MATRICES: dict[str, str] = {
+    "matrix_product": "pppiii",
+    "matrix_add": "ppppiii",
+    "matrix_pack": "pppii",
+    "matrix_scratch": "ii",
+}
+"""Only where the processor multiplies bfloat16 as matrices_bfloat16.c wants it."""
 _KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
-_RETURNS = {"cross_entropy": ctypes.c_double, "attention_scratch": ctypes.c_int64}
+_RETURNS = {"cross_entropy": ctypes.c_double, "attention_scratch": ctypes.c_int64, "matrix_scratch": ctypes.c_int64}
 
 
 Loaded = TypeVar("Loaded")
@@ -60,7 +67,9 @@ class Kernels:
 
     def __init__(self, library: Path) -> None:
         loaded = ctypes.CDLL(str(library))
-        for name, kinds in _SIGNATURES.items():
+        self.matrices = hasattr(loaded, "matrix_product")
+        """Whether matrix products are among them."""
+        for name, kinds in (_SIGNATURES | (_MATRICES if self.matrices else {})).items():
             function = getattr(loaded, name)
             function.argtypes = [_KINDS[kind] for kind in kinds]
             function.restype = _RETURNS.get(name)

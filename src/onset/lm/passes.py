@@ -1,8 +1,8 @@
 """Forward and backward passes: a batch in, its mean loss out, and the gradients in the flat buffer.
 
 ``TorchPasses`` is autograd, for any device. ``KernelPasses`` is the same by hand for CPUs, two to three times as
-fast at the sizes that CPUs train: matrix products by torch in bfloat16 or float32, and all that lies between them
-by kernels.c, on buffers made once. Each thread takes its own share of the sequences through the whole model, in
+fast at the sizes that CPUs train: matrix products by our own code or torch, and all that lies between them by
+kernels.c, on buffers made once. Each thread takes its own share of the sequences through the whole model, in
 pieces whose activations stay in its cache.
 """
 
@@ -20,8 +20,9 @@ from onset.lm.arithmetic import Arithmetic
 from onset.lm.chunked import ChunkedLoss, chunk_loss
 from onset.lm.flat import Flat
 from onset.lm.kernels import Kernels, kernels
+from onset.lm.matrices import Matrices
 from onset.lm.model import Decoder
-from onset.lm.worker import Worker
+from onset.lm.worker import Worker, matrix_names
 from onset.study.sizing import TORCH_PIECE_TOKENS
 
 
@@ -93,11 +94,11 @@ class KernelPasses:
     ) -> None:
         self.master = master
         self.vocab, self.context = model.vocab, model.shape.context
-        self.elements = master.values.to(torch.bfloat16) if bfloat16 else master.values
+        self.matrices = Matrices(master, built, matrix_names(model.shape), bfloat16=bfloat16)
         busy = min(threads, batch)
         sums = [master.gradients, *(torch.zeros_like(master.gradients) for _ in range(busy - 1))]
         share = -(-batch // busy)
-        self.workers = [Worker(model, master, self.elements, part, built, share, together) for part in sums]
+        self.workers = [Worker(model, master, self.matrices, part, share, together) for part in sums]
         self.pool = ThreadPoolExecutor(busy, initializer=torch.set_num_threads, initargs=(1,))
 
     def run(self, inputs: Tensor, targets: Tensor) -> float:
@@ -114,8 +115,7 @@ class KernelPasses:
                     f"the batch holds token {int(high)} where the model knows {self.vocab}",
                     advice="make the shards with the tokenizer that the model is trained with",
                 )
-        if self.elements is not self.master.values:
-            self.elements.copy_(self.master.values)
+        self.matrices.renew()
         scale, busy = 1.0 / targets.numel(), len(self.workers)
         shares = zip(self.workers, inputs.tensor_split(busy), targets.tensor_split(busy), strict=True)
         running = [self.pool.submit(worker.run, ids, right, scale) for worker, ids, right in shares]

@@ -9,10 +9,22 @@ import torch
 from torch import Tensor
 
 from onset.lm.flat import Flat
-from onset.lm.kernels import Kernels
+from onset.lm.matrices import Matrices, Products
 from onset.lm.model import EPSILON, Decoder
 from onset.study.sizing import LOGITS, PIECE_TOKENS
 from onset.study.spec import Shape
+
+
+def head_of(shape: Shape) -> str:
+    """The name of the matrix of the logits."""
+    return "embedding" if shape.tied else "head"
+
+
+def matrix_names(shape: Shape) -> list[str]:
+    """All matrices that a pass multiplies by."""
+    return [f"blocks.{i}.{part}" for i in range(shape.layers) for part in ("qkv", "out", "gate_up", "down")] + [
+        head_of(shape)
+    ]
 
 
 class Layer:
@@ -42,22 +54,21 @@ class Worker:
         self,
         model: Decoder,
         master: Flat,
-        elements: Tensor,
+        matrices: Matrices,
         gradients: Tensor,
-        kernels: Kernels,
         sequences: int,
         together: int | None = None,
     ) -> None:
         shape = self.shape = model.shape
-        self.vocab, self.kernels = model.vocab, kernels
+        self.vocab, self.kernels = model.vocab, matrices.kernels
         self.cosine, self.sine = model.cosine.contiguous(), model.sine.contiguous()
-        self.floats, self.weights = master.views(master.values), master.views(elements)
+        self.floats = matrices.floats
         self.gradients = gradients
         self.sums = master.views(self.gradients)
-        self.dtype = elements.dtype
-        self.products = master.views(torch.zeros_like(elements)) if self.dtype != torch.float32 else self.sums
+        self.dtype = matrices.dtype
+        self.products = Products(matrices, self.sums)
         self.rows = max(1, min((together or PIECE_TOKENS) // shape.context, sequences)) * shape.context
-        self.head = "embedding" if shape.tied else "head"
+        self.head = head_of(shape)
         self.layers = [Layer(shape, self.rows, self.dtype) for _ in range(shape.layers)]
         self.stream, self.d_stream = torch.zeros(2, self.rows, shape.width)
         self.change, self.d_normed, self.d_copy, self.d_read = self._elements(4, self.rows, shape.width)
@@ -68,7 +79,7 @@ class Worker:
         self.logit_rows = max(1, min(self.rows, LOGITS // self.vocab))
         self.logits = self._elements(self.logit_rows, self.vocab)
         self.row_buffer = torch.zeros(self.vocab)
-        self.scratch = torch.zeros(int(kernels.attention_scratch(shape.context, shape.head_dim)))
+        self.scratch = torch.zeros(int(self.kernels.attention_scratch(shape.context, shape.head_dim)))
 
     def _elements(self, *sizes: int) -> Tensor:
         return torch.zeros(*sizes, dtype=self.dtype)
@@ -96,30 +107,29 @@ class Worker:
             at = f"blocks.{index}."
             self._norm(stream, None if first else change, at + "attention_gain", layer.before_attention,
                        layer.attention_in, layer.attention_scales)  # fmt: skip
-            torch.mm(layer.attention_in, self.weights[at + "qkv"].t(), out=layer.qkv)
+            self.products.forward(at + "qkv", layer.attention_in, layer.qkv)
             call.attention_forward(layer.qkv, layer.read, layer.logs, self.cosine, self.sine, self.scratch,
                                    *self._sequences(rows))  # fmt: skip
-            torch.mm(layer.read, self.weights[at + "out"].t(), out=change)
+            self.products.forward(at + "out", layer.read, change)
             self._norm(layer.before_attention, change, at + "feed_gain", layer.before_feed, layer.feed_in,
                        layer.feed_scales)  # fmt: skip
-            torch.mm(layer.feed_in, self.weights[at + "gate_up"].t(), out=layer.both)
+            self.products.forward(at + "gate_up", layer.feed_in, layer.both)
             call.swiglu_forward(layer.both, layer.product, rows, shape.hidden)
-            torch.mm(layer.product, self.weights[at + "down"].t(), out=change)
+            self.products.forward(at + "down", layer.product, change)
             stream, first = layer.before_feed, False
         self._norm(stream, change, "gain", self.stream, self.normed, self.scales)
 
     def _head(self, targets: Tensor, scale: float) -> float:
         """Logits, loss and their gradients, so many rows at once; fills ``d_normed``."""
         total = 0.0
-        weight = self.weights[self.head]
         for begin in range(0, len(targets), self.logit_rows):
             right = targets[begin : begin + self.logit_rows]
             place = slice(begin, begin + len(right))
             logits = self.logits[: len(right)]
-            torch.mm(self.normed[place], weight.t(), out=logits)
+            self.products.forward(self.head, self.normed[place], logits)
             total += self.kernels.cross_entropy(logits, right, self.row_buffer, len(right), self.vocab, scale)
-            torch.mm(logits, weight, out=self.d_normed[place])
-            self._sum(self.head, logits, self.normed[place])
+            self.products.back(self.head, logits, self.d_normed[place])
+            self.products.add(self.head, logits, self.normed[place])
         return total
 
     def _backward(self, ids: Tensor, layers: list[Layer]) -> None:
@@ -130,18 +140,18 @@ class Worker:
         self._norm_back(self.stream, self.scales, "gain", rows, first=True)
         for index in reversed(range(len(layers))):
             layer, at = layers[index], f"blocks.{index}."
-            self._sum(at + "down", d_copy, layer.product)
-            torch.mm(d_copy, self.weights[at + "down"], out=d_product)
+            self.products.add(at + "down", d_copy, layer.product)
+            self.products.back(at + "down", d_copy, d_product)
             call.swiglu_backward(layer.both, d_product, rows, shape.hidden)
-            self._sum(at + "gate_up", layer.both, layer.feed_in)
-            torch.mm(layer.both, self.weights[at + "gate_up"], out=d_normed)
+            self.products.add(at + "gate_up", layer.both, layer.feed_in)
+            self.products.back(at + "gate_up", layer.both, d_normed)
             self._norm_back(layer.before_feed, layer.feed_scales, at + "feed_gain", rows)
-            self._sum(at + "out", d_copy, layer.read)
-            torch.mm(d_copy, self.weights[at + "out"], out=d_read)
+            self.products.add(at + "out", d_copy, layer.read)
+            self.products.back(at + "out", d_copy, d_read)
             call.attention_backward(layer.qkv, layer.read, d_read, layer.logs, d_qkv, self.cosine, self.sine,
                                     self.scratch, *self._sequences(rows))  # fmt: skip
-            self._sum(at + "qkv", d_qkv, layer.attention_in)
-            torch.mm(d_qkv, self.weights[at + "qkv"], out=d_normed)
+            self.products.add(at + "qkv", d_qkv, layer.attention_in)
+            self.products.back(at + "qkv", d_qkv, d_normed)
             self._norm_back(layer.before_attention, layer.attention_scales, at + "attention_gain", rows)
         call.embed_backward(ids, self.d_stream, self.sums["embedding"], rows, shape.width)
 
@@ -158,13 +168,6 @@ class Worker:
             self.d_normed, stream, scales, self.floats[gain], self.d_stream, self.d_copy, self.sums[gain],
             rows, self.shape.width, int(first),
         )  # fmt: skip
-
-    def _sum(self, name: str, gradient: Tensor, inputs: Tensor) -> None:
-        """Add gradient^T inputs to a weight's sum; what a bfloat16 product rounds is the piece's part, not the sum."""
-        if self.dtype == torch.float32:
-            torch.addmm(self.sums[name], gradient.t(), inputs, out=self.sums[name])
-        else:
-            self.sums[name].add_(torch.mm(gradient.t(), inputs, out=self.products[name]))
 
     def _sequences(self, rows: int) -> tuple[int, int, int, int, int]:
         shape = self.shape
