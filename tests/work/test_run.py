@@ -66,11 +66,11 @@ def test_a_study_ends_whole_and_a_second_call_owes_nothing(small: Study, tmp_pat
 def test_a_part_that_is_lost_is_owed_again_and_made_the_same(small: Study, tmp_path: Path) -> None:
     run_study(small, tmp_path, console=quiet())
     before = content(tmp_path)
-    lost = next((tmp_path / "runs").rglob("items/*/world_facts_zh-*.parquet"))
-    lost.unlink()
-    assert len(Workplace(small, tmp_path).owing().pieces) == 1
-    run_study(small, tmp_path, console=quiet())
-    assert content(tmp_path) == before
+    for lost in ("items/*/world_facts_zh-*.parquet", "loss/*.parquet", "documents/*.parquet"):
+        next((tmp_path / "runs").rglob(lost)).unlink()
+        assert len(Workplace(small, tmp_path).owing().pieces) == 1, lost
+        run_study(small, tmp_path, console=quiet())
+        assert content(tmp_path) == before, lost
 
 
 def test_killed_at_random_moments_a_study_ends_like_one_left_alone(small: Study, tmp_path: Path) -> None:

@@ -126,8 +126,9 @@ class Workplace:
         return [name for name, digest in self.task_digests.items() if not rundir.items(step, name, digest).exists()]
 
     def missing_loss(self, run: Run, step: int) -> bool:
-        """Whether a checkpoint's held-out losses are absent."""
-        return not self.rundir(run).loss(step).exists()
+        """Whether a checkpoint's held-out losses are absent, by language or by document."""
+        rundir = self.rundir(run)
+        return not (rundir.loss(step).exists() and rundir.documents(step).exists())
 
     def owing(self) -> Owing:
         """Done and owed pieces, trainings first, the longest first."""

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from onset.report.charts import theme
 from onset.report.charts.theme import Chart
 from onset.report.frames import span
 from onset.report.palette import SHAPES
@@ -53,7 +54,7 @@ def _panel(
         alt.Chart(rows)
         .mark_point(filled=True, size=26, opacity=1, fillOpacity=0.85)
         .encode(
-            x=alt.X("loss:Q", title=f"{axis}, falling →", scale=scale,
+            x=alt.X("loss:Q", title=theme.falling(axis), scale=scale,
                     axis=alt.Axis(tickCount=5, format="~f", labelOverlap="greedy", labelSeparation=4)),
             y=alt.Y("score:Q", title=task, axis=alt.Axis(tickCount=5)),
             color=alt.Color("family:N", scale=alt.Scale(domain=families, range=colours), legend=legend),

@@ -64,7 +64,7 @@ def _loss_ticks(frame: pd.DataFrame, floor: pd.DataFrame) -> list[float]:
     return [float(tick) for tick in ticks if low * 0.97 <= tick <= high * 1.03]
 
 
-def residual_template(known: Sizes, x_title: str, ends: tuple[float, float]) -> Chart:
+def residual_template(known: Sizes, x_title: str | list[str], ends: tuple[float, float]) -> Chart:
     """Residuals whose data are named ``points`` and filled in by the page."""
     chart = residuals(alt.NamedData(name="points"), known, x_title, ends, width="container", legend=False)
     return chart.properties(autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
@@ -73,7 +73,7 @@ def residual_template(known: Sizes, x_title: str, ends: tuple[float, float]) -> 
 def residuals(
     frame: pd.DataFrame | alt.NamedData,
     known: Sizes,
-    x_title: str,
+    x_title: str | list[str],
     ends: tuple[float, float],
     *,
     width: Any = 300,

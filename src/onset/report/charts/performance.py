@@ -36,7 +36,7 @@ class Frame:
     x: tuple[float, float]
 
     @property
-    def x_title(self) -> str:
+    def x_title(self) -> str | list[str]:
         return theme.axis_title(
             self.axis, words.loss_label(self.points.loss_name), self.points.seen.unit,
             flops_estimated=self.points.flops_estimated,

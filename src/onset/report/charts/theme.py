@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,6 +18,9 @@ Chart = Any
 
 Axis = Literal["loss", "flops", "params", "tokens"]
 AXES: tuple[Axis, ...] = ("loss", "flops", "params", "tokens")
+
+TITLE_LETTERS = 34
+"""Letters of a line of an axis' title that fit the narrowest panels."""
 
 _POWER_OF_TEN = (
     "(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)) > 1.5"
@@ -55,17 +59,23 @@ def config(font_size: int = 12) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def axis_title(axis: Axis, loss: str, unit: str, *, flops_estimated: bool = False) -> str:
+def axis_title(axis: Axis, loss: str, unit: str, *, flops_estimated: bool = False) -> str | list[str]:
     """The horizontal axis in words, with its unit."""
     return {
-        "loss": f"{loss} ({unit}), falling →",
+        "loss": falling(f"{loss} ({unit})"),
         "flops": f"Compute ({'FLOPs = 6ND' if flops_estimated else 'FLOPs'})",
         "params": "Parameters",
         "tokens": "Training tokens",
     }[axis]
 
 
-def x(axis: Axis, span: tuple[float, float], title: str | None, field: str | None = None) -> alt.X:
+def falling(loss: str, letters: int = TITLE_LETTERS) -> str | list[str]:
+    """Title of an axis of loss, in lines that the width of a small panel holds."""
+    lines = textwrap.wrap(f"{loss}, falling →", letters, break_long_words=True)
+    return lines[0] if len(lines) == 1 else lines
+
+
+def x(axis: Axis, span: tuple[float, float], title: str | list[str] | None, field: str | None = None) -> alt.X:
     """The horizontal channel: loss falls to the right as in the paper, the others are logarithmic."""
     if axis == "loss":
         return alt.X(
