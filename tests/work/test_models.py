@@ -13,7 +13,7 @@ from onset.analysis.observations import read
 from onset.errors import OnsetError
 from onset.store.tables import read_part
 from onset.study.spec import Study
-from onset.work.models import Bench, carry_out
+from onset.work.models import Bench, Loading, carry_out
 from onset.work.naming import Known, known, split_revision, subjects
 from onset.work.pieces import Workplace
 from onset.work.run import run_study
@@ -65,6 +65,33 @@ def test_rows_of_one_of_our_checkpoints_stand_at_its_step(trained: Workplace, tm
     carry_out(Bench(found, ("addition_1digit",), limit=4), 1, quiet())
     (part,) = (tmp_path / "out").rglob("addition_1digit-*.parquet")
     assert set(read_part(part)["step"]) == {step}
+
+
+def test_rows_of_another_dtype_are_not_taken_for_those_asked_for(trained: Workplace, tmp_path: Path) -> None:
+    """Lost otherwise: the comparison of two dtypes, which would be one dtype twice."""
+    run = trained.study.runs[0]
+    checkpoint = trained.rundir(run).checkpoint(trained.steps(run)[-1])
+    found = subjects([str(checkpoint)], tmp_path)
+    carry_out(Bench(found, ("addition_1digit",), limit=4), 1, quiet())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+    with pytest.raises(OnsetError, match="scored in float32, and is asked for in bfloat16"):
+        carry_out(Bench(found, ("addition_1digit",), limit=4, loading=Loading("bfloat16")), 1, quiet())
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == before
+    assert carry_out(Bench(found, ("addition_1digit",), limit=4, loading=Loading("auto")), 1, quiet()) == (1, [])
+
+
+def test_a_task_asked_with_another_limit_is_another_form(trained: Workplace, tmp_path: Path) -> None:
+    """A score over four questions and one over eight are never pooled."""
+    run = trained.study.runs[0]
+    checkpoint = trained.rundir(run).checkpoint(trained.steps(run)[-1])
+    found = subjects([str(checkpoint)], tmp_path)
+    for limit in (4, 8, 4):
+        bench = Bench(found, ("addition_1digit",), limit=limit)
+        carry_out(bench, 1, quiet())
+        (digest,) = bench.digests.values()
+        rows = read_part(found[0].rundir.items(found[0].step, "addition_1digit", digest))
+        assert rows["item"].nunique() == limit
+    assert len(list(tmp_path.rglob("items/*/*.parquet"))) == 2
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from onset.errors import OnsetError
+from onset.store.tables import read_about
 from onset.study.spec import WorldSpec
 from onset.tasks.catalogue import find
 from onset.tasks.task import Task
@@ -92,7 +93,22 @@ class Bench:
     @cached_property
     def record(self) -> Record:
         """What the texts are and how they are measured; read once, in the first process."""
-        return self.measuring.record(self.texts) if self.texts else {}
+        found = self.measuring.record(self.texts) if self.texts else {}
+        return {name: {**entry, "dtype": self.loading.dtype} for name, entry in found.items()}
+
+    def check_dtypes(self) -> None:
+        """Raise OnsetError where rows are there of weights read in another dtype: they would be taken for these."""
+        asked = self.loading.dtype
+        for subject in self.subjects:
+            for name, digest in self.digests.items():
+                part = subject.rundir.items(subject.step, name, digest)
+                found = read_about(part).get("dtype", asked) if part.exists() else asked
+                if asked not in ("auto", found):
+                    raise OnsetError(
+                        f"task '{name}' was scored in {found}, and is asked for in {asked}",
+                        where=part,
+                        advice=f"give another --out, or --dtype {found}",
+                    )
 
     def missing_loss(self, subject: Subject) -> list[str]:
         """Texts that are asked for and not measured, or not as they are now."""
@@ -186,6 +202,7 @@ def carry_out(bench: Bench, workers: int, console: Console) -> tuple[int, list[s
     """
     bench.spread = workers > 1
     with only_one(bench.subjects[0].rundir.path.parent.parent):
+        bench.check_dtypes()
         _ = bench.digests, bench.record  # what is unknown or unreadable is told before a model is loaded
         for subject in bench.subjects:
             describe(subject)  # tokens may be told only now

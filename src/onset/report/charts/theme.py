@@ -71,7 +71,7 @@ def axis_title(axis: Axis, loss: str, unit: str, *, flops_estimated: bool = Fals
 
 def falling(loss: str, letters: int = TITLE_LETTERS) -> str | list[str]:
     """Title of an axis of loss, in lines that the width of a small panel holds."""
-    lines = textwrap.wrap(f"{loss}, falling →", letters, break_long_words=True)
+    lines = textwrap.wrap(f"{loss}, falling\u00a0→", letters, break_long_words=True)
     return lines[0] if len(lines) == 1 else lines
 
 
