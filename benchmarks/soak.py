@@ -79,6 +79,8 @@ def soak(study: Path, out: Path, kills: int, took: float, rng: random.Random) ->
         if all_done(out):
             for path in sorted((out / "runs").glob("*/*/*"))[:: rng.randint(2, 5)]:
                 discard(path)  # it ended too soon: some of what it made is lost, and owed again
+                if path.parent.name == "steps":  # weights are owed only while what is asked of them is
+                    discard(path.parent.parent / "loss" / f"{path.name}.parquet")
         process = start(study, out)
         until = time.monotonic() + rng.uniform(0.2, 1.0) * took
         wanted = rng.random() < 0.5

@@ -303,7 +303,10 @@ def _serve(pipe: Connection, place: Place, threads: int, parent: int) -> None:
         except EOFError:
             return
         error = do(place, piece, seat, lambda data: pipe.send(("progress", data)))
-        pipe.send(("done", {}) if error is None else ("failed", {"error": error}))
+        try:
+            pipe.send(("done", {}) if error is None else ("failed", {"error": error}))
+        except OSError:  # the parent is gone: what was made is on disk, and there is nobody to tell
+            return
 
 
 def do(place: Place, piece: Piece, seat: Seat, report: Report) -> OnsetError | None:
