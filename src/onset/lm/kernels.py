@@ -31,7 +31,7 @@ FLAGS = (
     "-fPIC",
     "-shared",
 )
-SOURCES = ("vectors_bfloat16.c", "matrices_bfloat16.c", "attention_bfloat16.c", "kernels.c")
+SOURCES = ("vectors_bfloat16.c", "matrices_bfloat16.c", "attention_bfloat16.c", "gates_bfloat16.c", "kernels.c")
 WIDE = ("-march=native", "-mprefer-vector-width=512")
 """Left out, from the right, where the compiler does not know them."""
 

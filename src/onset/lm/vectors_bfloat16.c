@@ -2,7 +2,7 @@
 
    An instruction adds the products of two pairs of elements to each of 16 float sums: a `word` is such a pair. */
 
-#if defined(BFLOAT16) && defined(__AVX512BF16__) && defined(__AVX512BW__)
+#if defined(BFLOAT16) && defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
