@@ -142,6 +142,19 @@ def test_a_missing_score_is_no_zero(table: Make, tmp_path: Path) -> None:
     assert frame.attrs["notes"] == ["rows without a score, left out: 1"]
 
 
+def test_models_before_their_first_step_are_left_out_and_counted() -> None:
+    """Lost otherwise: a series that begins with its untrained weights has no place on a logarithm of tokens."""
+    rows = pd.DataFrame(
+        {"run": "a", "params": 10, "tokens": [0, 5, 9], "loss": [5.0, 4.0, 3.0], "task": "t", "metric": "accuracy",
+         "score": [0.2, 0.3, 0.4]}
+    )  # fmt: skip
+    read = observations.check(rows)
+    assert list(read.tokens) == [5, 9]
+    assert read.attrs["notes"] == ["scores of models that had seen no token yet, left out: 1"]
+    with pytest.raises(OnsetError, match="tokens is 0 throughout"):
+        observations.check(rows.assign(tokens=0))
+
+
 @pytest.mark.parametrize(
     ("metric", "score", "direction"),
     [("brier", 1.4, "lower"), ("choice_log_loss", 3.0, "lower"), ("gold_answer_ce", 9.0, "lower"),

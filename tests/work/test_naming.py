@@ -28,6 +28,15 @@ def test_folders_that_name_their_step_are_one_run(names: tuple[str, str], tmp_pa
     assert first.meta["tokens_at"] == {"1000": 2_000_000}
 
 
+def test_the_model_before_its_first_step_is_not_the_one_after(tmp_path: Path) -> None:
+    """Lost otherwise: published series that have both cannot be scored, and untrained weights count as trained."""
+    before, after = subjects(["a/b@step0", "a/b@step1"], tmp_path, tokens_per_step=2_000)
+    assert (before.step, after.step) == (0, 1)
+    assert before.rundir == after.rundir
+    assert before.meta is not None
+    assert before.meta["tokens_at"] == {"0": 0}
+
+
 def test_series_of_one_name_in_two_places_are_two_runs(tmp_path: Path) -> None:
     """Lost otherwise: two trainings pooled as one."""
     names = [*folders(tmp_path / "a", "toy-step10"), *folders(tmp_path / "b", "toy-step10")]

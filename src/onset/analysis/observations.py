@@ -161,6 +161,7 @@ def _checked(frame: pd.DataFrame, where: object, needed: Sequence[str] = NEEDED)
     typed, found = _typed(given.assign(**names), absent)
     notes = list(frame.attrs.get("notes", []))
     typed = _without_missing_scores(typed, found, notes)
+    typed = _without_untrained(typed, where, notes)
     typed = _as_fractions(typed, found, notes)
     typed = _without_repeats(typed, notes)
     sound = typed.drop(contradictions.merged(found).index, errors="ignore")
@@ -245,6 +246,19 @@ def _without_missing_scores(typed: pd.DataFrame, found: list[pd.Series], notes: 
     if len(missing):
         notes.append(f"rows without a score, left out: {len(missing)}")
     return typed.drop(index=missing)
+
+
+def _without_untrained(typed: pd.DataFrame, where: object, notes: list[str]) -> pd.DataFrame:
+    """Scores of models before their first step are left out and counted: tokens and compute are read in decades."""
+    untrained = typed.tokens == 0
+    if untrained.any():
+        notes.append(f"scores of models that had seen no token yet, left out: {int(untrained.sum())}")
+    if untrained.all() and len(typed):
+        raise OnsetError(
+            "no score is of a model that was trained: tokens is 0 throughout", where=where,
+            advice="give the training tokens of each checkpoint",
+        )  # fmt: skip
+    return typed[~untrained]
 
 
 def _as_fractions(typed: pd.DataFrame, found: list[pd.Series], notes: list[str]) -> pd.DataFrame:

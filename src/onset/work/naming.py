@@ -53,8 +53,7 @@ def known(table: Path | None) -> dict[str, Known]:
         with open(table, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         return {
-            row["model"]: Known(_count(row["tokens"]), row.get("run") or "", _count(row.get("step")) or None)
-            for row in rows
+            row["model"]: Known(_count(row["tokens"]), row.get("run") or "", _count(row.get("step"))) for row in rows
         }
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise OnsetError(f"cannot read the table of tokens: {error}", where=table, advice=advice) from error
@@ -162,14 +161,15 @@ def _foreign(model: str, out: Path, known: Known, tokens_per_step: int | None) -
     else:
         label = path.resolve().name if path.is_dir() else name if revision is None else f"{name}-{revision}"
         identity, step = _identity(path) if path.is_dir() else f"{name}@{revision}", known.step
-    if tokens is None and tokens_per_step is not None and step:
+    if tokens is None and tokens_per_step is not None and step is not None:
         tokens = tokens_per_step * step
     digest = hashlib.sha256(identity.encode()).hexdigest()
     label = re.sub(r"[^A-Za-z0-9._+-]+", "-", label).strip("-.") or "model"
-    at = step or 1  # a model without steps stands at the end of its run
+    at = 1 if step is None else step  # a model without steps stands at the end of its run
     meta = {
         "run": label, "digest": digest, "study": "", "family": label, "group": "",
-        "tokens_per_step": tokens_per_step if step else None, "tokens_at": {} if tokens is None else {str(at): tokens},
+        "tokens_per_step": None if step is None else tokens_per_step,
+        "tokens_at": {} if tokens is None else {str(at): tokens},
     }  # fmt: skip
     return Subject(model, RunDir(out / "runs" / f"{label}-{digest[:8]}"), at, meta)
 
