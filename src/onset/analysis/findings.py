@@ -134,6 +134,7 @@ def _summary_row(finding: Mapping[str, Any]) -> dict[str, Any]:
         "high": threshold.get("high", math.nan),
         "collapse": collapse.get("verdict"),
         "points_per_decade": collapse.get("points_per_decade", math.nan),
+        "nats_per_decade": (collapse.get("along_loss") or {}).get("nats_per_decade", math.nan),
         "why": finding["why"],
     }
 

@@ -19,6 +19,7 @@ class Cell:
     text: str
     sort: str | float
     note: str = ""
+    """In small print below it; each line stands on its own."""
     kind: str = ""
 
 
@@ -72,12 +73,15 @@ def task(name: str) -> Cell:
 
 
 def moved(effect: Mapping[str, Any] | None) -> Cell:
-    """What ten times the parameters move at equal loss: ``points, low, high, verdict``."""
+    """What ten times the parameters move at equal loss: ``points, low, high, verdict``; ``shift`` along the loss."""
     if effect is None or effect.get("points") is None:
         return NOTHING
+    note = f"{words.number(effect['low'], 1)} to {words.number(effect['high'], 1)}"
+    if (shift := effect.get("shift")) is not None:
+        along = (words.number(shift.value, 2, sign=True), words.number(shift.low), words.number(shift.high))
+        note += "\ncurve {} nats, {} to {}".format(*along)
     return Cell(
-        words.number(effect["points"], 1, sign=True), effect["points"],
-        f"{words.number(effect['low'], 1)} to {words.number(effect['high'], 1)}",
+        words.number(effect["points"], 1, sign=True), effect["points"], note,
         words.COLLAPSES[effect["verdict"]],
     )  # fmt: skip
 

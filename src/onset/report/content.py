@@ -81,7 +81,13 @@ def _numbers(finding: Finding) -> Row:
     moved = cells.moved(
         None
         if effect is None or not math.isfinite(effect.points_per_decade)
-        else {"points": effect.points_per_decade, "low": effect.low, "high": effect.high, "verdict": effect.verdict}
+        else {
+            "points": effect.points_per_decade,
+            "low": effect.low,
+            "high": effect.high,
+            "verdict": effect.verdict,
+            "shift": effect.shift,
+        }
     )
     return (
         at, moved, cells.number(finding.spearman), cells.number(finding.pearson), cells.number(finding.chance),

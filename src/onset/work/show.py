@@ -92,16 +92,19 @@ def findings_table(summary: pd.DataFrame) -> Table:
         threshold = (
             "" if _missing(row["threshold"]) else f"{row['threshold']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
         )
-        effect = (
-            ""
-            if _missing(row["points_per_decade"])
-            else f"{row['points_per_decade']:+.1f} {str(row['collapse']).replace('_', ' ')}"
-        )
         table.add_row(
             Text(str(row["task"])), Text(str(row["metric"])),
-            Text(verdict, style=VERDICT_STYLES.get(verdict, "")), threshold, effect,
+            Text(verdict, style=VERDICT_STYLES.get(verdict, "")), threshold, _moved(row),
         )  # fmt: skip
     return table
+
+
+def _moved(row: Mapping[Any, Any]) -> str:
+    """What ten times the parameters move at equal loss: points, nats of the curve where asked for, the verdict."""
+    if _missing(row["points_per_decade"]):
+        return ""
+    along = "" if _missing(row["nats_per_decade"]) else f" or {row['nats_per_decade']:+.3f} nats:"
+    return f"{row['points_per_decade']:+.1f}{along} {str(row['collapse']).replace('_', ' ')}"
 
 
 def count(value: float) -> str:
