@@ -88,6 +88,13 @@ def test_other_encodings_and_empty_files_are_errors(tmp_path: Path) -> None:
         read_rows(path)
 
 
+def test_files_of_other_systems_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    """Editors there put a mark before the first line and end lines with two characters."""
+    path = tmp_path / "toy.eval.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"id": "a", "text": "b"}\r\n{"id": "c", "text": "d"}\r\n')
+    assert read_rows(path) == [{"id": "a", "text": "b"}, {"id": "c", "text": "d"}]
+
+
 def test_line_separators_inside_a_text_do_not_split_a_row(tmp_path: Path) -> None:
     """U+2028 stands in web text; JSON lines end at newlines only."""
     path = tmp_path / "t.eval.jsonl"

@@ -17,7 +17,16 @@ def folders(root: Path, *names: str) -> list[str]:
     return [str(root / name) for name in names]
 
 
-@pytest.mark.parametrize("names", [("toy-step1000", "toy-step2000"), ("toy/step-1000", "toy/step_2000")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("toy-step1000", "toy-step2000"),
+        ("toy/step-1000", "toy/step_2000"),
+        ("toy/checkpoint-1000", "toy/checkpoint-2000"),
+        ("toy/iter_0001000", "toy/iter_0002000"),
+        ("toy/global_step1000", "toy/global_step2000"),
+    ],
+)
 def test_folders_that_name_their_step_are_one_run(names: tuple[str, str], tmp_path: Path) -> None:
     """Lost otherwise: a series from disk is six models without a curve."""
     first, second = subjects(folders(tmp_path / "models", *names), tmp_path / "out", tokens_per_step=2_000)

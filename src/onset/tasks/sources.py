@@ -221,7 +221,7 @@ def read_rows(path: Path, fields: Sequence[str] = ("id",)) -> list[Row]:
     data = _opened(path)
     _check_sum(path)
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise OnsetError(
             f"the file is not UTF-8: {error.reason} at byte {error.start}", where=path, advice="save it as UTF-8"

@@ -1,7 +1,8 @@
 """What the names of models mean: which run and step a set of weights is, and how many tokens it was trained on.
 
 A name is one of our runs or checkpoints, a Hugging Face folder, or a hub id with ``@revision``. Folders and revisions
-that name a step (``step1000``, ``step-1000``, ``step1000-tokens4B``) are checkpoints of one run.
+that name a step (``step1000``, ``step-1000``, ``step1000-tokens4B``, ``checkpoint-1000`` as the Trainer writes them)
+are checkpoints of one run.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from typing import Any
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir
 
-STEP = re.compile(r"(?:^|[-_@.])step[-_]?(\d+)(?:[-_]tokens(\d+(?:\.\d+)?)([MBT]))?$", re.IGNORECASE)
+STEP = re.compile(
+    r"(?:^|[-_@.])(?:global[-_])?(?:step|checkpoint|ckpt|iter)[-_]?(\d+)(?:[-_]tokens(\d+(?:\.\d+)?)([MBT]))?$",
+    re.IGNORECASE,
+)
 SIZES = {"M": 10**6, "B": 10**9, "T": 10**12}
 
 
