@@ -18,7 +18,9 @@ Logs = Annotated[
 ]
 Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")]
 Loss = Annotated[str | None, typer.Option("--loss", help="The loss axis, NAME[:UNIT]; analyze: auto for the best.")]
-Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help="Checkpoint, run, folder, or hub id[@revision].")]
+Models = Annotated[
+    list[str], typer.Argument(metavar="MODEL...", help="Checkpoint, run, study, folder, or hub id[@revision].")
+]
 Tokens = Annotated[
     Path | None,
     typer.Option("--tokens", help="CSV with columns model,tokens[,run,step]: training tokens of foreign models."),

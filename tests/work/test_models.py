@@ -101,6 +101,14 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "absent" in problems[0]
 
 
+def test_a_study_stands_for_its_runs(trained: Workplace, tmp_path: Path) -> None:
+    run = trained.study.runs[0]
+    found = subjects([str(trained.out)], tmp_path)
+    assert [(one.rundir.name, one.step) for one in found] == [
+        (trained.rundir(run).name, step) for step in trained.steps(run)
+    ]
+
+
 def test_a_model_named_twice_is_refused(trained: Workplace, tmp_path: Path) -> None:
     path = str(trained.rundir(trained.study.runs[0]).path)
     with pytest.raises(OnsetError, match="named twice"):

@@ -46,6 +46,18 @@ def test_the_model_before_its_first_step_is_not_the_one_after(tmp_path: Path) ->
     assert before.meta["tokens_at"] == {"0": 0}
 
 
+def test_a_folder_of_checkpoints_stands_for_all_of_them_by_step(tmp_path: Path) -> None:
+    """What a trainer leaves behind is such a folder; half of a checkpoint is none yet."""
+    names = folders(tmp_path / "toy", "checkpoint-1000", "checkpoint-200", "logs", "checkpoint-3000")
+    for name in (names[0], names[1]):
+        (Path(name) / "model.safetensors").write_bytes(b"")
+    found = subjects([str(tmp_path / "toy")], tmp_path / "out", {names[1]: Known(7)}, tokens_per_step=2)
+    assert [(one.ref, one.step) for one in found] == [(names[1], 200), (names[0], 1000)]
+    assert [one.meta and one.meta["tokens_at"] for one in found] == [{"200": 7}, {"1000": 2000}]
+    (nothing,) = subjects([str(tmp_path)], tmp_path / "out")
+    assert nothing.ref == str(tmp_path), "it is told as no model when it is opened"
+
+
 def test_series_of_one_name_in_two_places_are_two_runs(tmp_path: Path) -> None:
     """Lost otherwise: two trainings pooled as one."""
     names = [*folders(tmp_path / "a", "toy-step10"), *folders(tmp_path / "b", "toy-step10")]

@@ -1,6 +1,7 @@
 """What the names of models mean: which run and step a set of weights is, and how many tokens it was trained on.
 
-A name is one of our runs or checkpoints, a Hugging Face folder, or a hub id with ``@revision``. Folders and revisions
+A name is one of our studies, runs or checkpoints, a Hugging Face folder, a folder of several that name their step, or a
+hub id with ``@revision``. Folders and revisions
 that name a step (``step1000``, ``step-1000``, ``step1000-tokens4B``, ``checkpoint-1000`` as the Trainer writes them)
 are checkpoints of one run.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from onset.errors import OnsetError
-from onset.store.rundir import RunDir
+from onset.store.rundir import RunDir, run_dirs
 
 STEP = re.compile(
     r"(?:^|[-_@.])(?:global[-_])?(?:step|checkpoint|ckpt|iter)[-_]?(\d+)(?:[-_]tokens(\d+(?:\.\d+)?)([MBT]))?$",
@@ -86,6 +87,7 @@ def subjects(
     Raises OnsetError for a name that is nothing known, and for a row of the table that names none of the models.
     """
     told = dict(table or {})
+    models = [name for model in models for name in _within(model)]
     stray = [name for name in told if name not in models]
     if stray:
         raise OnsetError(
@@ -100,6 +102,22 @@ def subjects(
     if doubled is not None:
         raise OnsetError(f"'{doubled[0]}' at step {doubled[1]} is named twice", advice="name each model once")
     return tuple(found)
+
+
+def _within(model: str) -> list[str]:
+    """What a folder of models means: a study's runs, or the checkpoints side by side in it; any other name itself."""
+    folder = Path(model)
+    if not folder.is_dir() or any((folder / name).exists() for name in ("config.json", "run.json")):
+        return [model]
+    if runs := [str(run.path) for run in run_dirs(folder) if run.steps()]:
+        return runs
+    steps = {entry: found for entry in folder.iterdir() if (found := STEP.search(entry.name)) and _holds_model(entry)}
+    return [str(entry) for entry in sorted(steps, key=lambda entry: int(steps[entry][1]))] or [model]
+
+
+def _holds_model(folder: Path) -> bool:
+    weights = (file for kind in ("*.safetensors", "*.bin") for file in folder.glob(kind))
+    return (folder / "config.json").exists() and any(weights)
 
 
 def split_revision(ref: str) -> tuple[str, str | None]:
