@@ -405,10 +405,11 @@ def _bench(
     told = known(tokens[0])
     bench = make(())
     while True:
-        bench.subjects = subjects(models, out, told, tokens[1])
-        done, problems = carry_out(bench, workers, terminal(stderr=True))
-        if problems or not watch:
-            break
+        bench.subjects = subjects(models, out, told, tokens[1], waiting=watch)
+        if bench.subjects:
+            done, problems = carry_out(bench, workers, terminal(stderr=True))
+            if problems or not watch:
+                break
         time.sleep(WATCH_SECONDS)
     found = results(bench)
     gaps = None if compare is None else compare()

@@ -56,6 +56,7 @@ def test_a_folder_of_checkpoints_stands_for_all_of_them_by_step(tmp_path: Path) 
     assert [one.meta and one.meta["tokens_at"] for one in found] == [{"200": 7}, {"1000": 2000}]
     (nothing,) = subjects([str(tmp_path)], tmp_path / "out")
     assert nothing.ref == str(tmp_path), "it is told as no model when it is opened"
+    assert subjects([str(tmp_path)], tmp_path / "out", waiting=True) == (), "what is watched may yet begin"
 
 
 def test_series_of_one_name_in_two_places_are_two_runs(tmp_path: Path) -> None:

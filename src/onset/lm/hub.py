@@ -159,7 +159,9 @@ def _raw_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         steps = folder / "steps"
-        advice = f"a run's checkpoints lie in {steps}" if steps.is_dir() else "a model folder holds config.json"
+        advice = (
+            f"a run's checkpoints lie in {steps}" if steps.is_dir() else "a model folder holds config.json and weights"
+        )
         raise OnsetError("not a model folder: config.json is missing", where=folder, advice=advice)
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))

@@ -79,15 +79,18 @@ def subjects(
     out: Path,
     table: Mapping[str, Known] | None = None,
     tokens_per_step: int | None = None,
+    *,
+    waiting: bool = False,
 ) -> tuple[Subject, ...]:
     """The sets of weights that the given names mean, each with its place below ``out``.
 
     Training tokens of foreign models come from the table, from the revision's name (``tokens4B``) or from
     ``tokens_per_step``: without them a model can be scored, but its scores cannot be placed against compute or tokens.
+    ``waiting`` takes a run or a folder that has no checkpoint yet for none, instead of an error.
     Raises OnsetError for a name that is nothing known, and for a row of the table that names none of the models.
     """
     told = dict(table or {})
-    models = [name for model in models for name in _within(model)]
+    models = [name for model in models for name in _within(model, waiting)]
     stray = [name for name in told if name not in models]
     if stray:
         raise OnsetError(
@@ -96,7 +99,7 @@ def subjects(
         )
     found: list[Subject] = []
     for model in models:
-        found += _of(model, Path(out), told.get(model, Known()), tokens_per_step)
+        found += _of(model, Path(out), told.get(model, Known()), tokens_per_step, waiting)
     keys = [(subject.rundir.name, subject.step) for subject in found]
     doubled = next((key for key in keys if keys.count(key) > 1), None)
     if doubled is not None:
@@ -104,7 +107,7 @@ def subjects(
     return tuple(found)
 
 
-def _within(model: str) -> list[str]:
+def _within(model: str, waiting: bool) -> list[str]:
     """What a folder of models means: a study's runs, or the checkpoints side by side in it; any other name itself."""
     folder = Path(model)
     if not folder.is_dir() or any((folder / name).exists() for name in ("config.json", "run.json")):
@@ -112,7 +115,7 @@ def _within(model: str) -> list[str]:
     if runs := [str(run.path) for run in run_dirs(folder) if run.steps()]:
         return runs
     steps = {entry: found for entry in folder.iterdir() if (found := STEP.search(entry.name)) and _holds_model(entry)}
-    return [str(entry) for entry in sorted(steps, key=lambda entry: int(steps[entry][1]))] or [model]
+    return [str(entry) for entry in sorted(steps, key=lambda entry: int(steps[entry][1]))] or [model] * (not waiting)
 
 
 def _holds_model(folder: Path) -> bool:
@@ -148,10 +151,11 @@ def describe(subject: Subject, params: int | None = None) -> None:
     subject.rundir.rewrite(made)
 
 
-def _of(model: str, out: Path, known: Known, tokens_per_step: int | None) -> list[Subject]:
+def _of(model: str, out: Path, known: Known, tokens_per_step: int | None, waiting: bool) -> list[Subject]:
     path = Path(model)
     if (path / "run.json").exists():
-        return _of_run(RunDir(path.resolve()), out)
+        run = RunDir(path.resolve())
+        return [] if waiting and not run.steps() else _of_run(run, out)
     if path.resolve().parent.name == "steps" and (path.resolve().parent.parent / "run.json").exists():
         step = int(path.resolve().name)
         return [one for one in _of_run(RunDir(path.resolve().parent.parent), out) if one.step == step]
