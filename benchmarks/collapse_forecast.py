@@ -25,10 +25,10 @@ import pandas as pd
 from scipy.special import ndtr, ndtri, stdtrit
 
 from markdown import table
-from onset.analysis.backtest import logistic
-from onset.analysis.collapse import MARGIN, collapse
-from onset.analysis.forecast import forecast
-from onset.analysis.result import Interval
+from onset.stats.backtest import logistic
+from onset.stats.forecast import forecast
+from onset.stats.result import Interval
+from onset.stats.size_effect import MARGIN, collapse
 from planting import EMERGENT, SMOOTH, Planted, design, law, plant
 
 EFFECTS = (0.0, 1.0, 3.0, 5.0)

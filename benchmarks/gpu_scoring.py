@@ -28,10 +28,10 @@ from pathlib import Path
 import torch
 
 from gpu_training import matrix_rate
-from onset.lm.causal import CausalLM
-from onset.lm.hub import load
-from onset.lm.prefixes import prepare
-from onset.lm.scorer import Scorer
+from onset.score.causal import CausalLM
+from onset.score.huggingface import load
+from onset.score.requests import prepare
+from onset.score.scorer import Scorer
 from onset.tasks.catalogue import catalogue
 from onset.tasks.task import Request, Task
 from scoring import Cost, harness, harness_task, make_model, samples, shape_of

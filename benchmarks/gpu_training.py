@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from onset.lm.arithmetic import Arithmetic
-from onset.lm.model import Decoder
-from onset.lm.step import Stepper
-from onset.study import sizing
+from onset.models.transformer import Decoder
+from onset.study import cost as sizing
 from onset.study.spec import Optimizer, Run, Shape
+from onset.train.precision import Arithmetic
+from onset.train.step import Stepper
 
 VOCAB = 65_024
 SIZES = {

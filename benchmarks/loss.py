@@ -21,9 +21,9 @@ from pathlib import Path
 
 import torch
 
-from onset.lm import hub
-from onset.lm.heldout import by_document
-from onset.store.tables import read_part
+from onset.score import huggingface as hub
+from onset.score.heldout import by_document
+from onset.store.parts import read_part
 from onset.store.text import documents
 from scoring import BATCH_SIZES, common, harness, make_model, samples, shape_of, timed, told
 

@@ -24,11 +24,11 @@ import pandas as pd
 from scipy.optimize import curve_fit
 
 from markdown import table
-from onset.analysis.evidence import Solver
-from onset.analysis.families import smooths
-from onset.analysis.noise import Noise
-from onset.analysis.points import points
-from onset.analysis.threshold import threshold
+from onset.stats.curve_priors import smooths
+from onset.stats.data import points
+from onset.stats.marginal_likelihood import Solver
+from onset.stats.noise import Noise
+from onset.stats.threshold import threshold
 from planting import CHANCE, SMOOTH, Planted, chosen, plant
 
 FACTS = ("sizes", "checkpoints", "items", "run_noise", "drift", "loss_noise", "effect", "bad_run", "spacing", "chance")

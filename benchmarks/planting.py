@@ -2,7 +2,7 @@
 
 A planted curve is a table of observations as anyone would hand it in, with the law, the threshold
 and the size effect that made it. The kinds are meant to be unlike each other and unlike the laws
-that `onset.analysis` fits: sharp, bent, soft, stepped and saturating onsets; smooth curves that
+that `onset.stats` fits: sharp, bent, soft, stepped and saturating onsets; smooth curves that
 come close to a turn without one; chance with the bad manners of real tables.
 """
 

@@ -17,9 +17,9 @@ import pandas as pd
 
 import onset
 from markdown import table
-from onset.analysis.contest import foresight, worth
-from onset.analysis.predictors import PREDICTORS, predictors
 from onset.errors import OnsetError
+from onset.stats.loss_scores import foresight, worth
+from onset.stats.predictors import PREDICTORS, predictors
 
 CORPORA = {
     "open_lm-c4_original": "paloma_c4_en", "open_lm-rpj": "paloma_redpajama",

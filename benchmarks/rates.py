@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from onset.lm.arithmetic import choose
-from onset.lm.model import Decoder
-from onset.lm.schedule import rate
-from onset.lm.step import Stepper
+from onset.data.tokenize import Materials
+from onset.models.transformer import Decoder
 from onset.study.presets import preset
 from onset.study.spec import Run, Shape, Study
-from onset.work.materials import Materials
+from onset.train.precision import choose
+from onset.train.schedule import rate
+from onset.train.step import Stepper
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 FAMILY = "tiny"

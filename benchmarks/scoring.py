@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from onset.lm.encoding import Encoder
-from onset.lm.hub import load
-from onset.lm.prefixes import Row, prepare
-from onset.lm.products import Matrix
-from onset.lm.scorer import Scorer
-from onset.lm.tokenizer import train
-from onset.store.tables import read_part
+from onset.cpu.products import Matrix
+from onset.data.tokenizer import train
+from onset.score.encoding import Encoder
+from onset.score.huggingface import load
+from onset.score.requests import Row, prepare
+from onset.score.scorer import Scorer
+from onset.store.parts import read_part
 from onset.study.spec import TokenizerSpec
 from onset.tasks.catalogue import catalogue
 from onset.tasks.task import Request, Task
@@ -247,7 +247,7 @@ def rate(model: Path, requests: Sequence[Request], threads: int) -> Rate:
     logits = sum(len(row.columns) for row in rows)
     seen = sum(_seen(len(group.prefix), group.rows) for group in groups)
     head = lm.vocab * lm.width
-    attended = 2 * lm.width * len(lm.model.blocks) * seen  # type: ignore[arg-type]  # read by onset.lm.llama
+    attended = 2 * lm.width * len(lm.model.blocks) * seen  # type: ignore[arg-type]  # read by onset.score.llama
     return Rate(2 * ((lm.params - 2 * head) * read + head * logits + attended) / took, matrix_rate())
 
 

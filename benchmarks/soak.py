@@ -57,7 +57,7 @@ def writing(out: Path) -> bool:
 
 def content(out: Path) -> dict[str, object]:
     """All that the study made, by name: weights as bytes, rows as text, logs without what a clock says."""
-    from onset.store.tables import read_part
+    from onset.store.parts import read_part
 
     found: dict[str, object] = {}
     for path in sorted((out / "runs").rglob("*")):

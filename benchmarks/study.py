@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from onset.lm.model import glm_config
-from onset.lm.schedule import rate
+from onset.models.transformer import glm_config
+from onset.study.branching import trunks
 from onset.study.files import dump
 from onset.study.presets import preset
 from onset.study.spec import Run, Schedule, Shape, Study, TaskUse
-from onset.study.trunks import trunks
 from onset.tasks.catalogue import write_requests
-from onset.work.pieces import Workplace
+from onset.train.schedule import rate
+from onset.work.ledger import Workplace
 
 PEER = Path(__file__).with_name("usual_tools.py")
 

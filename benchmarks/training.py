@@ -29,11 +29,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onset.lm.arithmetic import choose
-from onset.lm.model import Decoder, glm_config
-from onset.lm.step import Stepper
-from onset.study.sizing import flops_per_token, total_parameters
+from onset.models.transformer import Decoder, glm_config
+from onset.study.cost import flops_per_token, total_parameters
 from onset.study.spec import Optimizer, Run, Shape
+from onset.train.precision import choose
+from onset.train.step import Stepper
 
 ROWS, CONTEXT, VOCAB = 32, 128, 600
 RATE = 1e-3

@@ -15,5 +15,5 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 # --nnodes 1:N would let the run go on with the nodes that are left when one is lost.
 srun torchrun --nnodes="1:$SLURM_JOB_NUM_NODES" --nproc-per-node="${SLURM_GPUS_ON_NODE:-8}" --max-restarts=3 \
   --rdzv-backend=c10d --rdzv-endpoint="$head:29400" --rdzv-id="$SLURM_JOB_ID" \
-  -m onset.work.team "$1" --out "$2"
+  -m onset.work.engines.torchrun "$1" --out "$2"
 onset analyze "$2" --out "$2"

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from onset.store.parts import ITEMS, LOSSES, write_part
 from onset.store.rundir import RunDir
-from onset.store.tables import ITEMS, LOSSES, write_part
 from onset.study.files import dump
 from onset.study.spec import Mix, Run, Shape, Source, Study, TokenizerSpec, Validation, WorldSpec
 

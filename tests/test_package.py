@@ -40,7 +40,7 @@ def test_analysis_works_where_torch_is_not_installed(table: Callable[..., pd.Dat
     """The core install has no torch: analysis and adapters must not ask for it."""
     table(("late", "never")).to_csv(tmp_path / "table.csv", index=False)
     code = BLOCK + (
-        "import onset, onset.adapters, onset.store.query, onset.metrics, onset.study.files\n"
+        "import onset, onset.adapters, onset.store.query, onset.metrics.measures, onset.study.files\n"
         f"obs = onset.read({str(tmp_path / 'table.csv')!r})\n"
         "found = onset.analyze(obs, jobs=1)\n"
         "print(*(f'{one.task}:{one.verdict}' for one in found.findings))\n"

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from onset.analysis.collapse import CollapseFit
-    from onset.analysis.findings import Analysis
-    from onset.analysis.forecast import Forecast
-    from onset.analysis.result import Interval
-    from onset.analysis.threshold import ThresholdFit
+    from onset.stats.findings import Analysis
+    from onset.stats.forecast import Forecast
+    from onset.stats.result import Interval
+    from onset.stats.size_effect import CollapseFit
+    from onset.stats.threshold import ThresholdFit
     from onset.study.spec import Study
 
 __version__ = "0.1.0"
@@ -43,7 +43,7 @@ def read(path: str | Path, loss: str | None = None, *, set_aside: bool = False) 
     ``loss`` picks the loss axis, ``NAME[:UNIT]``. A table that contradicts itself is one OnsetError that names its
     rows; with ``set_aside`` these rows are left out and counted in ``.attrs["notes"]``.
     """
-    from onset.analysis.observations import read as read_observations
+    from onset.tables.observations import read as read_observations
 
     return read_observations(path, loss, set_aside=set_aside)
 
@@ -63,8 +63,8 @@ def threshold(
     ``score``; also ``run`` with several runs, ``chance`` for a verdict on emergence, ``n_examples`` or ``stderr`` for
     the noise.
     """
-    from onset.analysis.observations import of_task
-    from onset.analysis.threshold import threshold as fit
+    from onset.stats.threshold import threshold as fit
+    from onset.tables.observations import of_task
 
     return fit(of_task(obs, task, metric, loss), level=level, seed=seed)
 
@@ -84,10 +84,10 @@ def collapse(
 
     Compared below ``threshold`` (that of ``onset.threshold``, or a loss), else where the score is beyond chance.
     """
-    from onset.analysis.collapse import collapse as fit
-    from onset.analysis.factors import spread_out
-    from onset.analysis.observations import of_task
-    from onset.analysis.result import Interval
+    from onset.stats.factors import spread_out
+    from onset.stats.result import Interval
+    from onset.stats.size_effect import collapse as fit
+    from onset.tables.observations import of_task
 
     rows = spread_out(of_task(obs, task, metric, loss))
     where = Interval(threshold, threshold, threshold) if isinstance(threshold, int | float) else threshold
@@ -111,8 +111,8 @@ def forecast(
     """
     import pandas as pd
 
-    from onset.analysis.forecast import forecast as foresee
-    from onset.analysis.observations import LEAST, select
+    from onset.stats.forecast import forecast as foresee
+    from onset.tables.observations import LEAST, select
 
     rows = select(obs, LEAST, task=task, metric=metric, loss_name=loss)
     wanted = pd.DataFrame([targets] if isinstance(targets, Mapping) else targets)
@@ -120,7 +120,7 @@ def forecast(
 
 
 def analyze(obs: pd.DataFrame, **settings: Any) -> Analysis:
-    """All findings of a table: see ``onset.analysis.analyze.analyze`` for the settings."""
-    from onset.analysis.analyze import analyze as find
+    """All findings of a table: see ``onset.stats.pipeline.analyze`` for the settings."""
+    from onset.stats.pipeline import analyze as find
 
     return find(obs, **settings)

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from onset.study.spec import Study
-    from onset.work import engine as engines
-    from onset.work.models import Bench
-    from onset.work.naming import Subject
+    from onset.work.engines import local as engines
+    from onset.work.jobs.foreign import Bench
+    from onset.work.names import Subject
 
 WATCH_SECONDS = 5.0
 """How often ``eval --watch`` looks for new checkpoints."""
@@ -76,7 +76,7 @@ def plan(
     vocab = {}
     for name, spec in loaded.tokenizers.items():
         if spec.vocab is None:
-            from onset.lm.tokenizer import Tokenizer
+            from onset.data.tokenizer import Tokenizer
 
             vocab[name] = Tokenizer.load(Path(spec.path or "")).vocab
         else:
@@ -87,7 +87,7 @@ def plan(
         shares = {"rate": measured, "share_of_rate": planning.SHARE_OF_RATE}
         print_json({"study": loaded.name, **shares, "runs": rows, "absent": absent})
         return
-    from onset.work.show import plan_table
+    from onset.work.text_tables import plan_table
 
     terminal().print(plan_table(rows))
     source = "given" if rate else "measured now, float32, all cores"
@@ -113,7 +113,7 @@ def run(
     ] = None,
 ) -> None:
     """Do all that a study owes: text, trainings, evaluations, findings, page. Run again to resume."""
-    from onset.work.engine import choose_engine
+    from onset.work.engines.local import choose_engine
 
     loaded = _load(study)
     chosen = choose_engine(
@@ -127,7 +127,7 @@ def run(
 def status(out: Annotated[str, typer.Argument(metavar="DIR")], as_json: Json = False) -> None:
     """Say what a study has done and what it owes."""
     from onset.study.files import parse
-    from onset.work.run import kept, status_rows
+    from onset.work.study import kept, status_rows
 
     folder = kept(out, logs=True)
     specification = folder / "study.toml"
@@ -137,7 +137,7 @@ def status(out: Annotated[str, typer.Argument(metavar="DIR")], as_json: Json = F
     if as_json:
         print_json(rows)
         return
-    from onset.work.show import status_table
+    from onset.work.text_tables import status_table
 
     terminal().print(status_table(rows))
 
@@ -181,7 +181,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Ask any causal language model tasks; what is there already is not asked again."""
-    from onset.work.models import Bench, Loading
+    from onset.work.jobs.foreign import Bench, Loading
 
     names = tuple(tasks.replace(",", " ").split())
     loading = Loading(dtype, device, allow_bin, trust_remote_code)
@@ -218,9 +218,9 @@ def loss(
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
 ) -> None:
     """Measure the loss of any causal language model on texts, and compare models by the same documents."""
-    from onset.work.losses import Measuring, compared
-    from onset.work.models import Bench, Loading
-    from onset.work.texts import texts_of
+    from onset.data.heldout_text import texts_of
+    from onset.work.jobs.foreign import Bench, Loading
+    from onset.work.jobs.losses import Measuring, compared
 
     texts, made = texts_of(text), []
     loading, measuring = (
@@ -317,7 +317,7 @@ def import_table(
 ) -> None:
     """Turn others' results into a table of observations."""
     from onset.adapters import import_
-    from onset.analysis.files import write_table
+    from onset.tables.files import write_table
 
     given: Any = columns
     if columns and len(columns) == 1 and columns[0].endswith(".toml"):
@@ -350,7 +350,7 @@ def _load(study: str) -> Study:
 def _run(
     study: Study, out: Path | str, workers: int | None, engine: str | engines.Engine, logs: tuple[str, ...] = ()
 ) -> None:
-    from onset.work.run import publish, run_study
+    from onset.work.study import publish, run_study
 
     console = terminal(stderr=True)
     outcome = run_study(study, out, workers=workers, engine=engine, logs=logs, console=console)
@@ -374,7 +374,7 @@ def _run(
 
 def _found(out: Path) -> tuple[pd.DataFrame, Path]:
     """The summary of a study's findings and its page: those that stand, or made now."""
-    from onset.work.standing import standing
+    from onset.work.cached import standing
 
     if (kept := standing(out)) is not None:
         return kept
@@ -398,8 +398,8 @@ def _bench(
     """Carry out an evaluation of models, once or again and again while checkpoints appear, and show what it gave."""
     import time
 
-    from onset.work.models import carry_out
-    from onset.work.naming import known, subjects
+    from onset.work.jobs.foreign import carry_out
+    from onset.work.names import known, subjects
     from onset.work.results import json_rows, results, results_table
 
     told = known(tokens[0])

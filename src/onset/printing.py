@@ -23,7 +23,7 @@ def terminal(*, stderr: bool = False) -> Console:
 
 def print_findings(summary: pd.DataFrame, page: Path) -> None:
     """The findings in short, one row a task under its published kind of metric, and where the rest stands."""
-    from onset.work.show import findings_table, headline
+    from onset.work.text_tables import findings_table, headline
 
     short = headline(summary)
     terminal().print(findings_table(short))
@@ -36,7 +36,7 @@ def print_findings(summary: pd.DataFrame, page: Path) -> None:
 
 def print_frame(frame: pd.DataFrame, as_json: bool) -> None:
     """A frame as a table, or as JSON rows with null for what is missing."""
-    from onset.work.show import rows_table
+    from onset.work.text_tables import rows_table
 
     if as_json:
         print_json(records(frame))

@@ -16,7 +16,7 @@ import pytest
 from onset import adapters
 from onset.adapters import lm_eval
 from onset.errors import OnsetError
-from onset.store.tables import ITEMS, write_part
+from onset.store.parts import ITEMS, write_part
 
 DATE = "2025-03-01T10-00-00.123456"
 QUESTIONS = [((-1.0, -2.0, -3.0), 0), ((-4.0, -1.5, -2.0), 1), ((-1.0, -2.0, -2.5), 2), ((-3.0, -2.0, -1.0), 2)]

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from onset.analysis.findings import Analysis
 from onset.errors import OnsetError
+from onset.plots.facts import StudyFacts
 from onset.report import content, data, page
-from onset.report.facts import StudyFacts
+from onset.stats.findings import Analysis
 
 EVIL = "</script><script>window.pwned=1</script><img src=x onerror='window.pwned=2'>\"& {{7*7}} a.b[0]\\\" <!--"
 

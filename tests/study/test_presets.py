@@ -8,8 +8,8 @@ import pytest
 
 from onset.errors import OnsetError
 from onset.study import files
+from onset.study.cost import checkpoint_steps, total_parameters
 from onset.study.presets import PRESETS, WORLD_TASKS, preset
-from onset.study.sizing import checkpoint_steps, total_parameters
 
 
 @pytest.mark.parametrize("name", PRESETS)

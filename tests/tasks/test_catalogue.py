@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
-from onset.metrics import measure
+from onset.metrics.measures import measure
 from onset.tasks import sources
 from onset.tasks.answers import final_number
 from onset.tasks.catalogue import PAPER, catalogue, find, listing, write_requests

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from onset.lm.tokenizer import Tokenizer
+from onset.data.tokenizer import Tokenizer
 from onset.study.files import parse
 from onset.study.spec import Study
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import pytest
 
 from onset.cli import main
-from onset.lm.tokenizer import Tokenizer, train
+from onset.data.tokenizer import Tokenizer, train
+from onset.store.parts import LOSSES, read_about, read_part, write_part
 from onset.store.rundir import RunDir
-from onset.store.tables import LOSSES, read_about, read_part, write_part
 from onset.study.spec import Study, TokenizerSpec
-from onset.work import models
+from onset.work.jobs import foreign as models
 
 
 class Done(NamedTuple):

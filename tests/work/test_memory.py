@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from onset.lm.tokenizer import train
+from onset.data.tokenizer import train
 from onset.study.spec import TokenizerSpec
 
 VOCAB, PROMPT, CHOICES = 8000, 2000, 2
@@ -21,9 +21,9 @@ SCRIPT = """
 import io, json, resource, sys, torch
 from pathlib import Path
 from rich.console import Console
-from onset.lm import prefixes
-from onset.work.models import Bench, carry_out
-from onset.work.naming import subjects
+from onset.score import requests as prefixes
+from onset.work.jobs.foreign import Bench, carry_out
+from onset.work.names import subjects
 torch.set_num_threads(1)
 model, data, out = map(Path, sys.argv[1:])
 bench = Bench(subjects([str(model)], out), ("hellaswag",), data=data)

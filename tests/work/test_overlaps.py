@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from onset.analysis.records import _overlap_notes
+from onset.data import contamination as module
+from onset.data import overlaps
+from onset.data.tokenize import Materials
 from onset.errors import OnsetError
-from onset.lm import overlap as module
+from onset.store.parts import LOSSES, write_part
 from onset.store.rundir import RunDir
-from onset.store.tables import LOSSES, write_part
 from onset.study.files import dump
 from onset.study.spec import Mix, Source, Study, TokenizerSpec, Validation
-from onset.work import overlaps
-from onset.work.materials import Materials
+from onset.tables.study import _overlap_notes
 
 WORDS = ("hill", "lamp", "king", "road", "tree", "moon", "ship", "door", "fire", "rain", "wolf", "coat")
 

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from onset.analysis.observations import read
 from onset.cli import app
-from onset.lm.tokenizer import train
-from onset.store.tables import read_part
+from onset.data.tokenizer import train
+from onset.store.parts import read_part
 from onset.study.spec import TokenizerSpec
+from onset.tables.observations import read
 from onset.tasks.catalogue import find
 
 TASKS = ("modular_arithmetic", "addition_1digit")

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from onset.adapters import curves, lm_eval, table
-from onset.analysis import observations
 from onset.errors import OnsetError, did_you_mean
+from onset.tables import observations
 
 FORMATS: Mapping[str, Callable[..., pd.DataFrame]] = {
     "table": table.read,

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from onset.analysis import files
 from onset.errors import OnsetError
+from onset.tables import files
 
 LOSS_COLUMNS = ("run", "tokens", "loss")
 SCORE_COLUMNS = ("run", "tokens", "task", "metric", "score")

@@ -17,10 +17,10 @@ from typing import Any
 
 import pandas as pd
 
-from onset import metrics
 from onset.adapters import lm_eval_samples
-from onset.analysis import files
 from onset.errors import OnsetError
+from onset.metrics import measures as metrics
+from onset.tables import files
 
 SAME = {"accuracy": "acc", "exact_match": "exact_match", "accuracy_per_byte": "acc_norm"}
 """Our metrics that the harness publishes itself, under these names: not measured twice."""

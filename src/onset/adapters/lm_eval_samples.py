@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from onset.errors import OnsetError
-from onset.store.tables import ITEMS
+from onset.store.parts import ITEMS
 
 Sample = Mapping[str, Any]
 RIGHT = ("acc", "exact_match", "em")

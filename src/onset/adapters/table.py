@@ -27,9 +27,9 @@ from typing import Any
 
 import pandas as pd
 
-from onset.analysis import files, losses
-from onset.analysis.observations import COLUMNS
 from onset.errors import OnsetError, did_you_mean
+from onset.tables import files, losses
+from onset.tables.observations import COLUMNS
 
 SECTIONS = ("columns", "constants", "tasks")
 

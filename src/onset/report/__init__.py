@@ -1,1 +1,1 @@
-"""Pictures and one page. ``charts`` is the only importer of Altair; nothing is fitted here."""
+"""The page that tells a study's findings."""

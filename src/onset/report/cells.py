@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from onset.report import words
+from onset.plots import words
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from onset.analysis.findings import Analysis, Finding
-from onset.report import cells, frames, words
+from onset.plots import frames, words
+from onset.plots.facts import StudyFacts
+from onset.plots.frames import Panel, Points
+from onset.report import cells
 from onset.report.cells import Row
-from onset.report.facts import StudyFacts
-from onset.report.frames import Panel, Points
+from onset.stats.findings import Analysis, Finding
 
 
 @dataclass(frozen=True, slots=True)

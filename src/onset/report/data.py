@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from onset.analysis.findings import Finding
-from onset.report import frames, words
-from onset.report.frames import Panel, Points
-from onset.report.palette import VERDICT_COLOURS, shapes
+from onset.plots import frames, words
+from onset.plots.frames import Panel, Points
+from onset.plots.palette import VERDICT_COLOURS, shapes
+from onset.stats.findings import Finding
 
 DIGITS = 6
 """Significant digits of numbers in the page's data: more than a picture shows."""

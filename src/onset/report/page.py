@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from onset.analysis import scales
-from onset.analysis.findings import Analysis
 from onset.errors import OnsetError
-from onset.report import content, data, frames, tables, words
-from onset.report.charts import figures, files, panels
-from onset.report.charts.figures import Drawing
-from onset.report.facts import StudyFacts
-from onset.store.tables import write_text
+from onset.metrics import info as scales
+from onset.plots import figures, files, frames, panels, words
+from onset.plots.facts import StudyFacts
+from onset.plots.figures import Drawing
+from onset.report import content, data, tables
+from onset.stats.findings import Analysis
+from onset.store.parts import write_text
 
 if TYPE_CHECKING:
-    from onset.analysis.backtest import Backtest
-    from onset.analysis.forecast import Forecast
+    from onset.stats.backtest import Backtest
+    from onset.stats.forecast import Forecast
 
 REPORT = "report.html"
 FIGURES = "figures"

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from onset.analysis.findings import Analysis
-from onset.report import cells, frames, words
+from onset.plots import frames, words
+from onset.plots.facts import StudyFacts
+from onset.plots.frames import Panel
+from onset.report import cells
 from onset.report.cells import Row
-from onset.report.facts import StudyFacts
-from onset.report.frames import Panel
+from onset.stats.findings import Analysis
 
 if TYPE_CHECKING:
-    from onset.analysis.backtest import Backtest
-    from onset.analysis.forecast import Forecast
+    from onset.stats.backtest import Backtest
+    from onset.stats.forecast import Forecast
 
 
 @dataclass(frozen=True)

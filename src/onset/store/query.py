@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from onset.errors import OnsetError
-from onset.store.asked import COLUMNS as ASKED
-from onset.store.asked import asked
+from onset.store.coverage import COLUMNS as ASKED
+from onset.store.coverage import asked
+from onset.store.parts import SCHEMAS, read_part
 from onset.store.rundir import run_dirs
-from onset.store.tables import SCHEMAS, read_part
 
 PARTS = {"items": "items/[0-9]*/*.parquet", "losses": "loss/[0-9]*.parquet"}
 
@@ -77,7 +77,7 @@ def _observations(folder: Path) -> pd.DataFrame:
 
     Measuring lives on a higher floor; it is looked up by name, as a result's drawing is.
     """
-    module = importlib.import_module("onset.analysis.observations")
+    module = importlib.import_module("onset.tables.observations")
     if not any(part for run in run_dirs(folder) for part in run.path.glob(PARTS["items"])):
         return pd.DataFrame({name: pd.Series(dtype=_dtype(name, module.NUMBERS)) for name in module.COLUMNS})
     frame: pd.DataFrame = module.read(folder)

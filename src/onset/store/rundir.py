@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from onset.errors import OnsetError
-from onset.store.tables import write_text
+from onset.store.parts import write_text
 from onset.study.files import parse
 
 STEP_DIGITS = 8

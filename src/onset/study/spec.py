@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from onset.study import tuning
+from onset.study import rules as tuning
 
 SPEC_VERSION = 1
 """Part of every digest: raised when the same specification would give other results."""
@@ -230,7 +230,7 @@ class Run(Spec):
     group: str = ""
     """Label of the design that the run belongs to, such as 'trajectory' or 'grid'."""
     tuning: Literal["given", "rule"] = "given"
-    """With 'rule', a batch and a peak rate that are not stated come from ``onset.study.tuning``."""
+    """With 'rule', a batch and a peak rate that are not stated come from ``onset.study.rules``."""
     initialisation: float = Field(default=1.0, gt=0)
     """Factor on the deviations that the weights are drawn with."""
     skip: int = Field(default=0, ge=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from onset.errors import OnsetError, did_you_mean
-from onset.store.tables import whole_file
+from onset.store.parts import whole_file
 from onset.study.spec import WorldSpec
 from onset.tasks.chinese import chinese
 from onset.tasks.english import english

@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
+from onset.data.tokenize import Materials
 from onset.errors import OnsetError
-from onset.report.facts import FAILED_COLUMNS, ITEM_COLUMNS, RUN_COLUMNS, TRAINING_COLUMNS, StudyFacts
+from onset.plots.facts import FAILED_COLUMNS, ITEM_COLUMNS, RUN_COLUMNS, TRAINING_COLUMNS, StudyFacts
+from onset.store.parts import read_part, with_whole
 from onset.store.rundir import RunDir, run_dirs
-from onset.store.tables import read_part, with_whole
 from onset.study.files import parse
 from onset.study.spec import Study
 from onset.tasks.task import Request, Task
-from onset.work.materials import Materials
-from onset.work.pieces import study_tasks
+from onset.work.ledger import study_tasks
 
 SAMPLES = 2
 """Questions shown of each task."""

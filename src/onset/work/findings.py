@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from onset.analysis import axes
-from onset.analysis.analyze import analyze, write
-from onset.analysis.backtest import Backtest, backtest
-from onset.analysis.claims import with_claims
-from onset.analysis.findings import Analysis
-from onset.analysis.forecast import Forecast, forecast, thresholds_of
-from onset.analysis.observations import read, sift
 from onset.errors import OnsetError
 from onset.report import page
-from onset.store.tables import whole_file, write_text
+from onset.stats import loss_comparison as axes
+from onset.stats.backtest import Backtest, backtest
+from onset.stats.findings import Analysis
+from onset.stats.forecast import Forecast, forecast, thresholds_of
+from onset.stats.paper_claims import with_claims
+from onset.stats.pipeline import analyze, write
+from onset.store.parts import whole_file, write_text
 from onset.study.files import parse
 from onset.study.spec import FindingsSpec
+from onset.tables.observations import read, sift
 from onset.work.facts import gather
 
 AUTO = "auto"

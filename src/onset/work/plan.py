@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from onset.study import sizing
+from onset.study import cost as sizing
+from onset.study.branching import flops_owed, nearly, trunks
 from onset.study.spec import Study
-from onset.study.trunks import flops_owed, nearly, trunks
 
 SHARE_OF_RATE = 0.3
 """Share of the matrix rate that training is assumed to reach when hours are estimated."""

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from onset.work.engine import Event
-from onset.work.pieces import Piece
+from onset.work.engines.local import Event
+from onset.work.ledger import Piece
 
 QUIET_SECONDS = 10.0
 """Where the output is not a terminal, a line is printed at most so often."""

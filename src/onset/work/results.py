@@ -10,10 +10,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from onset import metrics
-from onset.store.asked import COUNTS, asked, sentence
-from onset.store.tables import read_part
-from onset.work.models import Bench
+from onset.metrics import measures as metrics
+from onset.store.coverage import COUNTS, asked, sentence
+from onset.store.parts import read_part
+from onset.work.jobs.foreign import Bench
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,0 @@
-"""From observations to findings: threshold, collapse, predictors, forecast. Runs without torch."""

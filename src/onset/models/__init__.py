@@ -1,0 +1,1 @@
+"""Models that can be trained: the paper's decoder (needs the [lm] extra)."""

@@ -1,0 +1,152 @@
+"""The other pictures: loss against tokens, residuals by size, size effects, predictors, forecast against truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from onset.plots import theme
+from onset.plots.frames import PREDICTORS, span
+from onset.plots.palette import CHANCE, INK, MUTED, Sizes
+from onset.plots.theme import Chart
+
+COLLAPSE_COLOURS = {"collapses": "#0b6e4f", "size matters": "#b3261e", "cannot tell": "#8a5a00"}
+PREDICTOR_COLOURS = {"Loss": "#0b6e4f", "Compute": "#d1495b", "Parameters": "#e08214", "Tokens": "#5a2ca0"}
+PREDICTOR_SHAPES = {"Loss": "circle", "Compute": "triangle-up", "Parameters": "square", "Tokens": "diamond"}
+
+_ROW = 17
+_FEW = alt.Axis(tickCount=7)
+
+
+def training(frame: pd.DataFrame, floor: pd.DataFrame, known: Sizes, *, unit: str, width: Any = 640) -> Chart:
+    """Loss against tokens, one line a run, with the floor that no model can beat.
+
+    ``frame``: ``run, size, params, tokens, loss``; ``floor``: ``loss, label``, one row or none.
+    """
+    ends = span(frame["tokens"], log=True)
+    assert ends is not None, "a training picture needs tokens"
+    x = theme.x("tokens", ends, "Training tokens")
+    y = alt.Y(
+        "loss:Q",
+        title=f"Loss ({unit})",
+        scale=alt.Scale(type="log", nice=False, padding=6),
+        axis=alt.Axis(values=_loss_ticks(frame, floor), format="~f"),
+    )
+    lines = (
+        alt.Chart(frame)
+        .mark_line(strokeWidth=1.5)
+        .encode(x=x, y=y, color=theme.colour(known, legend=True), detail="run:N", order="tokens:Q")
+    )
+    dots = (
+        alt.Chart(frame)
+        .mark_point(filled=True, size=22, opacity=1)
+        .encode(
+            x=x, y=y, color=theme.colour(known, legend=True),
+            tooltip=[alt.Tooltip("run:N", title="run"), alt.Tooltip("params:Q", title="parameters", format=","),
+                     alt.Tooltip("tokens:Q", title="tokens", format=","),
+                     alt.Tooltip("loss:Q", title="loss", format=".4f")],
+        )
+    )  # fmt: skip
+    base = alt.Chart(floor)
+    rule = base.mark_rule(color=INK, strokeDash=[2, 3], strokeWidth=1.4).encode(y=y)
+    label = base.mark_text(align="left", baseline="bottom", dy=-3, dx=4, color=INK, fontSize=11).encode(
+        y=y, x=alt.value(0), text="label:N"
+    )
+    return alt.layer(lines, dots, rule, label).properties(width=width, height=300)
+
+
+def _loss_ticks(frame: pd.DataFrame, floor: pd.DataFrame) -> list[float]:
+    values = [*frame["loss"], *floor["loss"]]
+    low, high = min(values), max(values)
+    ticks = [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12]
+    return [float(tick) for tick in ticks if low * 0.97 <= tick <= high * 1.03]
+
+
+def residual_template(known: Sizes, x_title: str | list[str], ends: tuple[float, float]) -> Chart:
+    """Residuals whose data are named ``points`` and filled in by the page."""
+    chart = residuals(alt.NamedData(name="points"), known, x_title, ends, width="container", legend=False)
+    return chart.properties(autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+
+
+def residuals(
+    frame: pd.DataFrame | alt.NamedData,
+    known: Sizes,
+    x_title: str | list[str],
+    ends: tuple[float, float],
+    *,
+    width: Any = 300,
+    legend: bool = True,
+) -> Chart:
+    """Observed minus fitted, in points, by size. ``frame`` as of ``frames.residuals``."""
+    x = theme.x("loss", ends, x_title)
+    y = alt.Y("points:Q", title="Residual (points)", axis=alt.Axis(tickCount=5))
+    zero = alt.Chart(pd.DataFrame({"points": [0.0]})).mark_rule(color=CHANCE, strokeDash=[5, 4]).encode(y=y)
+    dots = (
+        alt.Chart(frame)
+        .mark_point(filled=True, size=34, opacity=1, fillOpacity=0.85, stroke="white", strokeWidth=0.4, clip=True)
+        .encode(
+            x=x, y=y, color=theme.colour(known, legend=legend),
+            tooltip=[alt.Tooltip("run:N", title="run"), alt.Tooltip("params:Q", title="parameters", format=","),
+                     alt.Tooltip("loss:Q", title="loss", format=".4f"),
+                     alt.Tooltip("points:Q", title="residual, points", format="+.2f")],
+        )
+    )  # fmt: skip
+    return alt.layer(zero, dots).properties(width=width, height=190)
+
+
+def effects(frame: pd.DataFrame, *, width: Any = 560, level: str = "95 %") -> Chart:
+    """Points of score that ten times the parameters move at equal loss, with the margin. ``frames.effects``."""
+    margin = float(frame["margin"].iloc[0])
+    y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260, grid=True))
+    x = alt.X("low:Q", title=f"Points of score per tenfold parameters at equal loss ({level} interval)", axis=_FEW)
+    verdicts = list(COLLAPSE_COLOURS)
+    colour = alt.Color(
+        "verdict:N",
+        scale=alt.Scale(domain=verdicts, range=list(COLLAPSE_COLOURS.values())),
+        legend=alt.Legend(title=None, orient="top"),
+    )
+    tooltip = [
+        alt.Tooltip("label:N", title="task"), alt.Tooltip("metric:N", title="metric"),
+        alt.Tooltip("points:Q", title="points per tenfold parameters", format="+.2f"),
+        alt.Tooltip("low:Q", title="low", format="+.2f"), alt.Tooltip("high:Q", title="high", format="+.2f"),
+    ]  # fmt: skip
+    within = (
+        alt.Chart(pd.DataFrame({"low": [-margin], "high": [margin]}))
+        .mark_rect(color=CHANCE, fillOpacity=0.16)
+        .encode(x=x, x2="high:Q")
+    )
+    zero = alt.Chart(pd.DataFrame({"low": [0.0]})).mark_rule(color=CHANCE).encode(x=x)
+    base = alt.Chart(frame).encode(y=y, color=colour, tooltip=tooltip)
+    bars = base.mark_rule(strokeWidth=2.2).encode(x=x, x2="high:Q")
+    dots = base.mark_point(filled=True, size=70, opacity=1).encode(x=alt.X("points:Q"))
+    return alt.layer(within, zero, bars, dots).properties(width=width, height=_ROW * max(3, frame["label"].nunique()))
+
+
+def predictors(frame: pd.DataFrame, *, width: Any = 560) -> Chart:
+    """R² of a left-out size by predictor, one row a task; below zero is drawn at the edge. ``frames.predictors``."""
+    drawn = frame.dropna(subset=["r2"]).assign(shown=lambda rows: rows["r2"].clip(lower=-0.5))
+    names = [name for name in PREDICTORS.values() if name in set(drawn["predictor"])]
+    y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260, grid=True))
+    x = alt.X(
+        "shown:Q",
+        title="R² on a size that was left out (1 is perfect; at or below −0.5 is drawn at −0.5)",
+        scale=alt.Scale(domain=[-0.55, 1.02], nice=False),
+        axis=_FEW,
+    )
+    dots = (
+        alt.Chart(drawn)
+        .mark_point(filled=True, size=75, opacity=0.9)
+        .encode(
+            x=x, y=y,
+            color=alt.Color("predictor:N", scale=alt.Scale(domain=names, range=[PREDICTOR_COLOURS[n] for n in names]),
+                            legend=alt.Legend(title=None, orient="top")),
+            shape=alt.Shape("predictor:N", scale=alt.Scale(domain=names, range=[PREDICTOR_SHAPES[n] for n in names])),
+            tooltip=[alt.Tooltip("label:N", title="task"), alt.Tooltip("metric:N", title="metric"),
+                     alt.Tooltip("predictor:N", title="predictor"), alt.Tooltip("r2:Q", title="R²", format=".3f"),
+                     alt.Tooltip("error:Q", title="mean error, points", format=".2f")],
+        )
+    )  # fmt: skip
+    zero = alt.Chart(pd.DataFrame({"shown": [0.0]})).mark_rule(color=MUTED, strokeDash=[2, 3]).encode(x=x)
+    return alt.layer(zero, dots).properties(width=width, height=_ROW * max(3, drawn["label"].nunique()))

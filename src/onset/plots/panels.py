@@ -1,0 +1,85 @@
+"""What the page's script draws: panel templates by axis, and the charts that stand alone, as specifications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from onset.plots import figures, files, frames, others, performance, theme
+from onset.plots.figures import Drawing
+
+if TYPE_CHECKING:
+    from onset.stats.backtest import Backtest
+    from onset.stats.findings import Analysis
+    from onset.stats.forecast import Forecast
+
+AXIS_NAMES: dict[theme.Axis, str] = {
+    "loss": "loss",
+    "flops": "compute",
+    "params": "parameters",
+    "tokens": "tokens",
+}
+
+
+def axes(drawing: Drawing) -> list[tuple[str, str]]:
+    """The horizontal axes that the table has values for, with their names."""
+    return [(axis, name) for axis, name in AXIS_NAMES.items() if drawing.shared(axis) is not None]
+
+
+def has(drawing: Drawing, alone: Mapping[str, Any]) -> dict[str, bool]:
+    """Which sections there is something for."""
+    return {
+        "finals": bool(figures.final_panels(drawing)),
+        "grid": "grid" in drawing.points.kinds,
+        "side_by_side": bool(figures.side_by_side(drawing.panels)),
+        "compute": drawing.shared("flops") is not None,
+        **{
+            name: name in alone
+            for name in ("training", "effects", "predictors", "axes", "forecast", "forecast_vs_truth")
+        },
+        "residuals": any(len(frames.residuals(panel, drawing.points.sizes)) for panel in drawing.headlines),
+    }
+
+
+def templates(drawing: Drawing, datasets: dict[str, Any]) -> dict[str, Any]:
+    """Panel templates by axis; ``loss_near`` is the narrowed axis of the loss. Their fixed data go to ``datasets``."""
+    made: dict[str, Any] = {}
+    for axis in theme.AXES:
+        shared = performance.frame(drawing.points, axis)
+        if shared is not None:
+            made[axis] = _bare(performance.page_template(shared), datasets)
+    near = drawing.shared("loss")
+    if near is not None:
+        if drawing.near is not None:
+            made["loss_near"] = _bare(performance.page_template(near), datasets)
+        template = others.residual_template(drawing.points.sizes, near.x_title, near.x)
+        made["residuals"] = _bare(template, datasets)
+    return made
+
+
+def alone(
+    drawing: Drawing,
+    datasets: dict[str, Any],
+    *,
+    analysis: Analysis | None = None,
+    forecast: Forecast | None = None,
+    backtest: Backtest | None = None,
+) -> dict[str, Any]:
+    """Charts that stand alone, by name, as wide as their place on the page."""
+    charts = {
+        name: build(drawing, width="container")
+        for name, build in (
+            ("training", figures.training),
+            ("effects", figures.effects),
+            ("predictors", figures.predictors),
+        )
+    }
+    charts |= figures.foreseen(drawing, forecast, backtest) | figures.compared(analysis)
+    return {name: _bare(chart, datasets) for name, chart in charts.items() if chart is not None}
+
+
+def _bare(chart: theme.Chart, datasets: dict[str, Any]) -> dict[str, Any]:
+    """A specification without its data, which go to ``datasets`` under names that tell them apart."""
+    spec = files.specification(chart.configure(**theme.config()))
+    datasets.update(spec.pop("datasets", {}))
+    return spec

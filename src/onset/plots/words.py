@@ -1,0 +1,263 @@
+"""Words of the page: titles of tasks and metrics, numbers for readers, and the sentence one would write in a paper."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from onset.stats.findings import Finding, SizeEffect
+from onset.stats.result import Interval
+
+LANGUAGES = {"en": "English", "zh": "Chinese"}
+
+ABILITIES = (
+    "closed-book question answering",
+    "commonsense inference",
+    "reading comprehension",
+    "coreference",
+    "examination",
+    "mathematical word problems",
+    "modular arithmetic",
+    "word unscrambling",
+    "addition",
+)
+"""The order in which abilities are shown; a task without a known ability comes last."""
+
+OTHER_ABILITY = "other"
+
+_WORLD = {
+    "facts": ("Facts", 0),
+    "scripts": ("Scripts", 1),
+    "reading": ("Reading", 2),
+    "coreference": ("Coreference", 3),
+    "exam": ("Exam", 4),
+    "arithmetic": ("Word problems", 5),
+}
+
+_KNOWN = {
+    "triviaqa": ("TriviaQA", "en", 0),
+    "nlpcc_kbqa": ("NLPCC-KBQA", "zh", 0),
+    "hellaswag": ("HellaSwag", "en", 1),
+    "clozet": ("ClozeT", "zh", 1),
+    "clozet_proxy": ("ClozeT stand-in", "zh", 1),
+    "race": ("RACE", "en", 2),
+    "c3": ("C3", "zh", 2),
+    "winogrande": ("WinoGrande", "en", 3),
+    "cluewsc": ("CLUEWSC", "zh", 3),
+    "mmlu": ("MMLU", "en", 4),
+    "ceval": ("C-Eval", "zh", 4),
+    "gsm8k": ("GSM8K", "en", 5),
+    "gsm8k_zh": ("GSM8K-Chinese", "zh", 5),
+    "gsm8k_zh_mt": ("GSM8K-Chinese (machine translation)", "zh", 5),
+}
+
+_METRIC_LABELS = {
+    "accuracy": "Accuracy",
+    "acc": "Accuracy",
+    "acc_norm": "Accuracy, normalised",
+    "exact_match": "Exact match",
+    "correct_choice_prob": "CorrectChoiceProb",
+    "brier": "Brier score",
+    "choice_log_loss": "Log-loss over choices",
+    "gold_bits_per_byte": "Gold answer, bits/byte",
+}
+
+VERDICTS = {"emergent": "emergent", "smooth": "smooth", "at_chance": "at chance", "unresolved": "unresolved"}
+COLLAPSES = {"collapses": "collapses", "size_matters": "size matters", "unresolved": "cannot tell"}
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """How a task is called on the page, and where it is sorted."""
+
+    text: str
+    ability: str
+    language: str
+    rank: tuple[int, int, str]
+
+
+def title(task: str) -> Title:
+    """A task's name for readers; one that is not known keeps its own name and has no ability."""
+    parts = task.split("_")
+    if len(parts) == 3 and parts[0] == "world" and parts[1] in _WORLD and parts[2] in LANGUAGES:
+        words, ability = _WORLD[parts[1]]
+        return _title(f"{words} · {LANGUAGES[parts[2]]}", parts[2], ability, task)
+    if task in _KNOWN:
+        words, language, ability = _KNOWN[task]
+        return _title(words, language, ability, task)
+    return Title(task, OTHER_ABILITY, "", (len(ABILITIES), 0, task))
+
+
+def _title(text: str, language: str, ability: int, task: str) -> Title:
+    return Title(text, ABILITIES[ability], LANGUAGES[language], (ability, 0 if language == "en" else 1, task))
+
+
+def metric_label(metric: str) -> str:
+    """A metric's name for readers; one that is not known keeps its own name."""
+    return _METRIC_LABELS.get(metric, metric)
+
+
+def loss_label(loss_name: str) -> str:
+    """What the horizontal axis is called: the loss and the text that it was measured on."""
+    return "Loss" if loss_name in ("", "loss") else f"Loss on {loss_name}"
+
+
+def count(value: float | None, digits: int = 3) -> str:
+    """A count for readers: 158 k, 1.5 M, 32 B; an empty string for a missing one."""
+    if value is None or not math.isfinite(value):
+        return ""
+    for size, letter in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= size * (1 - 0.5 * 10**-digits):
+            return f"{_digits(value / size, digits)}{letter}"
+    return _digits(value, digits)
+
+
+def _digits(value: float, digits: int) -> str:
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def power(value: float | None) -> str:
+    """A large number with its power of ten: 1.2×10¹⁵."""
+    if value is None or not math.isfinite(value) or value <= 0:
+        return ""
+    exponent = math.floor(math.log10(value))
+    mantissa = value / 10**exponent
+    superscript = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa:.2g}×10{superscript}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time for readers: 45 s, 7 min 12 s, 2 h 05 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def number(value: float | None, decimals: int = 2, *, sign: bool = False) -> str:
+    """A number with a true minus; an empty string for a missing one."""
+    if value is None or not math.isfinite(value):
+        return ""
+    text = f"{value:{'+' if sign else ''}.{decimals}f}"
+    zero = all(letter in "+-0." for letter in text)
+    return (text.lstrip("+-") if zero else text).replace("-", "−")
+
+
+def decimals(interval: Interval) -> int:
+    """Decimals that show an interval's width and no more."""
+    width = interval.high - interval.low
+    if not math.isfinite(width) or width <= 0:
+        return 3
+    return min(4, max(2, math.ceil(-math.log10(width / 2.5))))
+
+
+def losses(interval: Interval) -> tuple[str, str, str]:
+    """A threshold and the ends of its interval, with the decimals that they deserve."""
+    places = decimals(interval)
+    return number(interval.value, places), number(interval.low, places), number(interval.high, places)
+
+
+def percent(level: float) -> str:
+    """A level of confidence: 95 %."""
+    return f"{100 * level:g} %"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The losses that a finding has seen, and their unit."""
+
+    high: float
+    low: float
+    unit: str = "nats/token"
+
+    def __str__(self) -> str:
+        return f"{number(self.high)} to {number(self.low)} {self.unit}"
+
+
+def seen(rows: pd.DataFrame) -> Seen:
+    """The range of losses among rows of observations (columns ``loss`` and, where given, ``loss_unit``)."""
+    units = sorted({str(unit) for unit in rows["loss_unit"].dropna()}) if "loss_unit" in rows else []
+    return Seen(float(rows["loss"].max()), float(rows["loss"].min()), units[0] if len(units) == 1 else "nats/token")
+
+
+def sentence(finding: Finding, seen: Seen, level: float = 0.95, *, name_loss: bool = False) -> str:
+    """What one would write in a paper: only what the data shows, nothing read off an extrapolation.
+
+    ``seen`` are the losses of the finding's points; ``name_loss`` says on which text the loss is.
+    """
+    on = f"On {finding.task}" + (f" and the loss '{finding.loss_name}'" if name_loss else "")
+    told = f"{on}, {_VERDICTS[finding.verdict](finding, _in_text(finding.metric), seen, level)}"
+    size = _size(finding.collapse)
+    said = f"{told}; {size}." if size else f"{told}."
+    return f"{said} {finding.why}" if finding.verdict in ("smooth", "unresolved") and finding.why else said
+
+
+def _in_text(metric: str) -> str:
+    """A metric's name within a sentence: in small letters, but for names."""
+    label = metric_label(metric)
+    return label if metric in ("correct_choice_prob", "brier") or label == metric else label[0].lower() + label[1:]
+
+
+def _emergent(finding: Finding, score: str, seen: Seen, level: float) -> str:
+    if finding.threshold is None:
+        return f"{score} leaves chance{_chance(finding)} at a loss that could not be placed"
+    value, low, high = losses(finding.threshold)
+    way = "rises" if finding.direction == "higher" else "falls"
+    return (
+        f"{score} stays at chance{_chance(finding)} until the loss falls to {value} {seen.unit} "
+        f"({percent(level)} interval {low} to {high}), then {way}"
+    )
+
+
+def _smooth(finding: Finding, score: str, seen: Seen, level: float) -> str:
+    rank = "" if finding.spearman is None else f" (Spearman {number(finding.spearman)})"
+    return f"{score} follows the loss{rank} from {seen}, and no threshold is supported"
+
+
+def _at_chance(finding: Finding, score: str, seen: Seen, level: float) -> str:
+    return (
+        f"{score} is not shown to leave chance{_chance(finding)} at any loss seen ({seen}); "
+        "what lower losses would bring is not known"
+    )
+
+
+def _unresolved(finding: Finding, score: str, seen: Seen, level: float) -> str:
+    return f"the data cannot tell whether {score} has a threshold within the losses seen ({seen})"
+
+
+_VERDICTS = {"emergent": _emergent, "smooth": _smooth, "at_chance": _at_chance, "unresolved": _unresolved}
+
+
+def _chance(finding: Finding) -> str:
+    return "" if finding.chance is None or not math.isfinite(finding.chance) else f" ({number(finding.chance)})"
+
+
+def _size(effect: SizeEffect | None) -> str:
+    """The clause on size at equal loss; empty where it was not estimated."""
+    if effect is None or not math.isfinite(effect.points_per_decade):
+        return ""
+    margin = f"{effect.margin:g} point{'' if effect.margin == 1 else 's'}"
+    moved = (
+        f"at equal loss ten times the parameters move it by {number(effect.points_per_decade, 1, sign=True)} points "
+        f"[{number(effect.low, 1)}, {number(effect.high, 1)}]"
+    )
+    if effect.shift is not None:
+        margin += f" or {effect.loss_margin:g} nats"
+        along = effect.shift
+        moved += (
+            f", its curve by {number(along.value, 3, sign=True)} nats [{number(along.low, 3)}, {number(along.high, 3)}]"
+        )
+    return (
+        moved
+        + {
+            "collapses": f", within the margin of {margin}",
+            "size_matters": f", beyond the margin of {margin}",
+            "unresolved": f", so it cannot be told whether size matters by more than {margin}",
+        }[effect.verdict]
+    )

@@ -1,0 +1,314 @@
+"""Attention that shares a prefix: its keys and values are computed once and read by every row that continues it.
+
+A row is a question followed by its answers side by side; a mask keeps the answers from seeing each other. Rows lie
+end to end in one pass, so that no product is spent on padding; only a row's attention to itself is computed on padded
+parts of rows of like length. All queries meet the prefix's keys in one unmasked product, without copying the prefix,
+and the two partial softmaxes are merged by their log-sum-exp (the identity behind FlashAttention, Dao et al. 2022,
+arXiv 2205.14135). It plugs into models of the transformers library through its attention interface, as ``NAME``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onset.cpu import reading
+from onset.cpu.reading import Far, KeysValues, Layout
+
+NAME = "onset_shared"
+REFUSED = ("softcap", "s_aux", "position_bias")
+"""Arguments of attention that change what it computes and that this one does not know."""
+LIKE = 0.7
+"""Rows are of like length down to this share of the longest."""
+QUESTION, PADDING = 0, -1
+"""Branches of a row's columns: the question, which all answers see, and padding; answers are numbered from 1."""
+
+
+class CannotShare(RuntimeError):
+    """The model's attention is of a kind that this one does not compute."""
+
+
+@dataclass
+class Plan:
+    """What one forward pass attends to, beside itself."""
+
+    prefix: dict[int, KeysValues] | None = None
+    """By layer: keys and values (1, heads, length, size) of the prefix of all rows."""
+    parts: Sequence[Part] = ()
+    """Rows that lie end to end in a pass of one long row; without them each row of the pass is a row, causal."""
+    layout: Layout | None = None
+    """The same rows for the compiled attention, instead of ``parts``."""
+    keep: bool = False
+    """Whether to keep this pass's keys and values in ``kept``."""
+    kept: dict[int, KeysValues] = field(default_factory=dict)
+    memory: Memory | None = None
+    """Generation: keys and values of each row so far."""
+    window: int | None = None
+    """Smallest sliding window that a layer asked for during the pass; rows within it are not touched by it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Neighbouring rows of like length, and how they are laid out as a padded block for attention to themselves."""
+
+    place: slice
+    """The rows' tokens in the pass."""
+    index: Tensor
+    """For each cell of the block (rows, length): its token in the pass."""
+    cells: Tensor
+    """For each token of the rows: its cell in the flattened block."""
+    mask: Tensor | None
+    """Added to the scores of the block with itself, (rows, 1, length, length); None for causal attention."""
+
+    @classmethod
+    def of(cls, rows: Sequence[NDArray[np.int32]], start: int, device: torch.device, dtype: torch.dtype) -> Part:
+        """The part of rows, given by the branches of their columns, whose first token is ``start``."""
+        sizes = np.array([len(row) for row in rows])
+        columns = np.arange(sizes.max())
+        inside = columns < sizes[:, None]
+        begins = start + np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        index = torch.from_numpy(np.where(inside, begins[:, None] + columns, start)).to(device)
+        mask = None
+        if any(row[-1] != QUESTION for row in rows):
+            branches = np.full(inside.shape, PADDING)
+            branches[inside] = np.concatenate(rows)
+            mask = branch_mask(torch.from_numpy(branches).to(device), dtype)
+        cells = torch.from_numpy(np.flatnonzero(inside)).to(device)
+        return cls(slice(start, start + int(sizes.sum())), index, cells, mask)
+
+    def block(self, states: Tensor) -> Tensor:
+        """The rows' states (rows, heads, length, size) of a pass's (1, heads, tokens, size)."""
+        flat = states[0].transpose(0, 1).index_select(0, self.index.view(-1))
+        return flat.view(*self.index.shape, *flat.shape[1:]).transpose(1, 2)
+
+    def flat(self, states: Tensor) -> Tensor:
+        """The rows' tokens (tokens, heads, ...) of a block's states (rows, heads, length, ...)."""
+        return states.transpose(1, 2).flatten(0, 1).index_select(0, self.cells)
+
+
+def plan_of(
+    rows: Sequence[NDArray[np.int32]], prefix: dict[int, KeysValues] | None, device: torch.device, dtype: torch.dtype
+) -> Plan:
+    """How rows that lie end to end after a prefix attend; rows are given by the branches of their columns.
+
+    Rows are best given longest first: torch's attention takes neighbours of like length together.
+    """
+    if reading.serves(device, dtype):
+        return Plan(prefix=prefix, layout=Layout.of(rows))
+    parts, start, first = [], 0, 0
+    for index in range(1, len(rows) + 1):
+        if index == len(rows) or len(rows[index]) < LIKE * len(rows[first]):
+            parts.append(Part.of(rows[first:index], start, device, dtype))
+            start, first = parts[-1].place.stop, index
+    return Plan(prefix=prefix, parts=parts)
+
+
+@dataclass
+class Memory:
+    """Keys and values of rows that grow by one token a pass, row by row at its own length."""
+
+    layers: dict[int, KeysValues]
+    """By layer: (rows, heads, capacity, size)."""
+    lengths: Tensor
+    """Tokens that each row holds, (rows,); the pass's own token is written there."""
+    mask: Tensor | None = None
+    """Added to the scores (rows, 1, 1, columns in use); None where the compiled attention needs none."""
+    far: dict[int, Far] = field(default_factory=dict)
+    """By layer: the prefix, laid out for the compiled attention at its first pass."""
+    longest: int = 0
+    """Tokens that the longest row holds."""
+
+    def attend(
+        self, layer: int, query: Tensor, new: KeysValues, prefix: KeysValues | None, scale: float
+    ) -> Tensor | None:
+        """Write one token a row and let it read its row and the prefix; None where only ``append`` serves."""
+        if self.mask is not None:
+            return None
+        if prefix is not None and layer not in self.far:
+            self.far[layer] = Far.of(prefix)
+        return reading.step(query, new, self.far.get(layer), self.layers[layer], self.lengths, self.longest, scale)
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> KeysValues:
+        """Write one token a row, and give all that the rows may hold up to the longest."""
+        assert self.mask is not None, "call step() before a pass"
+        keys, values = self.layers[layer]
+        rows = torch.arange(len(self.lengths), device=key.device)
+        keys[rows, :, self.lengths] = key[:, :, 0]
+        values[rows, :, self.lengths] = value[:, :, 0]
+        used = self.mask.shape[-1]
+        return keys[:, :, :used], values[:, :, :used]
+
+    def step(self, dtype: torch.dtype) -> None:
+        """Make ready for the coming pass."""
+        self.longest = int(self.lengths.max())
+        if reading.serves(self.lengths.device, dtype):
+            return
+        columns = torch.arange(self.longest + 1, device=self.lengths.device)
+        beyond = columns[None, :] > self.lengths[:, None]
+        mask = torch.zeros(beyond.shape, dtype=dtype, device=beyond.device).masked_fill_(beyond, float("-inf"))
+        self.mask = mask[:, None, None, :]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep some rows only."""
+        self.layers = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self.layers.items()}
+        self.lengths = self.lengths[rows]
+
+
+_CAUSAL = Plan()
+_current: ContextVar[Plan | None] = ContextVar("plan", default=None)
+
+
+@contextmanager
+def use(plan: Plan) -> Iterator[None]:
+    """Attention within follows the plan."""
+    token = _current.set(plan)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def switched(model: Any, needed: bool) -> Iterator[None]:
+    """This attention for one pass of a model that otherwise keeps its own."""
+    if not needed:
+        yield
+        return
+    own = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)
+
+
+def branch_mask(branches: Tensor, dtype: torch.dtype) -> Tensor:
+    """Mask (rows, 1, length, length) of rows whose columns belong to ``branches`` (rows, length).
+
+    A column sees the columns before it that are of the question or of its own branch.
+    """
+    length = branches.shape[1]
+    seen = (branches[:, None, :] == QUESTION) | (branches[:, None, :] == branches[:, :, None])
+    hidden = ~seen.tril_()
+    mask = torch.zeros((len(branches), length, length), dtype=dtype, device=branches.device)
+    return mask.masked_fill_(hidden, float("-inf")).unsqueeze(1)
+
+
+def install(model: Any) -> None:
+    """Make a transformers model use this attention (causal where no plan is in use)."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attention)
+    model.set_attn_implementation(NAME)
+
+
+def attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **extra: Any,
+) -> tuple[Tensor, None]:
+    """Attention of the transformers interface: (rows, heads, length, size) in, (rows, length, heads, size) out."""
+    if attention_mask is not None or dropout or any(extra.get(name) is not None for name in REFUSED):
+        raise CannotShare("unknown kind of attention")
+    window, plan = extra.get("sliding_window"), _current.get()
+    if window is not None and plan is not None:
+        plan.window = min(window, plan.window or window)
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    return attended(module.layer_idx, query, key, value, scale).transpose(1, 2).contiguous(), None
+
+
+def attended(layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Attention of one layer as the plan in use has it: (rows, heads, length, size) in and out."""
+    plan = _current.get() or _CAUSAL
+    if plan.keep:
+        plan.kept[layer] = (key, value)
+    prefix = None if plan.prefix is None else plan.prefix[layer]
+    if plan.layout is not None:
+        return reading.attend(plan.layout, query, key, value, prefix, scale)
+    if plan.parts:
+        return _in_parts(plan.parts, query, (key, value), prefix, scale)
+    mask = None
+    if plan.memory is not None:
+        if (read := plan.memory.attend(layer, query, (key, value), prefix, scale)) is not None:
+            return read
+        key, value = plan.memory.append(layer, key, value)
+        mask = plan.memory.mask
+    if prefix is None:
+        return _attend(query, key, value, mask, scale)[0]
+    if query.device.type != "cpu":
+        return _joined(query, (key, value), prefix, mask, scale)
+    near, near_lse = _attend(query, key, value, mask, scale)
+    rows, heads, length, size = query.shape
+    far, far_lse = _attend(query.transpose(0, 1).reshape(1, heads, -1, size), *prefix, None, scale, causal=False)
+    far = far.view(heads, rows, length, -1).transpose(0, 1)
+    return _merged(near, near_lse, far, far_lse.reshape(heads, rows, length).transpose(0, 1))
+
+
+def _in_parts(parts: Sequence[Part], query: Tensor, own: KeysValues, prefix: KeysValues | None, scale: float) -> Tensor:
+    """Attention of rows that lie end to end: each part's to itself on its block, all tokens' to the prefix at once."""
+    near, near_lse = [], []
+    for part in parts:
+        block = part.block(query), part.block(own[0]), part.block(own[1])
+        if prefix is not None and query.device.type != "cpu":
+            near.append(part.flat(_joined(block[0], block[1:], prefix, part.mask, scale)))
+            continue
+        found, lse = _attend(*block, part.mask, scale)
+        near.append(part.flat(found))
+        near_lse.append(part.flat(lse) if prefix is not None else lse)
+    joined = torch.cat(near).transpose(0, 1).unsqueeze(0)
+    if prefix is None or query.device.type != "cpu":
+        return joined
+    far, far_lse = _attend(query, *prefix, None, scale, causal=False)
+    return _merged(joined, torch.cat(near_lse).transpose(0, 1).unsqueeze(0), far, far_lse)
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, causal: bool | None = None
+) -> tuple[Tensor, Tensor]:
+    """Attention and, on a CPU, the log-sum-exp of its scores (rows, heads, length)."""
+    causal = mask is None if causal is None else causal
+    if query.device.type == "cpu":
+        op = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        out, lse = op(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
+        return out, lse
+    key, value = _repeat(key, query.shape[1]), _repeat(value, query.shape[1])
+    out = F.scaled_dot_product_attention(query, key, value, mask, 0.0, causal, scale=scale)
+    return out, out.new_empty(0)
+
+
+def _merged(near: Tensor, near_lse: Tensor, far: Tensor, far_lse: Tensor) -> Tensor:
+    """Attention to two sets of keys as attention to both, from the log-sum-exp of each."""
+    share = torch.sigmoid(far_lse - near_lse).unsqueeze(-1).to(near.dtype)
+    return torch.lerp(near, far, share)
+
+
+def _joined(query: Tensor, own: KeysValues, prefix: KeysValues, mask: Tensor | None, scale: float) -> Tensor:
+    """The prefix put before each row's own keys: for devices whose attention gives no log-sum-exp."""
+    rows, _, length, _ = query.shape
+    key = torch.cat([prefix[0].expand(rows, -1, -1, -1), own[0]], dim=2)
+    value = torch.cat([prefix[1].expand(rows, -1, -1, -1), own[1]], dim=2)
+    if mask is None:
+        mask = torch.full((length, length), float("-inf"), dtype=query.dtype, device=query.device).triu(1)
+        mask = mask.expand(rows, 1, length, length)
+    mask = torch.nn.functional.pad(mask, (prefix[0].shape[2], 0))
+    return _attend(query, key, value, mask, scale)[0]
+
+
+def _repeat(states: Tensor, heads: int) -> Tensor:
+    """Keys or values with each head repeated for the query heads that share it."""
+    times = heads // states.shape[1]
+    return states if times == 1 else states.repeat_interleave(times, dim=1)

@@ -1,0 +1,287 @@
+"""Anyone's causal language model: from a folder or a hub id, checked before it is believed.
+
+Only safetensors weights are read unless asked otherwise, no remote code runs unless asked, and a folder whose weights
+are missing or cut short is an error, never a model with random weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from onset.data.tokenizer import Tokenizer
+from onset.errors import OnsetError, did_you_mean
+from onset.models import transformer as models
+from onset.score import llama
+from onset.score.causal import CausalLM
+from onset.score.encoding import Encoder
+
+Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length", "max_sequence_length")
+UNKNOWN_CONTEXT = 2048
+"""Context of a model that states none (state-space models), as in lm-evaluation-harness."""
+
+
+def load(
+    ref: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: Dtype = "float32",
+    device: str = "cpu",
+    allow_bin: bool = False,
+    trust_remote_code: bool = False,
+) -> CausalLM:
+    """The model of a folder (ours or anyone's), or of a hub id with ``@revision``.
+
+    ``allow_bin`` reads pickled weights, and then weights only. Raises OnsetError when there is no such folder, when
+    its weights or tokenizer are missing or cut short, when it is no causal language model or needs remote code.
+    """
+    if dtype not in DTYPES:
+        raise OnsetError(f"unknown dtype '{dtype}'", advice=did_you_mean(str(dtype), DTYPES))
+    folder = _folder(ref, revision, allow_bin)
+    name = str(ref) if revision is None else f"{ref}@{revision}"
+    raw = _raw_config(folder)
+    if _is_ours(folder, raw):
+        return _load_ours(folder, name, dtype, device)
+    if (
+        llama.readable(raw)
+        and (encoder := llama.plain_encoder(folder)) is not None
+        and any(folder.glob("*.safetensors"))
+    ):
+        _check_weights(folder, allow_bin)
+        return llama.load(folder, raw, name, dtype, device, encoder)
+    return _load_any(folder, raw, name, dtype, device, allow_bin, trust_remote_code)
+
+
+def _load_any(
+    folder: Path,
+    raw: Mapping[str, Any],
+    name: str,
+    dtype: Dtype,
+    device: str,
+    allow_bin: bool,
+    trust_remote_code: bool,
+) -> CausalLM:
+    """A model by way of the transformers library."""
+    config = _config(folder, raw, trust_remote_code)
+    binary = _check_weights(folder, allow_bin)
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=DTYPES[dtype],
+            use_safetensors=not binary,
+            weights_only=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise OnsetError(f"cannot load the model: {error}", where=folder, advice="save or fetch it again") from error
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+    model, report = loaded
+    if report["missing_keys"]:
+        names = sorted(report["missing_keys"])
+        raise OnsetError(
+            f"{len(names)} weights are missing, such as '{names[0]}'", where=folder, advice="save or fetch it again"
+        )
+    model.eval().to(device)
+    encoder, longest = _encoder(folder, trust_remote_code)
+    return CausalLM.of_transformer(model, encoder, context=_context(config, longest), name=name)
+
+
+def _folder(ref: str | Path, revision: str | None, allow_bin: bool) -> Path:
+    """The local folder of a reference; a hub id is fetched, or found in the local cache."""
+    path = Path(ref).expanduser()
+    if path.is_dir():
+        return path
+    text = str(ref)
+    name, _, tail = text.partition("@")
+    parent = path.parent
+    looks_local = isinstance(ref, Path) or text.startswith(("/", ".", "~")) or name.count("/") != 1 or path.exists()
+    if looks_local or (str(parent) != "." and parent.is_dir()):
+        advice = "give a model folder or a hub id such as EleutherAI/pythia-70m@step1000"
+        if parent.is_dir():
+            advice = did_you_mean(path.name, [entry.name for entry in parent.iterdir() if entry.is_dir()]) or advice
+        raise OnsetError("no such model folder", where=path, advice=advice)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    kinds = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.model", "*.txt", "*.py", "*.jinja"]
+    kinds += ["*.bin"] if allow_bin else []
+    try:
+        return Path(snapshot_download(name, revision=revision or tail or None, allow_patterns=kinds))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise OnsetError(
+            f"neither a folder here nor to be had from the hub: {error}".splitlines()[0],
+            where=text,
+            advice="check the name and the network, or give a folder",
+        ) from error
+
+
+def _is_ours(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether ``onset.models.transformer`` wrote a folder: its very configuration, and a tokenizer like ours."""
+    try:
+        shape = models.shape_of(config)
+        said = models.glm_config(shape, config["vocab_size"], config["eos_token_id"])
+        tokenizer = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    same = all(config.get(key) == value for key, value in said.items())
+    return same and tokenizer.get("bos_token") == tokenizer.get("eos_token") and (folder / "tokenizer.json").is_file()
+
+
+def _load_ours(folder: Path, name: str, dtype: Dtype, device: str) -> CausalLM:
+    """A checkpoint of our own, without the transformers library: seconds less in every process."""
+    _check_weights(folder, allow_bin=False)
+    decoder = models.load(folder).eval().to(device)
+    if dtype != "auto":
+        decoder = decoder.to(getattr(torch, dtype))
+    return CausalLM.of(decoder, Tokenizer.load(folder), name=name)
+
+
+def _raw_config(folder: Path) -> dict[str, Any]:
+    """What config.json holds."""
+    file = folder / "config.json"
+    if not file.is_file():
+        steps = folder / "steps"
+        advice = (
+            f"a run's checkpoints lie in {steps}" if steps.is_dir() else "a model folder holds config.json and weights"
+        )
+        raise OnsetError("not a model folder: config.json is missing", where=folder, advice=advice)
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (UnicodeDecodeError, ValueError, TypeError) as error:
+        raise OnsetError(f"cannot read: {error}", where=file, advice="save or fetch it again") from error
+
+
+def _config(folder: Path, raw: Mapping[str, Any], trust_remote_code: bool) -> Any:
+    """The configuration of a causal language model, or an error that says why it is none."""
+    file = folder / "config.json"
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind = str(raw.get("model_type"))
+    if kind not in CONFIG_MAPPING_NAMES:
+        if raw.get("auto_map") and not trust_remote_code:
+            raise OnsetError(
+                "the model needs code of its own, which is not run unasked", where=folder, advice="allow remote code"
+            )
+        if not raw.get("auto_map"):
+            raise OnsetError(
+                f"unknown kind of model '{kind}'", where=file, advice=did_you_mean(str(kind), CONFIG_MAPPING_NAMES)
+            )
+    elif not _causal(kind, raw.get("architectures"), MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
+        named = (raw.get("architectures") or [kind])[0]
+        raise OnsetError(f"not a causal language model: {named}", where=file, advice="give a model that continues text")
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, TypeError) as error:
+        raise OnsetError(f"cannot read the configuration: {error}", where=file) from error
+
+
+def _causal(kind: str, architectures: list[str] | None, known: Any) -> bool:
+    """Whether a known kind of model is one that continues text."""
+    if kind not in known:
+        return False
+    names = known[kind]
+    names = set(names) if isinstance(names, (list, tuple)) else {names}
+    return not architectures or bool(names & set(architectures))
+
+
+def _check_weights(folder: Path, allow_bin: bool) -> bool:
+    """Whether the weights are pickled; raises when they are missing, cut short, or pickled and not allowed."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        files = sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+    else:
+        files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        if not any(folder.glob("*.bin")):
+            raise OnsetError("the folder has no weights", where=folder, advice="it should hold model.safetensors")
+        if not allow_bin:
+            raise OnsetError(
+                "the weights are pickled (.bin) and there is no safetensors file",
+                where=folder,
+                advice="convert them to safetensors, or allow .bin: then weights only are read from it",
+            )
+        return True
+    for file in files:
+        _check_safetensors(file)
+    return False
+
+
+def _check_safetensors(file: Path) -> None:
+    """Compare a file's size with what its header says: 8 bytes of length, the header, the tensors."""
+    if not file.is_file():
+        raise OnsetError("a part of the weights is missing", where=file, advice="fetch the folder again")
+    size = file.stat().st_size
+    try:
+        with open(file, "rb") as handle:
+            length = int.from_bytes(handle.read(8), "little")
+            header = json.loads(handle.read(min(length, size)))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OnsetError("not a whole safetensors file", where=file, advice="save or fetch it again") from error
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise OnsetError(
+            f"the weights are cut short: {size} of {expected} bytes", where=file, advice="save or fetch it again"
+        )
+
+
+def _encoder(folder: Path, trust_remote_code: bool) -> tuple[Encoder, int | None]:
+    """The folder's tokenizer and the longest text that it states, if any."""
+    from transformers import AutoTokenizer
+
+    if not any(
+        (folder / name).is_file()
+        for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+    ):
+        raise OnsetError("the folder has no tokenizer", where=folder, advice="put the model's tokenizer.json into it")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise OnsetError(
+            f"cannot load the tokenizer: {error}", where=folder, advice="save or fetch it again"
+        ) from error
+    return of_tokenizer(tokenizer)
+
+
+def of_tokenizer(tokenizer: Any) -> tuple[Encoder, int | None]:
+    """A transformers tokenizer as an Encoder, and the longest text that it states.
+
+    Prompts begin with the beginning-of-text token where the tokenizer puts one by itself, and only there.
+    """
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    habit = list(tokenizer("a")["input_ids"])
+    start = bos if bos is not None and habit[:1] == [bos] else None
+    blank = bos if bos is not None else eos
+    longest = tokenizer.model_max_length
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    encoder = Encoder(backend, start=start, blank=blank, eos=eos, slow=None if backend is not None else tokenizer)
+    return encoder, longest if longest is not None and longest < 10**9 else None
+
+
+def _context(config: Any, longest: int | None) -> int:
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    for key in CONTEXT_KEYS:
+        found = getattr(text, key, None)
+        if isinstance(found, int) and found > 0:
+            return found
+    return longest or UNKNOWN_CONTEXT

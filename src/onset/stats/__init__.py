@@ -1,0 +1,1 @@
+"""The mathematics: from observations to findings. Runs without torch."""

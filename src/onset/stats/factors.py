@@ -1,0 +1,123 @@
+"""Factors: all that varies in a table beside loss and score, and whether it breaks the link between the two.
+
+Beside size, tokens, place in the run and family, the values in ``extra`` (a JSON object a row) are factors: width,
+schedule, optimiser, corpus. A factor that only restates another one is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from onset.metrics import info as scales
+from onset.stats.findings import Finding
+from onset.tables.observations import COLUMNS
+
+LEVELS = 12
+"""A factor of words with more values than this is a label, not a factor."""
+
+SAME = 0.98
+"""Two numbers whose logarithms correlate so closely cannot be told apart by any table."""
+
+NOT_FACTORS = {"seed", "shots", "left_out", "digest", "checkpoint"}
+
+
+def spread_out(obs: pd.DataFrame) -> pd.DataFrame:
+    """The observations with the scalar values of ``extra`` as columns of their own, behind the canonical ones."""
+    texts = obs["extra"]
+    if not (texts != "").any():
+        return obs
+    parsed = {text: _scalars(text) for text in texts.unique()}
+    names = dict.fromkeys(name for values in parsed.values() for name in values if name not in obs.columns)
+    made = {name: texts.map({text: values.get(name) for text, values in parsed.items()}) for name in names}
+    columns = {name: pd.to_numeric(column) if _numeric(column) else column for name, column in made.items()}
+    return obs.assign(**columns)
+
+
+def of_group(rows: pd.DataFrame) -> list[str]:
+    """Factors that the rows of one (task, metric, loss) can be asked about, size first."""
+    found = [name for name in ("params", "tokens") if rows[name].nunique() > 1]
+    if rows.groupby("run").tokens.nunique().max() > 2:
+        found.append("place")
+    others = ["family", *(name for name in rows.columns if name not in COLUMNS and name not in NOT_FACTORS)]
+    taken = [np.log(rows[name].to_numpy(float)) for name in found if name != "place" and (rows[name] > 0).all()]
+    partitions: list[tuple[int, ...]] = []
+    for name in others:
+        values = rows[name]
+        if values.isna().any() or values.nunique() < 2:
+            continue
+        if pd.api.types.is_numeric_dtype(values) and values.nunique() > 4:
+            if (values <= 0).any():
+                continue
+            logs = np.log(values.to_numpy(float))
+            if any(abs(np.corrcoef(logs, other)[0, 1]) > SAME for other in taken):
+                continue
+            taken.append(logs)
+        else:
+            partition = tuple(pd.factorize(values)[0].tolist())
+            levels = values.nunique()
+            if levels > min(LEVELS, rows.run.nunique() // 2) or partition in partitions:
+                continue
+            partitions.append(partition)
+        found.append(name)
+    return found
+
+
+def link(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """What breaks the link between loss and ability, over the tasks of one table: one entry a (loss, factor).
+
+    ``beyond``, ``within`` and ``cannot_tell`` count (task, metric) pairs by their verdict at equal loss; ``points``
+    is the median size of the effect. A factor breaks the link where more pairs are moved beyond the margin than
+    are shown to stay within it. Only metrics with a bounded range are counted: a margin in points says nothing of a
+    cross-entropy.
+    """
+    told = [
+        {"loss_name": finding.loss_name, "factor": name, **effect}
+        for finding in findings
+        if math.isfinite(scales.bounds(finding.metric)[1])
+        for name, effect in finding.extra.get("effects", {}).items()
+        if effect["points"] is not None
+    ]
+    if not told:
+        return []
+    frame = pd.DataFrame(told)
+    return [
+        _entry(str(loss_name), str(factor), rows)
+        for (loss_name, factor), rows in frame.groupby(["loss_name", "factor"], sort=False)
+    ]
+
+
+def _entry(loss_name: str, factor: str, rows: pd.DataFrame) -> dict[str, Any]:
+    counts = rows.verdict.value_counts()
+    beyond, within = int(counts.get("size_matters", 0)), int(counts.get("collapses", 0))
+    points = float(rows.points.abs().median())
+    breaks = beyond > within
+    sentence = (
+        f"on '{loss_name}', {factor} {'breaks' if breaks else 'does not break'} the link between loss and score: "
+        f"at equal loss it moves {beyond} of {len(rows)} scores beyond the margin, {within} are shown to stay "
+        f"within it (median {points:.1f} points)"
+    )
+    return {
+        "loss_name": loss_name, "factor": factor, "beyond": beyond, "within": within,
+        "cannot_tell": len(rows) - beyond - within, "points": points, "breaks": breaks, "why": sentence,
+    }  # fmt: skip
+
+
+def _scalars(text: str) -> Mapping[str, Any]:
+    """Scalar values of a JSON object; a text that is none says nothing of factors."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError:
+        return {}
+    if not isinstance(values, dict):
+        return {}
+    return {key: value for key, value in values.items() if isinstance(value, str | int | float)}
+
+
+def _numeric(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in values if value is not None)

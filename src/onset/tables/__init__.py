@@ -1,0 +1,1 @@
+"""Tables of observations: schema, files, validation, losses, a study's folder as a table."""

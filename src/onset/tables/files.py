@@ -1,0 +1,85 @@
+"""Tables on disk: CSV, CSV.gz and Parquet, read so that every fault can be named by its line."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from onset.errors import OnsetError
+from onset.store.parts import whole_file
+
+LINE = "line"
+"""Name of the index of a frame that came from a text file: its line numbers, the header being line 1."""
+
+MISSING = ["", "NA", "N/A", "<NA>", "null", "NULL", "None"]
+"""Cells that hold nothing. 'nan' is not among them: it is a number that went wrong."""
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table as given: text cells of a CSV stay text, so that the checks can name what is not a number."""
+    path = Path(path)
+    if not path.exists():
+        raise OnsetError("there is no such table", where=path, advice="check the path")
+    name = path.name.lower()
+    if name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
+        return _read_text(path, "\t" if ".tsv" in name else ",")
+    if name.endswith((".parquet", ".pq")):
+        return _read_parquet(path)
+    raise OnsetError(
+        "this kind of table is not known",
+        where=path,
+        advice="give .csv, .csv.gz, .tsv, .tsv.gz or .parquet, or the folder of a study",
+    )
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table by its ending (.csv, .csv.gz, .parquet), complete or not at all."""
+    path = Path(path)
+    name = path.name.lower()
+    if not name.endswith((".csv", ".csv.gz", ".parquet", ".pq")):
+        raise OnsetError(
+            "cannot tell how to write this table", where=path, advice="end it in .csv, .csv.gz or .parquet"
+        )
+    with whole_file(path) as beside:
+        if name.endswith((".parquet", ".pq")):
+            frame.to_parquet(beside, index=False)
+        else:
+            # Without a time stamp in the gzip header the same table gives the same bytes.
+            packed = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None
+            frame.to_csv(beside, index=False, compression=packed)
+
+
+def _read_text(path: Path, separator: str) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(
+            path, sep=separator, dtype="str", keep_default_na=False, na_values=MISSING, encoding="utf-8-sig",
+            skip_blank_lines=False, compression="gzip" if path.name.endswith(".gz") else None,
+        )  # fmt: skip
+    except UnicodeDecodeError as error:
+        raise OnsetError("the table is not UTF-8", where=path, advice="save it as UTF-8") from error
+    except pd.errors.EmptyDataError as error:
+        raise OnsetError("the table is empty", where=path, advice="give a table with a header and rows") from error
+    except (EOFError, zlib.error, OSError) as error:
+        raise OnsetError(
+            f"the table cannot be read to its end: {error}", where=path, advice="fetch or make the file anew"
+        ) from error
+    except pd.errors.ParserError as error:
+        raise OnsetError(
+            f"the table is not well formed: {error}", where=path, advice="every row needs as many cells as the header"
+        ) from error
+    frame.columns = frame.columns.str.strip()
+    frame.index = pd.RangeIndex(2, len(frame) + 2, name=LINE)
+    blank = frame.isna().all(axis=1)
+    return frame[~blank] if blank.any() else frame
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        frame: pd.DataFrame = pq.ParquetFile(path).read().to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise OnsetError(f"cannot read the table: {error}", where=path, advice="fetch or make the file anew") from error
+    return frame

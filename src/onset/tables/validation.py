@@ -1,0 +1,183 @@
+"""Rows of a table of observations that contradict themselves or each other, each with its reason.
+
+Nothing is mended and nothing is averaged here: a row is named, and the caller refuses the table or sets the row
+aside. All checks take the canonical frame of ``observations`` (a range index, numbers as floats) and return the
+reasons by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from onset.metrics import info as scales
+
+Reasons = pd.Series
+"""Reason by row position; only the rows at fault are in it."""
+
+CHECKPOINT = ("run", "checkpoint")
+RISE = 5.0
+"""A loss that grows to so many times an earlier one of its run is no pre-training loss."""
+
+
+def of_losses(frame: pd.DataFrame, axis: Sequence[str] = ("loss_name", "loss_unit")) -> list[Reasons]:
+    """Faults of runs, sizes, tokens and losses: of a table of losses, or of a table of observations."""
+    found = [
+        _where(frame.params <= 0, "params", frame.params, "is not above zero"),
+        _where(frame.tokens < 0, "tokens", frame.tokens, "is negative"),
+        _where(~(frame.loss > 0) | np.isinf(frame.loss), "loss", frame.loss, "is not a number above zero"),
+        disagreeing(frame, ["run"], "params", "the run has two sizes"),
+        rising(frame, list(axis)),
+    ]
+    stepped = frame[frame.step.notna()]
+    found.append(disagreeing(stepped, ["run", "step"], "tokens", "the step has two token counts"))
+    lossy = frame[(frame.loss > 0) & np.isfinite(frame.loss)]
+    keys = [*CHECKPOINT, *axis]
+    found.append(disagreeing(lossy, keys, "loss", "the checkpoint has two losses", tolerance=1e-4))
+    return found
+
+
+def of_scores(frame: pd.DataFrame) -> list[Reasons]:
+    """Faults of scores, chance levels, errors and directions, percentages being turned to fractions already."""
+    low = frame.metric.map(lambda name: scales.bounds(name)[0]).astype(float)
+    high = frame.metric.map(lambda name: scales.bounds(name)[1]).astype(float)
+    slack = 1e-9
+    outside = (frame.score < low - slack) | (frame.score > high + slack) | np.isinf(frame.score)
+    chance = (frame.chance < low - slack) | (frame.chance > high + slack)
+    ability = ["task", "metric"]
+    return [
+        _where(outside, "score", frame.score, "is outside the range of metric '{metric}'", frame),
+        _where(chance, "chance", frame.chance, "is outside the range of metric '{metric}'", frame),
+        _where(frame.stderr < 0, "stderr", frame.stderr, "is negative"),
+        _where(frame.n_examples <= 0, "n_examples", frame.n_examples, "is not above zero"),
+        _where(~frame.direction.isin(["higher", "lower"]), "direction", frame.direction, "is not 'higher' or 'lower'"),
+        disagreeing(frame, ability, "chance", "the task has two chance levels", tolerance=0.05),
+        disagreeing(frame, ability, "direction", "the metric has two directions"),
+        disagreeing(
+            frame, [*CHECKPOINT, "loss_name", *ability], "score", "the same checkpoint, task and metric has two scores"
+        ),
+    ]
+
+
+def merged(found: Sequence[Reasons]) -> Reasons:
+    """All reasons of a row in one text, rows in order."""
+    together = pd.concat([reasons for reasons in found if len(reasons)] or [pd.Series(dtype=str)])
+    if together.empty:
+        return pd.Series(dtype=str)
+    joined: Reasons = together.groupby(level=0, sort=True).agg("; ".join)
+    return joined
+
+
+def disagreeing(frame: pd.DataFrame, keys: list[str], column: str, reason: str, *, tolerance: float = 0.0) -> Reasons:
+    """Rows whose value differs from that of most rows with the same keys; all of them where none is in the majority.
+
+    ``tolerance`` is relative, and forgives values that were rounded differently.
+    """
+    values = frame[column]
+    known = frame[values.notna()]
+    if known.empty:
+        return pd.Series(dtype=str)
+    grouped = known.groupby(keys, sort=False, observed=True)[column]
+    if values.dtype.kind in "fiu":
+        spread = grouped.transform("max") - grouped.transform("min")
+        suspect = known[spread > tolerance * grouped.transform("max").abs()]
+    else:
+        suspect = known[grouped.transform("nunique") > 1]
+    if suspect.empty:
+        return pd.Series(dtype=str)
+    reasons: dict[int, str] = {}
+    for _, group in suspect.groupby(keys, sort=False, observed=True):
+        counts = group[column].value_counts()
+        majority = counts.index[0] if counts.iloc[0] * 2 > len(group) else None
+        others = " and ".join(_short(value) for value in counts.index[:2])
+        for row, value in group[column].items():
+            if majority is None or value != majority:
+                reasons[int(str(row))] = f"{reason} ({others})"
+    return pd.Series(reasons, dtype=str)
+
+
+def rising(frame: pd.DataFrame, axis: list[str]) -> Reasons:
+    """Losses that are ``RISE`` times an earlier loss of their run, or the one that is too low before them.
+
+    Which of the two is at fault is told by the run's median: the one further from it, in ratio.
+    """
+    keys = ["run", *axis]
+    sound = frame[(frame.loss > 0) & np.isfinite(frame.loss) & frame.tokens.notna()]
+    track = sound.drop_duplicates([*keys, "tokens", "loss"]).sort_values("tokens", kind="stable")
+    grouped = track.groupby(keys, sort=False, observed=True).loss
+    risen = track[track.loss >= RISE * grouped.cummin()]
+    if risen.empty:
+        return pd.Series(dtype=str)
+    bad = set()
+    for _, run in track.groupby(keys, sort=False, observed=True):
+        loss = run.loss.to_numpy()
+        lowest = np.minimum.accumulate(loss)
+        if not (loss >= RISE * lowest).any():
+            continue
+        away = np.abs(np.log(loss / np.median(loss)))
+        for later in np.flatnonzero(loss >= RISE * lowest):
+            earlier = int(np.argmin(loss[: later + 1]))
+            place = later if away[later] >= away[earlier] else earlier
+            bad.add((str(run.run.iloc[place]), float(run.tokens.iloc[place]), float(run.loss.iloc[place])))
+    spots = pd.MultiIndex.from_frame(frame[["run", "tokens", "loss"]].astype({"run": object}))
+    rows = frame.index[spots.isin(list(bad))]
+    return pd.Series(
+        [f"loss {_short(loss)}: the losses of its run rise {RISE:g}-fold" for loss in frame.loss[rows]], index=rows
+    )
+
+
+def percentages(frame: pd.DataFrame) -> tuple[pd.Series, Reasons]:
+    """Which rows' scores are percentages, and the rows that mix the two in one metric.
+
+    A metric that is a share (accuracy, exact match) is in percent when most of its scores other than 0 are above 1.
+    Then a score of 1 or less is believed only where small percentages are to be expected: no chance level, and
+    like scores at neighbouring losses.
+    """
+    share = frame.metric.map(scales.is_share).astype(bool)
+    above = share & (frame.score > 1 + 1e-9)
+    percent = pd.Series(False, index=frame.index)
+    reasons: dict[int, str] = {}
+    for metric in frame.metric[above].unique():
+        rows = frame[(frame.metric == metric) & share]
+        large = rows.index[rows.score > 1 + 1e-9]
+        small = rows.index[(rows.score > 0) & (rows.score <= 1 + 1e-9)]
+        if len(large) <= len(small):
+            reasons |= dict.fromkeys(large, f"looks like a percentage among fractions of metric '{metric}'")
+            continue
+        percent[rows.index] = True
+        odd = _unlike_neighbours(rows, small)
+        reasons |= dict.fromkeys(odd, f"looks like a fraction among percentages of metric '{metric}'")
+    texts = {row: f"score {_short(frame.score[row])} {text}" for row, text in reasons.items()}
+    return percent, pd.Series(texts, dtype=str)
+
+
+def _unlike_neighbours(rows: pd.DataFrame, small: pd.Index) -> list[int]:
+    """Scores of 1 or less in a table of percentages that are fractions by the scores at neighbouring losses.
+
+    A hundred times the score must fit the neighbours, and the score itself be far below three quarters of them.
+    """
+    odd: list[int] = []
+    for _, group in rows[rows.task.isin(rows.task[small].unique())].groupby(["task", "family"], sort=False):
+        ordered = group.sort_values("loss", kind="stable")
+        near = ordered.score.rolling(9, center=True, min_periods=1)
+        fits = (ordered.score * 100 <= 2 * near.max()) & (ordered.score < 0.03 * near.quantile(0.25))
+        above_chance_level = ordered.chance.fillna(0) > 0.02
+        odd += [int(row) for row in ordered.index[ordered.index.isin(small) & (fits | above_chance_level)]]
+    return odd
+
+
+def _where(bad: pd.Series, column: str, values: pd.Series, text: str, frame: pd.DataFrame | None = None) -> Reasons:
+    """A reason for every row where ``bad`` holds."""
+    rows = bad.index[bad.fillna(False).astype(bool)]
+    names = {} if frame is None else {row: frame.metric[row] for row in rows}
+    return pd.Series(
+        {row: f"{column} {_short(values[row])} {text.format(metric=names.get(row, ''))}" for row in rows}, dtype=str
+    )
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float | np.floating):
+        return "nan" if np.isnan(value) else f"{value:.10g}"
+    return f"'{value}'" if isinstance(value, str) else str(value)

@@ -1,0 +1,1 @@
+"""Training: trainer, step, loss, checkpoints, schedule, log (needs the [lm] extra)."""

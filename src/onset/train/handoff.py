@@ -1,0 +1,68 @@
+"""Handing a trunk on: what a run in training writes for the runs that branch from it.
+
+A branch gets its declared checkpoints on the way, and where its rate begins to fall a resume state with the log so far.
+To its own training that is a run that was stopped there: it goes on, to the same bits as if it had gone the whole way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onset.data.tokenizer import Tokenizer
+from onset.store.parts import write_text
+from onset.store.rundir import RunDir
+from onset.study.cost import STATES_KEPT
+from onset.train import checkpoint
+from onset.train.log import lines_to
+from onset.train.step import Stepper
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A run that goes on from another one after ``step``."""
+
+    rundir: RunDir
+    step: int
+    declared: frozenset[int]
+    """Its checkpoints up to there."""
+    meta: Mapping[str, Any]
+    """Its run.json."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The run that is in training, as its branches see it."""
+
+    rundir: RunDir
+    tokenizer: Tokenizer
+    branches: tuple[Branch, ...]
+
+    def hand_on(self, step: int, stepper: Stepper, facts: Mapping[str, Any]) -> None:
+        """Give every branch what is due at this step; one that another process holds, or that has begun, is left."""
+        for branch in self.branches:
+            if step > branch.step or not (step in branch.declared or step == branch.step):
+                continue
+            with branch.rundir.lock() as held:
+                if held and not branch.rundir.done and not _begun(branch):
+                    self._give(branch, step, stepper, facts)
+
+    def due(self, step: int) -> bool:
+        """Whether any branch gets something at this step."""
+        return any(step == branch.step or step in branch.declared for branch in self.branches)
+
+    def _give(self, branch: Branch, step: int, stepper: Stepper, facts: Mapping[str, Any]) -> None:
+        branch.rundir.create(branch.meta)
+        if step in branch.declared:
+            checkpoint.write(branch.rundir, step, stepper.model, self.tokenizer)
+        if step == branch.step:
+            write_text(branch.rundir.log_path, "".join(lines_to(self.rundir.log_path, step)))
+            trunk = {"run": self.rundir.name, "steps": step}
+            checkpoint.write_state(branch.rundir, step, stepper.state(), {**facts, "trunk": trunk}, STATES_KEPT)
+
+
+def _begun(branch: Branch) -> bool:
+    """Whether a branch has a whole resume state already: of its own, or handed on before."""
+    folder = branch.rundir
+    return any(checkpoint.fault(checkpoint.state_folder(folder, step)) is None for step in checkpoint.states(folder))

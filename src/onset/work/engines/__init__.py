@@ -1,0 +1,1 @@
+"""Who carries pieces of work out: local processes, Ray, torchrun, this process."""

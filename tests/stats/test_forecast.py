@@ -1,0 +1,111 @@
+"""Forecast: what a run that was not made would score; wrong, and money goes to the wrong run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from onset.errors import OnsetError
+from onset.stats.forecast import forecast
+from onset.stats.result import Interval
+
+
+def planted(
+    sizes: int = 4, seed: int = 0, onset: float = 2.9, items: int = 2000, checkpoints: int = 14
+) -> pd.DataFrame:
+    """A task that sets in at ``onset``, one smooth task and one at chance, for sizes of 0.1, 0.3, 0.9... billion."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for number, params in enumerate(1e8 * 3.0 ** np.arange(sizes)):
+        tokens = np.geomspace(2e9, 2e11, checkpoints)
+        loss = 1.7 + 406 / params**0.34 + 411 / tokens**0.28
+        curves = {
+            "sets_in": 0.25 + 0.6 * np.clip(onset - loss, 0, None),
+            "smooth": 0.25 + 0.2 * (4.2 - loss),
+            "chance": np.full(checkpoints, 0.25),
+        }
+        for task, curve in curves.items():
+            moved = np.clip(curve + (task != "chance") * 0.002 * rng.standard_normal(), 0, 1)
+            frames.append(pd.DataFrame({
+                "run": f"r{number}", "params": params, "tokens": tokens, "loss": loss, "task": task,
+                "metric": "accuracy", "score": rng.binomial(items, moved) / items, "chance": 0.25,
+                "n_examples": items,
+            }))  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
+def split(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    table = planted(5, seed)
+    larger = table["params"] == table["params"].max()
+    return table[~larger], table[larger]
+
+
+def test_a_larger_run_is_foreseen_by_loss_and_by_size() -> None:
+    """Lost: the tool's answer to "what would the next size score?"."""
+    covered = []
+    for seed in range(6):
+        known, unseen = split(seed)
+        unseen = unseen[unseen["task"] != "chance"].groupby("task").tail(1)
+        for columns in (["loss", "task"], ["params", "tokens", "task"]):
+            found = forecast(known, unseen[columns], thresholds={}).scores
+            truth = unseen.set_index("task")["score"][found["task"]].to_numpy()
+            covered += list((found["low"] <= truth) & (truth <= found["high"]))
+            assert (found["high"] - found["low"] < 0.35).all()
+    assert np.mean(covered) >= 0.85
+
+
+def test_a_task_at_chance_everywhere_is_refused_and_says_why() -> None:
+    """Lost: the paper's rule that an ability not yet seen cannot be extrapolated."""
+    found = forecast(planted(), pd.DataFrame({"loss": [2.0]}), thresholds={}).scores.set_index("task")
+    assert found.loc["chance", "verdict"] == "refused"
+    assert "at chance everywhere" in found.loc["chance", "why"]
+    assert np.isnan(found.loc["chance", "score"])
+    assert found.loc["smooth", "verdict"] == "foreseen"
+
+
+def test_intervals_widen_with_the_distance() -> None:
+    """Lost: a band that stays narrow beyond the losses seen."""
+    known = planted()
+    targets = pd.DataFrame({"loss": known["loss"].min() - np.array([0.0, 0.1, 0.3]), "task": "sets_in"})
+    found = forecast(known, targets, thresholds={}).scores
+    width = found["high"] - found["low"]
+    assert width[0] < width[1] < width[2]
+
+
+def test_when_an_ability_sets_in_is_told_only_where_a_threshold_was_seen() -> None:
+    """Lost: tokens and compute to an ability, or a made-up onset for one that was never seen."""
+    known = planted()
+    eta = Interval(2.9, 2.89, 2.91)
+    targets = pd.DataFrame({"params": [3e9], "tokens": [1e11]})
+    onsets = forecast(known, targets, thresholds={("sets_in", "accuracy"): eta}).onsets
+    one = onsets[(onsets["task"] == "sets_in") & ~onsets["best_size"].eq(True)].iloc[0]
+    truth = (411 / (2.9 - 1.7 - 406 / 3e9**0.34)) ** (1 / 0.28)
+    assert one["tokens_low"] < truth < one["tokens_high"]
+    assert one["flops"] == pytest.approx(6 * 3e9 * one["tokens"], rel=0.01)
+    smooth = onsets[onsets["task"] == "smooth"].iloc[0]
+    assert "no threshold has been seen" in smooth["why"]
+    assert np.isnan(smooth["tokens"])
+
+
+def test_bad_targets_are_named() -> None:
+    """Lost: a row without loss or size would be answered with a guess."""
+    known = planted()
+    with pytest.raises(OnsetError, match="neither its loss"):
+        forecast(known, pd.DataFrame({"params": [1e9]}), thresholds={})
+    with pytest.raises(OnsetError, match="no targets"):
+        forecast(known, pd.DataFrame(), thresholds={})
+    with pytest.raises(OnsetError, match="no task"):
+        forecast(known, pd.DataFrame({"loss": [2.0], "task": ["other"]}), thresholds={})
+    with pytest.raises(OnsetError, match="three sizes"):
+        forecast(planted(2), pd.DataFrame({"params": [1e9], "tokens": [1e10]}), thresholds={})
+
+
+def test_predict_needs_one_task() -> None:
+    """Lost: a number from two tasks mixed."""
+    found = forecast(planted(), pd.DataFrame({"loss": [2.6]}), thresholds={})
+    assert found.summary() is found.scores
+    one = found.predict([2.6], task="smooth")
+    assert one["low"].iloc[0] < one["score"].iloc[0] < one["high"].iloc[0]
+    with pytest.raises(OnsetError, match="one task"):
+        found.predict([2.6])

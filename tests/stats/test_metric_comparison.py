@@ -1,0 +1,63 @@
+"""Turn: whether a jump is the model's or the metric's; wrong, and an artefact is published as an ability."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from onset.errors import OnsetError
+from onset.stats.findings import Finding, Verdict
+from onset.stats.metric_comparison import turn
+from onset.stats.result import Interval
+
+
+def finding(metric: str, verdict: Verdict, chance: float | None = 0.25, **changes: Any) -> Finding:
+    values: dict[str, Any] = {
+        "task": "exam", "metric": metric, "loss_name": "c4", "direction": "higher", "chance": chance, "n_points": 40,
+        "n_runs": 3, "spearman": -0.9, "pearson": -0.9, "verdict": verdict, "why": "",
+        "threshold": Interval(2.2, 2.1, 2.3) if verdict == "emergent" else None,
+    }  # fmt: skip
+    return Finding(**{**values, **changes})
+
+
+def test_a_turn_under_continuous_metrics_too_is_the_models() -> None:
+    """Lost: the paper's fourth claim."""
+    found = turn([finding("accuracy", "emergent"), finding("correct_choice_prob", "emergent"),
+                  finding("brier", "emergent", 0.75), finding("gold_bits_per_byte", "smooth", None)])  # fmt: skip
+    assert found["verdict"] == "model"
+    assert "accuracy turns at 2.2 [2.1, 2.3]" in found["why"]
+
+
+def test_a_jump_over_a_smooth_improvement_is_the_metrics() -> None:
+    """Lost: Schaeffer's warning; accuracy's jump would pass for an ability that sets in."""
+    found = turn([finding("exact_match", "emergent", 0.0), finding("correct_choice_prob", "smooth")])
+    assert found["verdict"] == "metric"
+    assert found["sentence"] == "the turn is in the metric"
+
+
+def test_a_fall_without_known_chance_is_no_ability() -> None:
+    """Lost: a Brier score that falls from 1.5 to 0.75, or bits per byte, would be read as an ability."""
+    found = turn([finding("accuracy", "emergent"), finding("brier", "smooth", None)])
+    assert found["verdict"] == "cannot_tell"
+
+
+@pytest.mark.parametrize(
+    "findings",
+    [
+        [finding("accuracy", "emergent")],
+        [finding("brier", "emergent")],
+        [finding("accuracy", "smooth"), finding("brier", "smooth")],
+        [finding("accuracy", "emergent"), finding("brier", "at_chance")],
+        [finding("accuracy", "emergent"), finding("brier", "smooth"), finding("correct_choice_prob", "emergent")],
+    ],
+)
+def test_without_agreement_it_cannot_tell(findings: list[Finding]) -> None:
+    """Lost: a verdict where the metrics are missing, silent or disagree."""
+    assert turn(findings)["verdict"] == "cannot_tell"
+
+
+def test_two_tasks_are_refused() -> None:
+    """Lost: one task's accuracy judged by another's Brier score."""
+    with pytest.raises(OnsetError, match="one task"):
+        turn([finding("accuracy", "emergent"), finding("brier", "emergent", task="other")])

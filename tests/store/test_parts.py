@@ -1,0 +1,72 @@
+"""A part that is half-written would be taken for a result: it is whole or it is absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onset.errors import OnsetError
+from onset.store.parts import LOSSES, read_part, whole_file, write_part, write_text
+
+ROW: dict[str, Any] = {
+    "run": "r", "step": 1, "text": "t", "language": "all", "nats_per_token": 1.5, "bits_per_byte": 0.9,
+    "unigram_normalised": None, "tokens": 10, "bytes": 40,
+}  # fmt: skip
+
+
+def test_a_part_comes_back_as_written(tmp_path: Path) -> None:
+    write_part(tmp_path / "a" / "b.parquet", [ROW], LOSSES)
+    frame = read_part(tmp_path / "a" / "b.parquet")
+    assert frame.loc[0, "nats_per_token"] == 1.5
+    assert frame["unigram_normalised"].isna().all()
+
+
+def test_a_missing_value_is_refused_where_one_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(OnsetError, match="nats_per_token"):
+        write_part(tmp_path / "a.parquet", [{**ROW, "nats_per_token": None}], LOSSES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_no_leftover(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail() -> None:
+        with whole_file(path) as beside:
+            beside.write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_part_cut_short_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_part(path, [ROW], LOSSES)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(OnsetError, match="cannot read the part") as caught:
+        read_part(path)
+    assert str(path) in str(caught.value)
+    assert "delete this file" in str(caught.value)
+
+
+def test_a_full_disk_is_one_error_that_says_it_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OnsetError, match="No space left on device") as caught:
+        write_part(tmp_path / "a.parquet", [ROW], LOSSES)
+    assert "it resumes" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_a_folder_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OnsetError, match="cannot write"):
+        write_part(tmp_path / "file" / "a.parquet", [ROW], LOSSES)

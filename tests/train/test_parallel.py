@@ -1,0 +1,101 @@
+"""Without these a run on several processes would end elsewhere than on one, or leave what one process cannot read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onset.errors import OnsetError
+from onset.models import transformer as models
+from onset.store.rundir import RunDir
+from onset.train import checkpoint
+from onset.train.parallel import joined
+
+TEAM = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from onset.data import tokenizer as tokenizers
+from onset.train.parallel import TeamStepper, follow, joined
+from onset.data.shards import Mixture, Shard
+from onset.train.trainer import Job, train
+from onset.store.rundir import RunDir
+from onset.study.spec import Run, Shape, TokenizerSpec
+
+shape = Shape(layers=2, width=32, heads=4, kv_heads=2, hidden=48, context=16)
+run = Run(name="r", shape=shape, tokens=16 * 5 * 24, batch=5, checkpoints=(80, 80 * 5, 80 * 12, 80 * 18), seed=3)
+tokenizer = tokenizers.train(["some words of a small corpus"] * 10, TokenizerSpec(vocab=262))
+
+def job(name, team=None):
+    ids = np.random.default_rng(0).integers(1, 20, 3000).astype(np.uint16)
+    mixture = Mixture([Shard(Path("nowhere"), 3000, 1, 3000, 0, ids)], [1.0], 16, run.batch, run.seed)
+    rundir = RunDir(Path(sys.argv[1]) / "runs" / name)
+    rundir.create({"digest": "x"})
+    stepper = None if team is None else lambda arithmetic: TeamStepper(run, tokenizer.vocab, arithmetic, team)
+    return Job(run, tokenizer.vocab, mixture, tokenizer, rundir, precision="float32", stepper=stepper)
+
+def after(steps):
+    asked = iter(range(steps))
+    return lambda: next(asked, None) is None
+
+torch.set_num_threads(1)
+with joined("cpu") as team:
+    if team.leads:
+        try:
+            train(job("one"))
+            train(job("two", team))
+            train(job("mixed"), should_stop=after(7))  # one process, then two, then one
+            train(job("mixed", team), should_stop=after(9))
+            train(job("mixed"))
+            train(job("again", team), should_stop=after(8))
+            train(job("again", team))
+        finally:
+            team.say("end")
+    else:
+        follow(team)
+"""
+
+
+def torchrun(folder: Path, script: str, *arguments: str) -> None:
+    (folder / "script.py").write_text(script, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--nproc-per-node=2"]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+    command += [str(folder / "script.py"), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def losses(folder: Path, name: str) -> list[float]:
+    lines = (folder / "runs" / name / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one_and_a_run_may_change_their_number(tmp_path: Path) -> None:
+    torchrun(tmp_path, TEAM, str(tmp_path))
+    alone = losses(tmp_path, "one")
+    assert len(alone) == 24
+    for name in ("two", "mixed", "again"):
+        assert losses(tmp_path, name) == pytest.approx(alone, abs=2e-6)
+        rundir = RunDir(tmp_path / "runs" / name)
+        assert rundir.done
+        assert rundir.steps() == [1, 5, 12, 18, 24]
+        assert all(checkpoint.fault(rundir.checkpoint(step)) is None for step in rundir.steps())
+    assert losses(tmp_path, "again") == losses(tmp_path, "two")  # bitwise: the same number of processes
+    last = [RunDir(tmp_path / "runs" / name).checkpoint(24) for name in ("two", "again", "one")]
+    assert (last[0] / "model.safetensors").read_bytes() == (last[1] / "model.safetensors").read_bytes()
+    whole, shared = models.load(last[2]), models.load(last[0])
+    for one, two in zip(whole.parameters(), shared.parameters(), strict=True):
+        assert (one - two).abs().max() < 1e-4
+
+
+def test_outside_torchrun_it_says_how_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(OnsetError, match="not one of torchrun's"), joined("cpu"):
+        pass

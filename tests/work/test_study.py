@@ -1,0 +1,152 @@
+"""The path that everything hangs on: all that is owed is done once, and nothing that is done is lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from onset.errors import OnsetError
+from onset.store.parts import read_part
+from onset.study.files import dump
+from onset.study.spec import Study
+from onset.work.ledger import Workplace
+from onset.work.study import only_one, run_study, status_rows
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO())
+
+
+def content(out: Path) -> dict[str, object]:
+    """All that a study made, by name: weights as bytes, parts as frames' text, logs without their times."""
+    found: dict[str, object] = {}
+    for path in sorted((out / "runs").rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.suffix == ".safetensors":
+            found[name] = path.read_bytes()
+        elif path.suffix == ".parquet":
+            found[name] = read_part(path).to_csv()
+        elif path.name == "log.jsonl":
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            found[name] = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    return found
+
+
+def test_a_study_ends_whole_and_a_second_call_owes_nothing(small: Study, tmp_path: Path) -> None:
+    outcome = run_study(small, tmp_path, console=quiet())
+    assert (outcome.owed, outcome.problems) == (0, ())
+    place = Workplace(small, tmp_path)
+    for run in small.runs:
+        rundir = place.rundir(run)
+        assert rundir.done
+        for step in place.steps(run):
+            losses = read_part(rundir.loss(step))
+            assert set(losses["language"]) == {"en", "zh", "all"}
+            assert losses["nats_per_token"].between(0.1, 10).all()
+            rows = read_part(rundir.items(step, "world_scripts_en", place.task_digests["world_scripts_en"]))
+            assert rows["item"].nunique() == 12
+            assert rows.groupby("item")["gold"].sum().eq(1).all()
+    before = content(tmp_path)
+    again = run_study(small, tmp_path, console=quiet())
+    assert again.done == outcome.done
+    assert content(tmp_path) == before
+    assert {row["state"] for row in status_rows(small, tmp_path)} == {"trained"}
+
+
+def test_a_part_that_is_lost_is_owed_again_and_made_the_same(small: Study, tmp_path: Path) -> None:
+    run_study(small, tmp_path, console=quiet())
+    before = content(tmp_path)
+    for lost in ("items/*/world_facts_zh-*.parquet", "loss/*.parquet", "documents/*.parquet"):
+        next((tmp_path / "runs").rglob(lost)).unlink()
+        assert len(Workplace(small, tmp_path).owing().pieces) == 1, lost
+        run_study(small, tmp_path, console=quiet())
+        assert content(tmp_path) == before, lost
+
+
+def test_killed_at_random_moments_a_study_ends_like_one_left_alone(small: Study, tmp_path: Path) -> None:
+    run_study(small, tmp_path / "alone", console=quiet())
+    (tmp_path / "study.toml").write_text(dump(small))
+    command = [sys.executable, "-c", "from onset.cli import main; main()", "run", str(tmp_path / "study.toml")]
+    command += ["--out", str(tmp_path / "killed")]
+    rng = random.Random(1)
+    for _ in range(6):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(rng.uniform(2.0, 9.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    run_study(small, tmp_path / "killed", console=quiet())
+    assert content(tmp_path / "killed") == content(tmp_path / "alone")
+
+
+def test_a_loss_that_is_not_finite_stops_its_run_alone_and_is_told(small: Study, tmp_path: Path) -> None:
+    wild = small.runs[0].model_copy(
+        update={"name": "wild", "schedule": small.runs[0].schedule.model_copy(update={"peak_rate": 1e300})}
+    )
+    study = small.model_copy(update={"runs": (wild, small.runs[1])})
+    outcome = run_study(study, tmp_path, console=quiet())
+    assert any("wild" in problem and "became nan" in problem for problem in outcome.problems)
+    place = Workplace(study, tmp_path)
+    assert place.rundir(study.runs[1]).done
+    assert not place.rundir(wild).done
+    states = {row["run"]: row["state"] for row in status_rows(study, tmp_path)}
+    assert states == {"wild": "failed", "w24": "trained"}
+
+
+def test_an_edited_study_gets_new_runs_and_leaves_the_old_untouched(small: Study, tmp_path: Path) -> None:
+    run_study(small, tmp_path, console=quiet())
+    before = content(tmp_path)
+    edited = small.model_copy(update={"runs": (small.runs[0].model_copy(update={"seed": 7}), small.runs[1])})
+    run_study(edited, tmp_path, console=quiet())
+    after = content(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert len(list((tmp_path / "runs").glob("w16-*"))) == 2
+
+
+def test_a_second_process_on_the_same_study_is_refused_by_name(small: Study, tmp_path: Path) -> None:
+    told = f"another process .*{os.getpid()}.* is working on this study"
+    with only_one(tmp_path), pytest.raises(OnsetError, match=told):
+        run_study(small, tmp_path, console=quiet())
+    with only_one(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(small: Study, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OnsetError, match="cannot write to the study's folder"):
+        run_study(small, tmp_path / "file" / "out", console=quiet())
+
+
+def test_an_unknown_task_is_told_before_any_work(small: Study, tmp_path: Path) -> None:
+    study = small.model_copy(update={"tasks": (small.tasks[0].model_copy(update={"name": "world_script_en"}),)})
+    with pytest.raises(OnsetError) as caught:
+        run_study(study, tmp_path, console=quiet())
+    assert "world_scripts_en" in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_cut_short_is_noticed_and_made_again(small: Study, tmp_path: Path) -> None:
+    run_study(small, tmp_path, console=quiet())
+    before = content(tmp_path)
+    place = Workplace(small, tmp_path)
+    rundir = place.rundir(small.runs[0])
+    step = rundir.steps()[-1]
+    weights = rundir.checkpoint(step) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    next((tmp_path / "runs").glob(f"w16-*/items/*{step}/world_facts_zh-*.parquet")).unlink()
+    console = quiet()
+    assert run_study(small, tmp_path, console=console).owed == 0
+    assert "model.safetensors is not what was written" in console.file.getvalue()  # type: ignore[attr-defined]
+    after = {name: value for name, value in content(tmp_path).items() if ".damaged" not in name}
+    assert after == before
