@@ -1,0 +1,43 @@
+"""Typed results: what an analysis returns, as JSON, frames and tables. Nothing here fits and nothing draws."""
+
+from onset.results.analysis import (
+    VERSION,
+    Analysis,
+    Claim,
+    ConvertedThreshold,
+    Difference,
+    FactorSummary,
+    FamilyOffset,
+    LossChoice,
+    LossMeasure,
+    LossName,
+)
+from onset.results.base import Interval, Record, Result, check_level
+from onset.results.findings import (
+    ChanceSource,
+    Direction,
+    EffectVerdict,
+    FactorEffect,
+    FamilyFinding,
+    Finding,
+    LogBayesFactor,
+    LossInterval,
+    LossShift,
+    MetricComparison,
+    Predictor,
+    Robustness,
+    SizeEffect,
+    Threshold,
+    Verdict,
+    Width,
+)
+from onset.results.folder import load, load_forecast, save
+from onset.results.forecasts import Backtest, Forecast
+
+__all__ = [
+    "VERSION", "Analysis", "Backtest", "ChanceSource", "Claim", "ConvertedThreshold", "Difference", "Direction",
+    "EffectVerdict", "FactorEffect", "FactorSummary", "FamilyFinding", "FamilyOffset", "Finding", "Forecast",
+    "Interval", "LogBayesFactor", "LossChoice", "LossInterval", "LossMeasure", "LossName", "LossShift",
+    "MetricComparison", "Predictor", "Record", "Result", "Robustness", "SizeEffect", "Threshold", "Verdict", "Width",
+    "check_level", "load", "load_forecast", "save",
+]  # fmt: skip
