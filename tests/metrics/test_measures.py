@@ -322,6 +322,6 @@ def test_names_that_others_read() -> None:
     """Figures, findings and adapters look these names up."""
     wanted = {"accuracy", "exact_match", "correct_choice_prob", "brier", "choice_log_loss", "gold_bits_per_byte"}
     assert {name for name, metric in METRICS.items() if metric.usual} == wanted
-    assert all(name == metric.name and metric.label for name, metric in METRICS.items())
+    assert all(name == metric.name and metric.info.label for name, metric in METRICS.items())
     lower = {"brier", "choice_log_loss", "gold_bits_per_byte"}
-    assert {name for name, metric in METRICS.items() if metric.direction == "lower"} == lower
+    assert {name for name, metric in METRICS.items() if metric.info.direction == "lower"} == lower

@@ -61,3 +61,17 @@ def test_two_tasks_are_refused() -> None:
     """Lost: one task's accuracy judged by another's Brier score."""
     with pytest.raises(OnsetError, match="one task"):
         turn([finding("accuracy", "emergent"), finding("brier", "emergent", task="other")])
+
+
+@pytest.mark.parametrize("other", ["accuracy_per_byte", "accuracy_unconditional", "pass@1", "f1", "mc1", "acc_norm"])
+def test_another_discontinuous_metric_confirms_nothing(other: str) -> None:
+    """Lost: two accuracies of the same answers taken for evidence that the metric does not make the threshold."""
+    made = turn([finding("accuracy", "emergent"), finding(other, "emergent")])
+    assert made["verdict"] == "cannot_tell"
+    assert "a continuous metric" in made["why"]
+
+
+def test_exact_match_under_its_published_name_is_a_discontinuous_metric() -> None:
+    """Lost: GSM8K as the harness names it, said not to be measured by exact match at all."""
+    made = turn([finding("exact_match:strict-match", "emergent"), finding("gold_bits_per_byte", "emergent")])
+    assert made["verdict"] == "model"

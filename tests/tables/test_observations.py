@@ -174,7 +174,7 @@ def test_our_metrics_have_the_direction_that_they_say() -> None:
     from onset.metrics import info as scales
     from onset.metrics.measures import METRICS
 
-    assert {name: scales.direction(name) for name in METRICS} == {n: m.direction for n, m in METRICS.items()}
+    assert {name: scales.direction(name) for name in METRICS} == {n: m.info.direction for n, m in METRICS.items()}
 
 
 def test_an_unknown_metric_says_what_was_taken_of_it(table: Make) -> None:

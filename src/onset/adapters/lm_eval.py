@@ -206,7 +206,9 @@ def _scores(result: Result) -> pd.DataFrame:
     ours = measured.loc[
         [not is_twice for is_twice in twice], ["task", "metric", "score", "stderr", "chance", "n_examples"]
     ]
-    ours = ours.assign(direction=ours.metric.map({name: metric.direction for name, metric in metrics.METRICS.items()}))
+    ours = ours.assign(
+        direction=ours.metric.map({name: metric.info.direction for name, metric in metrics.METRICS.items()})
+    )
     return pd.concat([published, _marked(ours, result)], ignore_index=True)
 
 

@@ -1,7 +1,7 @@
 """Measures of item rows: every score is computed from the stored rows, and none needs the model again.
 
 To add a metric, write a function of ``Answers`` that gives one number an item (NaN where it cannot be told)
-and add one ``Metric`` to ``METRICS``.
+and add one ``Measure`` to ``METRICS`` (and the metric to the registry in ``metrics.info``).
 
 Probabilities of choices are the softmax of the summed log-probabilities of the choices of one item, whatever
 their number. Three rules hold for every metric:
@@ -18,7 +18,7 @@ their number. Three rules hold for every metric:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from onset.errors import OnsetError, did_you_mean
+from onset.metrics.info import REGISTRY, MetricInfo
 from onset.metrics.items import Answers, Bools, Floats, Ints, arranged
 
 NATS_PER_BIT = float(np.log(2.0))
@@ -34,25 +35,20 @@ BALANCE_NORMAL_QUANTILE = 3.0902
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A measure: one number an item, averaged over the items of a (run, step, task)."""
+class Measure:
+    """How a metric of the registry is computed: one number an item, averaged over the items of a (run, step, task)."""
 
     name: str
-    direction: Literal["higher", "lower"]
-    """Which way is better."""
     applies: Literal["choice", "open", "both"]
-    label: str
-    """For the axis of a picture."""
-    unit: str
-    """Empty for a share of one."""
     of: Callable[[Answers], Floats]
     """The value of each item; NaN leaves the item out."""
-    chance: Literal["guess", "brier", "log", "zero"] | None
-    """Rule for the best score of a predictor that ignores the question; None where there is none."""
-    span: float | None
-    """Largest difference between two items' values; None where unbounded (then the score itself is the scale)."""
     usual: bool = True
     """Whether it is measured when no metric is named."""
+
+    @property
+    def info(self) -> MetricInfo:
+        """Direction, range, chance rule and label: the registry's."""
+        return REGISTRY[self.name]
 
 
 def _accuracy(answers: Answers) -> Floats:
@@ -92,43 +88,41 @@ def _gold_bits_per_byte(answers: Answers) -> Floats:
     return -answers.gold(answers.logprob) / (NATS_PER_BIT * np.where(size > 0, size, np.nan))
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("accuracy", "higher", "choice", "Accuracy", "", _accuracy, "guess", 1.0),
-        Metric("exact_match", "higher", "open", "Exact match", "", _exact_match, "zero", 1.0),
-        Metric("correct_choice_prob", "higher", "choice", "Probability of the correct choice", "",
-               _correct_choice_prob, "guess", 1.0),
-        Metric("brier", "lower", "choice", "Brier score", "", _brier, "brier", 2.0),
-        Metric("choice_log_loss", "lower", "choice", "Log loss over the choices", "nats",
-               _choice_log_loss, "log", None),
-        Metric("gold_bits_per_byte", "lower", "both", "Bits per byte of the right answer", "bits/byte",
-               _gold_bits_per_byte, None, None),
-        Metric("accuracy_per_byte", "higher", "choice", "Accuracy, log-probability per byte", "",
-               _accuracy_per_byte, "guess", 1.0, usual=False),
-        Metric("accuracy_unconditional", "higher", "choice", "Accuracy, over the bare prompt", "",
-               _accuracy_unconditional, "guess", 1.0, usual=False),
+METRICS: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("accuracy", "choice", _accuracy),
+        Measure("exact_match", "open", _exact_match),
+        Measure("correct_choice_prob", "choice", _correct_choice_prob),
+        Measure("brier", "choice", _brier),
+        Measure("choice_log_loss", "choice", _choice_log_loss),
+        Measure("gold_bits_per_byte", "both", _gold_bits_per_byte),
+        Measure("accuracy_per_byte", "choice", _accuracy_per_byte, usual=False),
+        Measure("accuracy_unconditional", "choice", _accuracy_unconditional, usual=False),
     )
-}  # fmt: skip
+}
 """The measures by name; ``usual=False`` are computed only when named."""
 
 COLUMNS = ("run", "step", "task", "metric", "score", "stderr", "chance", "n_examples", "left_out")
 
 
-def measure(rows: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+def measure(
+    rows: pd.DataFrame, metrics: Sequence[str] | None = None, *, constant_answer: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """Scores of item rows, one row a (run, step, task, metric).
 
     ``rows`` has the columns of ``store.tables.ITEMS`` for any number of runs, steps and tasks, in any order.
     ``metrics`` are names of ``METRICS``; by default the usual ones. A metric that does not apply to a task (accuracy
     of free answers), or for which no item has the numbers, has no row. Columns of the result: ``run, step, task,
     metric, score, stderr, chance, n_examples, left_out``; chance is NaN where there is none; ``left_out`` counts the
-    items that could not be scored.
+    items that could not be scored. ``constant_answer`` has, by task, the score of the best constant free answer
+    (``Task.constant_answer``): it is the chance of ``exact_match``, which is 0 for a task that is not in it.
 
     Raises OnsetError, naming the item, when an item has not exactly one right choice, a choice twice or missing.
     """
     chosen = _named(metrics)
     answers = arranged(rows)
-    parts = [part for metric in chosen if (part := _scores(metric, answers)) is not None]
+    parts = [part for metric in chosen if (part := _scores(metric, answers, constant_answer or {})) is not None]
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in COLUMNS})
     result = pd.concat(parts, ignore_index=True)
@@ -149,7 +143,7 @@ def item_values(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return frame.assign(item=answers.item[keep], value=values[keep])
 
 
-def _named(metrics: Sequence[str] | None) -> list[Metric]:
+def _named(metrics: Sequence[str] | None) -> list[Measure]:
     if metrics is None:
         return [metric for metric in METRICS.values() if metric.usual]
     for name in metrics:
@@ -167,20 +161,20 @@ def _dtype(column: str) -> str:
 # Scores ------------------------------------------------------------------------------------------------------------
 
 
-def _applies(metric: Metric, answers: Answers) -> Bools:
+def _applies(metric: Measure, answers: Answers) -> Bools:
     """Items that the metric is meant for."""
     if metric.applies == "both":
         return np.ones(len(answers.start), dtype=np.bool_)
     return answers.is_choice if metric.applies == "choice" else ~answers.is_choice
 
 
-def _values(metric: Metric, answers: Answers) -> Floats:
+def _values(metric: Measure, answers: Answers) -> Floats:
     with np.errstate(invalid="ignore", over="ignore"):
         values = metric.of(answers)
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _scores(metric: Metric, answers: Answers) -> pd.DataFrame | None:
+def _scores(metric: Measure, answers: Answers, constant: Mapping[str, float]) -> pd.DataFrame | None:
     values = _values(metric, answers)
     meant = _applies(metric, answers)
     told = meant & ~np.isnan(values)
@@ -196,7 +190,7 @@ def _scores(metric: Metric, answers: Answers) -> pd.DataFrame | None:
         metric=metric.name,
         score=score[shown],
         stderr=_stderr(metric, score, squares, n)[shown],
-        chance=_chance(metric, answers, told, n)[shown],
+        chance=_chance(metric, answers, told, n, constant)[shown],
         n_examples=n[shown].astype(np.int64),
         left_out=left_out[shown].astype(np.int64),
         _group=shown,
@@ -209,7 +203,7 @@ def _mean(values: Floats, group: Ints, told: Bools, n: Ints) -> Floats:
     return mean
 
 
-def _stderr(metric: Metric, score: Floats, squares: Floats, n: Ints) -> Floats:
+def _stderr(metric: Measure, score: Floats, squares: Floats, n: Ints) -> Floats:
     """Standard error of a mean: the sample's, floored by the Jeffreys rule of the module's head.
 
     The floor is span * sqrt(a b / ((a + b)^2 (a + b + 1))) with a = 1/2, b = n + 1/2: the standard deviation of
@@ -218,23 +212,24 @@ def _stderr(metric: Metric, score: Floats, squares: Floats, n: Ints) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         sample = np.sqrt(squares / (n - 1))
         floor = np.sqrt(0.5 * (n + 0.5) / ((n + 1.0) ** 2 * (n + 2.0)))
-        span = np.abs(score) if metric.span is None else np.full(len(n), metric.span)
+        span = np.abs(score) if metric.info.span is None else np.full(len(n), metric.info.span)
         error = np.fmax(sample, floor * span)
-    return np.where((n == 1) & (metric.span is None), np.nan, error)
+    return np.where((n == 1) & (metric.info.span is None), np.nan, error)
 
 
 # Chance ------------------------------------------------------------------------------------------------------------
 
 
-def _chance(metric: Metric, answers: Answers, told: Bools, n: Ints) -> Floats:
+def _chance(metric: Measure, answers: Answers, told: Bools, n: Ints, constant: Mapping[str, float]) -> Floats:
     """Best expected score of a predictor that ignores the question, one entry a group."""
-    if metric.chance is None:
+    if metric.info.chance is None:
         return np.full(len(n), np.nan)
-    if metric.chance == "zero":
-        return np.where(n > 0, 0.0, np.nan)
+    if metric.info.chance == "constant_answer":
+        known = answers.groups["task"].map(lambda task: constant.get(task, 0.0)).to_numpy(dtype=np.float64)
+        return np.where(n > 0, known, np.nan)
     k = answers.choices.astype(np.float64)
-    uniform = {"guess": 1.0 / k, "brier": 1.0 - 1.0 / k, "log": np.log(k)}[metric.chance]
-    return _mean(_label_chance(metric.chance, answers, told, uniform), answers.group, told, n)
+    uniform = {"guess": 1.0 / k, "brier": 1.0 - 1.0 / k, "log": np.log(k)}[metric.info.chance]
+    return _mean(_label_chance(metric.info.chance, answers, told, uniform), answers.group, told, n)
 
 
 def _label_chance(rule: str, answers: Answers, told: Bools, uniform: Floats) -> Floats:

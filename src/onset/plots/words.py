@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from onset.metrics import info as metrics
 from onset.stats.findings import Finding, SizeEffect
 from onset.stats.result import Interval
 
@@ -53,17 +54,6 @@ _KNOWN = {
     "gsm8k_zh_mt": ("GSM8K-Chinese (machine translation)", "zh", 5),
 }
 
-_METRIC_LABELS = {
-    "accuracy": "Accuracy",
-    "acc": "Accuracy",
-    "acc_norm": "Accuracy, normalised",
-    "exact_match": "Exact match",
-    "correct_choice_prob": "CorrectChoiceProb",
-    "brier": "Brier score",
-    "choice_log_loss": "Log-loss over choices",
-    "gold_bits_per_byte": "Gold answer, bits/byte",
-}
-
 VERDICTS = {"emergent": "emergent", "smooth": "smooth", "at_chance": "at chance", "unresolved": "unresolved"}
 COLLAPSES = {"collapses": "collapses", "size_matters": "size matters", "unresolved": "cannot tell"}
 
@@ -96,7 +86,7 @@ def _title(text: str, language: str, ability: int, task: str) -> Title:
 
 def metric_label(metric: str) -> str:
     """A metric's name for readers; one that is not known keeps its own name."""
-    return _METRIC_LABELS.get(metric, metric)
+    return metrics.label(metric)
 
 
 def loss_label(loss_name: str) -> str:

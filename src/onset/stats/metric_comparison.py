@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 from onset.errors import OnsetError
+from onset.metrics.info import info
 from onset.stats.findings import Finding
 
 TurnVerdict = Literal["model", "metric", "cannot_tell"]
@@ -21,9 +22,6 @@ SENTENCES: Mapping[TurnVerdict, str] = {
     "metric": "the turn is in the metric",
     "cannot_tell": "cannot tell",
 }
-
-JUMPS = ("accuracy", "acc", "acc_norm", "exact_match", "em")
-"""Metrics that count an answer as right or wrong and nothing between."""
 
 
 class Turn(TypedDict):
@@ -42,10 +40,10 @@ def turn(findings: Sequence[Finding]) -> Turn:
     """
     if len({(finding.task, finding.loss_name) for finding in findings}) > 1:
         raise OnsetError("turn takes the findings of one task and one loss", advice="call it once for each task")
-    jumps = [finding for finding in findings if finding.metric.lower() in JUMPS]
-    smooth = [finding for finding in findings if finding.metric.lower() not in JUMPS]
+    jumps = [finding for finding in findings if info(finding.metric).continuous is False]
+    smooth = [finding for finding in findings if info(finding.metric).continuous]
     if not jumps or not smooth:
-        missing = "accuracy or exact match" if not jumps else "a continuous metric"
+        missing = "a discontinuous metric, such as accuracy" if not jumps else "a continuous metric"
         return _told("cannot_tell", f"the task was not measured by {missing}")
     turned = [finding for finding in jumps if finding.verdict == "emergent"]
     if not turned:
