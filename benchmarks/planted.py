@@ -25,9 +25,9 @@ from scipy.optimize import curve_fit
 
 from markdown import table
 from onset.stats.curve_priors import smooths
-from onset.stats.data import points
 from onset.stats.marginal_likelihood import Solver
-from onset.stats.noise import Noise
+from onset.stats.point_noise import Noise
+from onset.stats.points import points
 from onset.stats.threshold import threshold
 from planting import CHANCE, SMOOTH, Planted, chosen, plant
 

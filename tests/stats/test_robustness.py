@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from onset.stats.data import points
 from onset.stats.marginal_likelihood import Solver, Weighed, weigh
-from onset.stats.noise import Noise
+from onset.stats.point_noise import Noise
+from onset.stats.points import points
 from onset.stats.robustness import complaint
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from onset.stats.data import Points
-from onset.stats.noise import items_variance
+from onset.stats.point_noise import items_variance
+from onset.stats.points import Points
 
 Array = NDArray[np.float64]
 

@@ -25,8 +25,8 @@ from scipy.optimize import least_squares
 
 from onset.errors import OnsetError, did_you_mean
 from onset.stats.curves import Law, defaults, parameters
-from onset.stats.data import Points, points
-from onset.stats.noise import items_variance
+from onset.stats.point_noise import items_variance
+from onset.stats.points import Points, points
 from onset.stats.result import Interval, Result
 
 Array = NDArray[np.float64]

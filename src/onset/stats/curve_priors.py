@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from onset.stats import curves as laws
-from onset.stats.data import Points
+from onset.stats.points import Points
 
 Array = NDArray[np.float64]
 Shape = Callable[[Array, Array], Array]

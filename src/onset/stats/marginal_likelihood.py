@@ -23,8 +23,8 @@ from scipy.stats import qmc
 
 from onset.stats import shared_items as shared
 from onset.stats.curve_priors import Family, families, span
-from onset.stats.data import Points
-from onset.stats.noise import Noise, estimate, items_variance, roots, whiten
+from onset.stats.point_noise import Noise, estimate, items_variance, roots, whiten
+from onset.stats.points import Points
 
 Array = NDArray[np.float64]
 

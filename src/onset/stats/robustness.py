@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onset.stats.marginal_likelihood import Weighed
-from onset.stats.noise import variances
+from onset.stats.point_noise import variances
 
 Array = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from onset.stats.data import Points
-from onset.stats.noise import items_variance
+from onset.stats.point_noise import items_variance
+from onset.stats.points import Points
 
 Array = NDArray[np.float64]
 

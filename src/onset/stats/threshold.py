@@ -20,10 +20,10 @@ from scipy.special import logsumexp
 from onset.errors import OnsetError
 from onset.stats.below_chance import Crossing, Worse, crossing, lifted
 from onset.stats.curve_priors import Family, span
-from onset.stats.data import Direction, Points, direction_of, points
 from onset.stats.findings import Verdict
 from onset.stats.marginal_likelihood import Sample, Weighed, weigh
-from onset.stats.noise import Noise
+from onset.stats.point_noise import Noise
+from onset.stats.points import Direction, Points, direction_of, points
 from onset.stats.result import Interval, Result
 from onset.stats.robustness import complaint
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onset.stats.data import Points
+from onset.stats.points import Points
 
 Array = NDArray[np.float64]
 
