@@ -47,7 +47,7 @@ def run_of(name: str) -> Run:
 
 def arithmetic_of(run: Run, vocab: int, device: str, memory: int | None) -> Arithmetic:
     """The GPU path of ``arithmetic.choose`` (compiled bfloat16), fitted to the memory; on any device."""
-    fit = sizing.fitted(run, vocab, memory, bfloat16=True, kernels=False)
+    fit = sizing.fitted(run, vocab, memory, sizing.Method("compiled" if device == "cuda" else "torch", True))
     name = torch.cuda.get_device_name() if device == "cuda" else device
     # What compiling gives on a processor tells nothing of a GPU, and takes minutes.
     usual = Arithmetic("compiled" if device == "cuda" else "torch", True, 1, name, torch.__version__)
@@ -127,7 +127,7 @@ def measure(name: str, options: argparse.Namespace, rate: float) -> dict[str, An
     found["tokens_per_second"] = run.tokens_per_step / took
     found["flops"] = found["tokens_per_second"] * sizing.flops_per_token(run.shape, vocab)
     found["share_of_matrix_rate"] = found["flops"] / rate
-    fit = sizing.fitted(run, vocab, memory, bfloat16=True, kernels=False)
+    fit = sizing.fitted(run, vocab, memory, sizing.Method("compiled" if device == "cuda" else "torch", True))
     found["planned_bytes"] = fit.bytes
     if device == "cuda":
         found["peak_bytes"] = torch.cuda.max_memory_allocated()

@@ -36,7 +36,8 @@ from onset.printing import print_findings, print_frame, print_json, records, ter
 if TYPE_CHECKING:
     import pandas as pd
 
-    from onset.study.spec import Study
+    from onset.study.cost import Method
+    from onset.study.spec import Run, Study
     from onset.work.engines import local as engines
     from onset.work.jobs.foreign import Bench
     from onset.work.names import Subject
@@ -64,13 +65,19 @@ def demo(out: Out = Path("out/demo"), workers: Workers = None) -> None:
 def plan(
     study: StudyName,
     rate: Annotated[
-        float | None, typer.Option(help="Matrix rate in FLOP/s of the machine meant; else this one's.")
+        float | None, typer.Option(help="FLOP/s at which the machine meant trains; else measured here for a moment.")
     ] = None,
+    cards: Annotated[
+        list[int] | None, typer.Option("--cards", min=1, help="Memory on each of so many GPUs; may be repeated.")
+    ] = None,
+    card_gb: Annotated[float, typer.Option(min=1, help="Gigabytes of each of those GPUs.")] = 80.0,
     as_json: Json = False,
 ) -> None:
     """Say what a study would cost, before it does: params, tokens, FLOPs, steps, memory, disk, hours."""
+    from onset.study import plan as planning
     from onset.study.files import outline
-    from onset.work import plan as planning
+    from onset.train.precision import method
+    from onset.work.resources import cores
 
     loaded, absent = outline(study)
     vocab = {}
@@ -81,17 +88,31 @@ def plan(
             vocab[name] = Tokenizer.load(Path(spec.path or "")).vocab
         else:
             vocab[name] = spec.vocab
-    measured = rate or planning.matrix_rate()
-    rows = planning.plan_rows(loaded, measured, vocab)
+
+    def measured(run: Run) -> float:
+        from onset.train.calibration import measured_rate
+
+        return cores() * measured_rate(run, vocab[run.tokenizer], precision=loaded.precision)
+
+    def on(device: str) -> Callable[[Run], Method]:
+        return lambda run: method(run, vocab[run.tokenizer], device=device, precision=loaded.precision)
+
+    rows = planning.plan_rows(loaded, (lambda run: rate) if rate else measured, vocab, on("cpu"))
+    seats = planning.card_rows(loaded, vocab, cards or (), int(card_gb * 1e9), on("cuda"))
     if as_json:
-        shares = {"rate": measured, "share_of_rate": planning.SHARE_OF_RATE}
-        print_json({"study": loaded.name, **shares, "runs": rows, "absent": absent})
+        told = {"study": loaded.name, "rate": rate, "runs": rows, "cards": seats, "absent": absent}
+        print_json(told)
         return
-    from onset.work.text_tables import plan_table
+    from onset.work.text_tables import cards_table, plan_table
 
     terminal().print(plan_table(rows))
-    source = "given" if rate else "measured now, float32, all cores"
-    typer.echo(f"hours: at {planning.SHARE_OF_RATE:.0%} of {measured:.3g} FLOP/s ({source})")
+    if seats:
+        terminal().print(cards_table(seats))
+    source = f"{rate:.3g} FLOP/s, as given" if rate else f"measured now: {cores()} cores, one training each"
+    typer.echo(f"time: of training alone, at {source}")
+    for row in seats:
+        if not row["fits"]:
+            typer.echo(f"does not fit on {row['cards']} cards: {row['missing']}")
     for one in [*planning.plan_notes(loaded, rows), *absent]:
         typer.echo(f"note: {one}")
 

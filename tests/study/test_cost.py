@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onset.errors import OnsetError
 from onset.study import cost as sizing
+from onset.study.cost import Method, Training, usable
+from onset.study.plan import card_rows
+from onset.study.presets import PRESETS, preset
 from onset.study.spec import Run, Shape
 
 SHAPE = Shape(layers=2, width=48, heads=4, kv_heads=2, hidden=100, context=64)
@@ -75,18 +79,61 @@ def test_memory_is_what_training_holds() -> None:
     torch = pytest.importorskip("torch")
     from onset.cpu.train import Layer
 
-    layer = Layer(SHAPE, sizing.piece_tokens(run(), 1), torch.bfloat16)
+    layer = Layer(SHAPE, sizing.piece_tokens(run(), Method()), torch.bfloat16)
     held = sum(tensor.numel() * tensor.element_size() for tensor in vars(layer).values())
-    assert sizing.memory(run(), 300, bfloat16=True)["activations"] == SHAPE.layers * held
+    assert sizing.memory(run(), 300, Method(bfloat16=True))["activations"] == SHAPE.layers * held
 
 
 def test_memory_and_disk_grow_with_what_they_hold() -> None:
-    plain, half = sizing.memory(run(), 300), sizing.memory(run(), 300, bfloat16=True)
+    plain, half = sizing.memory(run(), 300, Method()), sizing.memory(run(), 300, Method(bfloat16=True))
     count = sizing.total_parameters(SHAPE, 300)
     assert plain["optimizer"] == 8 * count
     assert half["weights"] == 6 * count
     assert half["activations"] < plain["activations"]
     huge = run(tokens=10**9).model_copy(update={"batch": 4000})
-    assert sizing.memory(huge, 300)["activations"] == sizing.memory(huge, 300, threads=2)["activations"] // 2
-    assert sizing.memory(huge, 10**6)["logits"] == 4 * sizing.LOGITS
+    assert (
+        sizing.memory(huge, 300, Method())["activations"]
+        == sizing.memory(huge, 300, Method(threads=2))["activations"] // 2
+    )
+    assert sizing.memory(huge, 10**6, Method())["logits"] == 4 * sizing.LOGITS
     assert sizing.disk(run(), 300)["checkpoints"] == 12 * 4 * count
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize("card", [16 * GB, 24 * GB, 40 * GB, 80 * GB])
+def test_a_training_keeps_to_the_memory_that_it_asked_for(card: int) -> None:
+    """What the packer seats the trainer must accept, or a study dies on the machine that was chosen for it."""
+    for name in PRESETS:
+        for one in preset(name).runs:
+            training = Training(one, 65_024, Method("compiled", bfloat16=True))
+            for devices in (1, 8, 64):
+                try:
+                    asked = training.fit(devices, usable(card))
+                except OnsetError:
+                    continue
+                assert asked.bytes <= usable(card)
+                assert training.fit(devices, asked.bytes).bytes == asked.bytes, (one.name, devices)
+
+
+def test_every_run_of_the_paper_is_placed_or_says_what_is_missing() -> None:
+    """Its largest models are 92 % of its operations: without shards none of them could be trained."""
+    rows = card_rows(preset("paper31"), {"main": 65_024}, (1, 8, 64, 256), 80 * GB, lambda run: Method("torch", True))
+    large = [row for row in rows if row["run"] == "trajectory-32b"]
+    assert [row["fits"] for row in large] == [False, False, True, True]
+    assert "such cards hold it" in large[0]["missing"]
+    assert all(row["fits"] for row in rows if row["cards"] >= 64)
+    assert all(row["bytes"] <= usable(80 * GB) for row in rows if row["fits"])
+
+
+def test_shards_stay_within_a_host_while_they_fit() -> None:
+    """Between hosts the weights would be sent twice a pass instead of gradients once."""
+    one = next(run for run in preset("paper31").runs if run.name == "trajectory-6b")
+    found = Training(one, 65_024, Method("torch", True)).fit(64, usable(80 * GB)).method
+    assert (found.shards, found.replicas) == (8, 8)
+
+
+def test_more_devices_than_sequences_are_refused() -> None:
+    with pytest.raises(OnsetError, match="cannot be shared by 16"):
+        Training(run(), 300, Method("torch")).fit(16)

@@ -10,10 +10,11 @@ from torch import Tensor
 from onset.errors import OnsetError
 from onset.models.transformer import Decoder
 from onset.study import cost as sizing
+from onset.study.presets import preset
 from onset.study.spec import Optimizer, Run, Shape
 from onset.train import loss as chunked
 from onset.train.loss import ChunkedLoss, chunk_loss
-from onset.train.precision import Arithmetic, choose
+from onset.train.precision import Arithmetic, choose, method
 from onset.train.step import Stepper
 
 SHAPE = Shape(layers=2, width=32, heads=4, kv_heads=2, hidden=48, context=16)
@@ -99,13 +100,14 @@ def test_the_compiled_path_gives_the_same_losses() -> None:
 
 
 RUN = Run(name="r", shape=SHAPE, tokens=16 * 8 * 10, batch=8)
+AUTOGRAD = sizing.Method("torch")
 
 
 def test_a_limit_of_memory_chooses_smaller_pieces_then_recomputation() -> None:
-    usual = sizing.fitted(RUN, VOCAB, None, kernels=False)
-    tighter = sizing.fitted(RUN, VOCAB, usual.bytes - 1, kernels=False)
-    smallest = sum(sizing.memory(RUN, VOCAB, sequences=1, recompute=True, kernels=False).values())
-    least = sizing.fitted(RUN, VOCAB, smallest, kernels=False)
+    usual = sizing.fitted(RUN, VOCAB, None, AUTOGRAD)
+    tighter = sizing.fitted(RUN, VOCAB, usual.bytes - 1, AUTOGRAD)
+    smallest = sum(sizing.memory(RUN, VOCAB, AUTOGRAD, sequences=1, recompute=True).values())
+    least = sizing.fitted(RUN, VOCAB, smallest, AUTOGRAD)
     assert (usual.sequences, usual.recompute, usual.usual) == (8, False, True)
     assert (tighter.sequences, tighter.recompute, tighter.usual) == (4, False, False)
     assert (least.sequences, least.recompute) == (1, True)
@@ -121,3 +123,27 @@ def test_enough_memory_leaves_the_arithmetic_as_it_was() -> None:
     usual = choose(RUN, VOCAB, precision="float32", threads=1, device="cpu")
     assert choose(RUN, VOCAB, precision="float32", threads=1, device="cpu", memory=10**9) == usual
     assert "together" not in usual.told()  # a state from before there was such a choice still fits
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_the_packer_was_told_the_trainer_accepts(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two opinions on memory, trainings are seated together on a card that cannot hold them."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
+    card = type("Card", (), {"total_memory": 85 * 10**9})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    for name in ("tiny", "nano31", "paper31"):
+        for run in preset(name).runs:
+            how = method(run, 65_024, device=device, precision="auto")
+            for ranks in (1, 2, 8) if run.batch >= 8 else (1,):
+                try:
+                    fit = sizing.Training(run, 65_024, how).fit(ranks, sizing.usable(85 * 10**9))
+                except OnsetError:
+                    continue
+                settings = {"precision": "auto", "threads": 1, "device": device, "processes": ranks}
+                found = choose(run, 65_024, memory=fit.bytes, **settings)
+                assert found.shards == ranks
+                assert found.recompute <= fit.recompute
+                if device == "cuda":  # and with the whole card where nothing is said
+                    assert (found.together is None) == fit.usual
+                    choose(run, 65_024, **settings)

@@ -10,10 +10,11 @@ import pytest
 from rich.console import Console
 
 from onset.study.branching import Trunk, trunks
+from onset.study.cost import Method
+from onset.study.plan import plan_notes, plan_rows
 from onset.study.spec import Run, Schedule, Study
 from onset.work.jobs.study import carry_out
 from onset.work.ledger import Piece, Workplace
-from onset.work.plan import plan_notes, plan_rows
 from onset.work.resources import Seat
 from onset.work.study import run_study
 
@@ -139,7 +140,7 @@ def test_a_whole_study_with_trunks_ends_and_owes_nothing(small: Study, tmp_path:
 
 def test_the_plan_shows_what_is_saved(small: Study) -> None:
     study = family(small, 12, 24)
-    rows = plan_rows(study, 1e9, {"main": 600})
+    rows = plan_rows(study, lambda run: 1e9, {"main": 600}, lambda run: Method())
     assert [row["trunk"] for row in rows] == ["s24", None]
     assert rows[0]["shared_tokens"] == 9 * STEP
     assert rows[0]["shared_flops"] * 4 == rows[0]["flops"] * 3
@@ -149,7 +150,7 @@ def test_the_plan_shows_what_is_saved(small: Study) -> None:
 
 def test_runs_that_a_shared_warm_up_would_join_are_told(small: Study) -> None:
     study = family(small, 100, 200, schedule=Schedule(kind="wsd"))
-    assert "s100, s200" in plan_notes(study, plan_rows(study, 1e9, {"main": 600}))[0]
+    assert "s100, s200" in plan_notes(study, plan_rows(study, lambda run: 1e9, {"main": 600}, lambda run: Method()))[0]
 
 
 def test_wsd_in_one_word_is_a_trunk_that_can_be_shared(small: Study) -> None:

@@ -7,6 +7,8 @@ import pickle
 import pytest
 
 from onset.errors import OnsetError
+from onset.study.cost import Method, Training
+from onset.study.presets import preset
 from onset.work.resources import GPU_BYTES, PROCESS_BYTES, Held, Machine, Need, Room, Seat, this_machine
 
 GB = 10**9
@@ -80,3 +82,23 @@ def test_this_machine_has_what_runs_this_test() -> None:
     assert machine.cores >= 1
     assert machine.memory > PROCESS_BYTES
     assert machine.gpus == ()
+
+
+def test_trainings_share_a_card_only_where_all_of_them_fit() -> None:
+    """Each was once planned as if on a processor, and trained as if alone on the card: together they run out of it."""
+    card = 80 * GB
+    trainings = [
+        Need(gpu=Training(run, 65_024, Method("torch", bfloat16=True)))
+        for run in preset("paper31").runs
+        if "500b" in run.name
+    ]
+    room, taken = Room(Machine(64, 512 * GB, (card,)), workers=8, threads=1), []
+    for index, need in enumerate(trainings):
+        if (seat := room.take(str(index), need)) is not None:
+            taken.append((need, seat))
+    assert taken
+    assert sum(need.on_gpus(1, card) for need, _ in taken) <= card
+    for need, seat in taken:
+        assert seat.memory is not None
+        assert need.gpu is not None
+        assert need.gpu.fit(1, seat.memory).bytes == seat.memory

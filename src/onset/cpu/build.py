@@ -17,9 +17,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FLAGS = (
     "-std=gnu11",
@@ -79,11 +80,20 @@ class Kernels:
         function = getattr(self._loaded, name)
 
         def call(*arguments: Tensor | float | None) -> float:
-            result: float = function(*[a.data_ptr() if isinstance(a, Tensor) else a for a in arguments])
+            result: float = function(
+                *[a if a is None or isinstance(a, (int, float)) else a.data_ptr() for a in arguments]
+            )
             return result
 
         setattr(self, name, call)
         return call
+
+
+def why_not(*, bfloat16: bool) -> str | None:
+    """Why the kernels are not used here, as a sentence; None where they are."""
+    if compiler() is None:
+        return "no C compiler"
+    return None if kernels(bfloat16=bfloat16) is not None else "the C compiler does not build them"
 
 
 def compiler() -> str | None:

@@ -1,8 +1,14 @@
-"""What a run costs, by arithmetic alone: parameters, FLOPs, checkpoint steps, memory and disk."""
+"""What a run costs, by arithmetic alone: parameters, FLOPs, checkpoint steps, memory per device, disk and hours.
+
+The plan, the packer that places trainings on devices and the trainer ask the same functions, so that what is planned
+and placed also trains.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from onset.errors import OnsetError
 from onset.study.spec import Run, Shape
@@ -22,8 +28,23 @@ LOGITS = 1 << 22
 TORCH_PIECE_TOKENS = 32_768
 """Tokens that autograd takes through the model at once (at least one sequence); gradients are summed in float32."""
 
-TORCH_LOGITS = 1 << 28
-"""Logits that are held at once on a GPU: half a gigabyte in bfloat16, whatever the batch."""
+TORCH_LOGITS = 1 << 26
+"""Logits that autograd holds at once, whatever the batch: a quarter of a gigabyte in float32."""
+
+LOGITS_COPIES = 4
+"""Float32 tensors of the logits' size that the uncompiled loss holds at its peak."""
+
+DEVICE_SHARE = 0.85
+"""Share of a GPU's memory that plans may fill; the rest is for what its allocator cannot use."""
+
+DEVICE_PROCESS_BYTES = 600_000_000
+"""Memory that a process takes on a GPU before it holds any model: its context and the libraries' workspaces."""
+
+HOST_DEVICES = 8
+"""Devices of one host, where nothing else is said: shards of a model stay within it while they fit."""
+
+Engine = Literal["kernels", "torch", "compiled"]
+"""The hand-written kernels for processors, autograd, or autograd compiled by torch."""
 
 STATES_KEPT = 2
 """Resume states on disk while a run goes on: the newest, and the one before in case that is damaged."""
@@ -93,55 +114,103 @@ def _log_spaced(last: int, count: int) -> tuple[int, ...]:
     return tuple(steps)
 
 
-def memory(
-    run: Run,
-    vocab: int,
-    *,
-    bfloat16: bool = False,
-    threads: int = 1,
-    sequences: int | None = None,
-    recompute: bool = False,
-    kernels: bool = True,
-) -> dict[str, int]:
-    """Bytes that training holds, by part.
+@dataclass(frozen=True)
+class Method:
+    """How a run is computed, as far as its memory depends on it."""
 
-    Weights, gradients and the two moments of AdamW are float32, with gradients once a thread; with bfloat16 there
-    are a copy of the weights and one product of the gradients' size in it. Activations are what the backward pass
-    needs of the tokens that are in hand at once, counted tensor by tensor in the manner of Korthikanti et al. 2022
-    (arXiv 2205.05198, section 4). Per token and layer: in float32 the stream before each half and the logarithms of
-    attention's sums, one a head (attention itself is done again: Dao et al. 2022, arXiv 2205.14135); as elements the
-    two normed inputs, queries, what attention read, keys, values, and three times ``hidden``. Autograd (``kernels``
-    false) keeps more: the float32 copies of the norms, turned queries and keys, and one more ``hidden``.
+    engine: Engine = "kernels"
+    bfloat16: bool = False
+    """Whether matrix products are in bfloat16; weights, sums and optimiser stay float32."""
+    threads: int = 1
+    """Threads of the kernels; each holds gradients of its own."""
+    shards: int = 1
+    """Devices among which weights, gradients and moments are sharded."""
+    replicas: int = 1
+    """Groups of so many devices; each group holds the whole model and takes its part of a batch."""
+
+    @property
+    def ranks(self) -> int:
+        """Devices that train the run together."""
+        return self.shards * self.replicas
+
+    @property
+    def holders(self) -> int:
+        """Holders of gradients and activations within one device: the kernels' threads, or one."""
+        return self.threads if self.engine == "kernels" else 1
+
+
+def memory(
+    run: Run, vocab: int, method: Method, *, sequences: int | None = None, recompute: bool = False
+) -> dict[str, int]:
+    """Bytes that training holds on each device, by part.
+
+    Weights, gradients and the two moments of AdamW are float32, with gradients once a holder; with bfloat16 there
+    are a copy of the weights and one product of the gradients' size in it. Sharded, each device holds its share of
+    the float32 tensors, and two blocks and the matrices outside blocks whole: one at work and the next on its way,
+    with gradients on their way to the shards (Zhao et al. 2023, arXiv 2304.11277). Activations are what the backward
+    pass needs of the tokens that are in hand at once, counted tensor by tensor in the manner of Korthikanti et al.
+    2022 (arXiv 2205.05198, section 4). Per token and layer: in float32 the stream before each half and the logarithms
+    of attention's sums, one a head (attention itself is done again: Dao et al. 2022, arXiv 2205.14135); as elements
+    the two normed inputs, queries, what attention read, keys, values, and three times ``hidden``. Autograd keeps
+    more: the float32 copies of the norms, turned queries and keys, and one more ``hidden``.
 
     ``sequences`` are taken through the model at once (by default as many as usual), and with ``recompute`` only each
     layer's input is held, and one layer's activations (Chen et al. 2016, arXiv 1604.06174).
     """
-    shape, count = run.shape, total_parameters(run.shape, vocab)
-    size = 2 if bfloat16 else WEIGHT_BYTES
-    copy = size if bfloat16 else 0
-    keys = shape.kv_heads * shape.head_dim
-    elements = 4 * shape.width + 2 * keys + 3 * shape.hidden
-    floats = 2 * shape.width + shape.heads + 2
-    holders = threads if kernels else 1
-    if not kernels:
-        elements += 3 * shape.width + keys + shape.hidden
-    tokens = holders * (sequences * shape.context if sequences else piece_tokens(run, threads, kernels=kernels))
-    layer = elements * size + floats * 4
-    whole = shape.layers * shape.width * size + layer if recompute else shape.layers * layer
-    logits = holders * min(tokens * vocab, LOGITS) * size if kernels else min(tokens * vocab, TORCH_LOGITS) * (size + 4)
+    count = total_parameters(run.shape, vocab)
+    size = 2 if method.bfloat16 else WEIGHT_BYTES
+    copy = size if method.bfloat16 else 0
+    tokens = method.holders * (sequences * run.shape.context if sequences else piece_tokens(run, method))
+    if method.shards > 1:
+        share = -(-count // method.shards)
+        weights, gradients, optimizer = (share * bytes_ for bytes_ in (WEIGHT_BYTES, WEIGHT_BYTES, 2 * WEIGHT_BYTES))
+        whole = gathered_parameters(run.shape, vocab)
+        gathered = whole * size + whole * (size + WEIGHT_BYTES)
+    else:
+        weights, gradients = count * (WEIGHT_BYTES + copy), count * method.holders * (WEIGHT_BYTES + copy)
+        optimizer, gathered = count * 2 * WEIGHT_BYTES, 0
     return {
-        "weights": count * (WEIGHT_BYTES + copy),
-        "gradients": count * holders * (WEIGHT_BYTES + copy),
-        "optimizer": count * 2 * WEIGHT_BYTES,
-        "activations": tokens * whole,
-        "logits": logits,
+        "weights": weights,
+        "gradients": gradients,
+        "optimizer": optimizer,
+        "gathered": gathered,
+        "activations": tokens * _activation_bytes(run.shape, method, recompute=recompute),
+        "logits": _logits_bytes(run.shape, vocab, method, tokens),
     }
 
 
-def piece_tokens(run: Run, threads: int, *, kernels: bool = True) -> int:
-    """Tokens that a thread (or autograd) takes through the model at once: whole sequences of its share of the batch."""
-    share = -(-run.batch // threads) if kernels else run.batch
-    usual = PIECE_TOKENS if kernels else TORCH_PIECE_TOKENS
+def gathered_parameters(shape: Shape, vocab: int) -> int:
+    """Parameters that a sharded training holds whole at its peak: two blocks, and all that is in no block."""
+    parts = parameters(shape, vocab)
+    block = (parts["attention"] + parts["feed_forward"]) // shape.layers + 2 * shape.width
+    return min(2, shape.layers) * block + parts["embedding"] + parts["head"] + shape.width
+
+
+def _activation_bytes(shape: Shape, method: Method, *, recompute: bool) -> int:
+    """Bytes of activations that a token leaves for the backward pass."""
+    size = 2 if method.bfloat16 else WEIGHT_BYTES
+    keys = shape.kv_heads * shape.head_dim
+    elements = 4 * shape.width + 2 * keys + 3 * shape.hidden
+    floats = 2 * shape.width + shape.heads + 2
+    if method.engine != "kernels":
+        elements += 3 * shape.width + keys + shape.hidden
+    layer = elements * size + floats * 4
+    return shape.layers * shape.width * size + layer if recompute else shape.layers * layer
+
+
+def _logits_bytes(shape: Shape, vocab: int, method: Method, tokens: int) -> int:
+    """Bytes of the logits in hand, their gradient, and the output matrix's sum."""
+    size = 2 if method.bfloat16 else WEIGHT_BYTES
+    if method.engine == "kernels":
+        return method.holders * min(tokens * vocab, LOGITS) * size
+    copies = LOGITS_COPIES if method.engine == "torch" else 1
+    return min(tokens * vocab, TORCH_LOGITS) * (size + copies * 4) + vocab * shape.width * (4 + size)
+
+
+def piece_tokens(run: Run, method: Method) -> int:
+    """Tokens that a holder takes through the model at once: whole sequences of its share of the batch."""
+    share = -(-run.batch // (method.ranks * method.holders))
+    usual = PIECE_TOKENS if method.engine == "kernels" else TORCH_PIECE_TOKENS
     return max(1, min(usual // run.shape.context, share)) * run.shape.context
 
 
@@ -149,44 +218,112 @@ def piece_tokens(run: Run, threads: int, *, kernels: bool = True) -> int:
 class Fit:
     """How a run is made to fit: what is taken through the model at once, what is computed again, what it holds."""
 
+    method: Method
     sequences: int
     recompute: bool
     parts: dict[str, int]
-    """Bytes by part, as ``memory`` gives them."""
+    """Bytes on each device by part, as ``memory`` gives them."""
     usual: bool
     """Whether nothing had to give way."""
 
     @property
     def bytes(self) -> int:
-        """All that is held."""
+        """All that is held on each device."""
         return sum(self.parts.values())
 
 
-def fitted(
-    run: Run, vocab: int, limit: int | None, *, bfloat16: bool = False, threads: int = 1, kernels: bool = True
-) -> Fit:
-    """The fastest way to train a run within ``limit`` bytes; gradients of smaller pieces are added up over the batch.
+def fitted(run: Run, vocab: int, limit: int | None, method: Method) -> Fit:
+    """The fastest way to train a run within ``limit`` bytes a device; smaller pieces are added up over the batch.
 
     Fewer sequences at once come first, then (for autograd) activations that are computed again. Raises OnsetError
-    with advice when nothing fits.
+    with advice when nothing fits, and for more devices than a batch has sequences.
     """
-    most = piece_tokens(run, threads, kernels=kernels) // run.shape.context
-    counts = sorted({max(1, most >> halvings) for halvings in range(most.bit_length())}, reverse=True)
-    tried = [(count, recompute) for recompute in ((False,) if kernels else (False, True)) for count in counts]
-    for count, recompute in tried:
-        parts = memory(
-            run, vocab, bfloat16=bfloat16, threads=threads, sequences=count, recompute=recompute, kernels=kernels
+    if method.ranks > run.batch:
+        raise OnsetError(
+            f"a batch of {run.batch} sequences cannot be shared by {method.ranks} devices",
+            where=f"run '{run.name}'",
+            advice="use fewer devices, or a larger batch",
         )
-        found = Fit(count, recompute, parts, usual=(count, recompute) == tried[0])
+    most = piece_tokens(run, method) // run.shape.context
+    counts = sorted({max(1, most >> halvings) for halvings in range(most.bit_length())}, reverse=True)
+    again = (False,) if method.engine == "kernels" else (False, True)
+    tried = [(count, recompute) for recompute in again for count in counts]
+    for count, recompute in tried:
+        parts = memory(run, vocab, method, sequences=count, recompute=recompute)
+        found = Fit(method, count, recompute, parts, usual=(count, recompute) == tried[0])
         if limit is None or found.bytes <= limit:
             return found
     fixed = found.bytes - found.parts["activations"] - found.parts["logits"]
+    each = "" if method.ranks == 1 else f" on each of {method.ranks} devices"
     raise OnsetError(
-        f"run '{run.name}' needs {found.bytes / 1e9:.3g} GB even with one sequence at a time "
+        f"run '{run.name}' needs {found.bytes / 1e9:.3g} GB{each} even with one sequence at a time "
         f"({fixed / 1e9:.3g} GB of it weights, gradients and optimiser), and {(limit or 0) / 1e9:.3g} GB are allowed",
-        advice="allow more memory, use fewer threads, a shorter context or a smaller model"
-        + ("" if threads == 1 else " (each thread holds gradients of its own)"),
+        advice="allow more memory, use more or larger devices, fewer threads, a shorter context or a smaller model"
+        + ("" if method.holders == 1 else " (each thread holds gradients of its own)"),
     )
+
+
+def usable(card: int) -> int:
+    """Bytes that one training may plan with on a GPU of so many bytes that it has to itself."""
+    return int(card * DEVICE_SHARE) - DEVICE_PROCESS_BYTES
+
+
+def sharded(
+    run: Run, vocab: int, limit: int | None, method: Method, *, devices: int, per_host: int = HOST_DEVICES
+) -> Fit:
+    """How ``devices`` train a run together: shards within a host where that fits, else over more of them.
+
+    Fewer shards mean less communication between hosts (hybrid sharding). Processors that train together use autograd
+    in float32, planned so whatever the method. Raises OnsetError as ``fitted`` does, for the most shards there can be.
+    """
+    if devices == 1:
+        return fitted(run, vocab, limit, method)
+    engine: Engine = "torch" if method.engine == "kernels" else method.engine
+    least = min(devices, per_host)
+    counts = [count for count in range(least, devices + 1) if devices % count == 0]
+    for count in counts:
+        half = method.bfloat16 and method.engine != "kernels"
+        several = replace(method, engine=engine, bfloat16=half, shards=count, replicas=devices // count)
+        try:
+            return fitted(run, vocab, limit, several)
+        except OnsetError:
+            if count == counts[-1]:
+                raise
+    raise AssertionError("every number divides itself")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training asks of devices: the packer places it by this, and the trainer keeps to what it was given."""
+
+    run: Run
+    vocab: int
+    method: Method
+    limit: int | None = None
+    """Bytes that the study allows it on each device."""
+    per_host: int = HOST_DEVICES
+
+    def fit(self, devices: int, limit: int | None = None) -> Fit:
+        """How it trains on so many devices, within ``limit`` bytes of each. Raises OnsetError where it does not fit."""
+        bounds = [bound for bound in (limit, self.limit) if bound is not None]
+        return sharded(
+            self.run, self.vocab, min(bounds, default=None), self.method, devices=devices, per_host=self.per_host
+        )
+
+    def least_devices(self, card: int) -> int | None:
+        """The fewest cards of so many bytes that hold it: a power of two; None where no number up to its batch does."""
+        for exponent in range(int(math.log2(self.run.batch)) + 1):
+            try:
+                self.fit(1 << exponent, usable(card))
+            except OnsetError:
+                continue
+            return 1 << exponent
+        return None
+
+
+def hours(flops: float, rate: float) -> float:
+    """Hours of so many floating-point operations at a rate of training in FLOP/s."""
+    return flops / rate / 3600
 
 
 def disk(run: Run, vocab: int) -> dict[str, int]:

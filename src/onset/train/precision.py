@@ -1,37 +1,32 @@
 """How a run computes: by which code, in which number format, decided from sizes and the machine alone.
 
-The same run on the same machine always gets the same arithmetic, so that a resume goes on bitwise.
+The same run on the same machine always gets the same arithmetic, so that a resume goes on bitwise on processors and
+within rounding on GPUs (bitwise there too with deterministic algorithms).
 
 Measured on an AMD EPYC core with AVX-512 bfloat16 (matrix products at widths 48 to 512, by torch): 60 to 100
 GFLOP/s in float32, 140 to 215 in bfloat16. So bfloat16 pays at every size where the processor multiplies in it.
-Torch's own attention is slower in bfloat16 than in float32 there, so without our kernels float32 is the better one.
+Torch's own attention is slower in bfloat16 than in float32 there, so without the kernels float32 is the better one.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
-
-import torch
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from onset.cpu import build as kernels
-from onset.study.cost import fitted, flops
+from onset.study.cost import Engine, Method, Training, flops, usable
 from onset.study.spec import Run
 
 COMPILE_FLOPS = 5e16
 """A run of at least so much work is compiled on a GPU: minutes at 100 TFLOP/s, where compiling takes about one."""
 
-GPU_SHARE = 0.85
-"""Share of a GPU's memory that a training plans with where no limit is stated: of all of it, not of what is free just
-now, so that a resume plans the same."""
-
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What decides a run's rounding: two trainings with equal arithmetic are bitwise equal."""
+    """What decides a run's rounding: on a processor two trainings with equal arithmetic are bitwise equal."""
 
-    engine: Literal["kernels", "torch", "compiled"]
-    """Our kernels (CPU), autograd, or autograd compiled by torch."""
+    engine: Engine
+    """The kernels (CPU), autograd, or autograd compiled by torch."""
     bfloat16: bool
     """Whether matrix products are in bfloat16; weights, sums and optimiser stay float32."""
     threads: int
@@ -42,37 +37,65 @@ class Arithmetic:
     """Tokens that a thread takes through the model at once where memory is short; None for as many as usual."""
     recompute: bool = False
     """Whether activations are computed again in the backward pass instead of being held."""
+    shards: int = 1
+    """Processes among which weights, gradients and moments are sharded."""
+    replicas: int = 1
+    """Groups of such processes, each with a part of the batch."""
 
     def told(self) -> dict[str, Any]:
         """All of it but what is as usual."""
-        usual = {"together": None, "recompute": False}
+        usual = {"together": None, "recompute": False, "shards": 1, "replicas": 1}
         return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
 
 
-def choose(run: Run, vocab: int, *, precision: str, threads: int, device: str, memory: int | None = None) -> Arithmetic:
-    """The arithmetic of a run: ``precision`` is 'auto', 'float32' or 'bfloat16'; ``memory`` is a limit in bytes.
+def method(run: Run, vocab: int, *, device: str, precision: str, threads: int = 1, processes: int = 1) -> Method:
+    """The method of a run on a kind of device ('cpu', 'cuda'), told without touching one; torch is not loaded.
 
-    Raises OnsetError where the run does not fit into that memory in any way.
+    ``processes`` of a CPU that train together use autograd: the kernels are of one process.
     """
-    usual = _usual(run, vocab, precision=precision, threads=threads, device=device)
-    if memory is None and torch.device(device).type == "cuda":
-        memory = int(GPU_SHARE * torch.cuda.get_device_properties(device).total_memory)
-    if memory is None:
-        return usual
-    kernels = usual.engine == "kernels"
-    fit = fitted(run, vocab, memory, bfloat16=usual.bfloat16, threads=threads, kernels=kernels)
-    if fit.usual:
-        return usual
-    return replace(usual, together=fit.sequences * run.shape.context, recompute=fit.recompute)
-
-
-def _usual(run: Run, vocab: int, *, precision: str, threads: int, device: str) -> Arithmetic:
-    """The arithmetic with all the memory that it asks for."""
-    if torch.device(device).type != "cpu":
-        bfloat16 = precision == "bfloat16" or (precision == "auto" and torch.cuda.is_bf16_supported())
-        engine: Literal["torch", "compiled"] = "compiled" if flops(run, vocab) >= COMPILE_FLOPS else "torch"
-        return Arithmetic(engine, bfloat16, threads, torch.cuda.get_device_name(device), torch.__version__)
+    if not device.startswith("cpu"):
+        compiled = flops(run, vocab) >= COMPILE_FLOPS
+        return Method("compiled" if compiled else "torch", precision != "float32", threads)
     bfloat16 = precision == "bfloat16" or (precision == "auto" and kernels.multiplies_bfloat16())
-    if kernels.kernels(bfloat16=bfloat16) is not None:
-        return Arithmetic("kernels", bfloat16, threads, "cpu", f"{torch.__version__} {kernels.identity()}")
-    return Arithmetic("torch", precision == "bfloat16", threads, "cpu", torch.__version__)
+    if processes == 1 and kernels.why_not(bfloat16=bfloat16) is None:
+        return Method("kernels", bfloat16, threads)
+    return Method("torch", precision == "bfloat16", threads)
+
+
+def choose(
+    run: Run,
+    vocab: int,
+    *,
+    precision: str,
+    threads: int,
+    device: str,
+    memory: int | None = None,
+    processes: int = 1,
+    per_host: int | None = None,
+) -> Arithmetic:
+    """The arithmetic of a run: ``precision`` is 'auto', 'float32' or 'bfloat16'.
+
+    ``memory`` is a limit in bytes on each of the ``processes`` that train it together, by default the usable part of
+    a GPU; ``per_host`` of them share a host. Raises OnsetError where the run does not fit in any way, and for a GPU
+    that cannot multiply in bfloat16 where that was asked for.
+    """
+    import torch
+
+    how = method(run, vocab, device=device, precision=precision, threads=threads, processes=processes)
+    name, version = "cpu", str(torch.__version__)
+    if torch.device(device).type == "cuda":
+        if memory is None:
+            memory = usable(torch.cuda.get_device_properties(device).total_memory)
+        if precision == "auto" and not torch.cuda.is_bf16_supported():
+            how = method(run, vocab, device=device, precision="float32", threads=threads)
+        name = torch.cuda.get_device_name(device)
+    elif torch.device(device).type != "cpu":
+        name = torch.device(device).type
+    elif how.engine == "kernels":
+        version = f"{version} {kernels.identity()}"
+    fit = Training(run, vocab, how, per_host=per_host or processes).fit(processes, memory)
+    how = fit.method
+    together = None if fit.usual else fit.sequences * run.shape.context
+    return Arithmetic(
+        how.engine, how.bfloat16, threads, name, version, together, fit.recompute, how.shards, how.replicas
+    )

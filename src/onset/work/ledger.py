@@ -17,10 +17,13 @@ from onset.errors import OnsetError
 from onset.store.rundir import RunDir
 from onset.study import cost as sizing
 from onset.study.branching import Trunk, flops_owed, trunks
+from onset.study.cost import Training
+from onset.study.plan import memory_limit
 from onset.study.rules import told
 from onset.study.spec import Run, Study, TaskUse
 from onset.tasks.catalogue import find
 from onset.tasks.task import Task
+from onset.train.precision import method
 from onset.work.resources import Need, Seat
 
 
@@ -172,14 +175,20 @@ class Workplace:
         return trunks(self.study)
 
     def need(self, piece: Piece, threads: int) -> Need:
-        """What a piece will hold of memory: a training by ``sizing.memory``, an evaluation its weights and as much."""
+        """What a piece will hold of memory: a training by its cost, an evaluation its weights and as much again."""
         run = self.study.run(piece.run)
-        limit = None if self.study.memory_gb is None else int(self.study.memory_gb * 1e9)
-        parts = sizing.fitted(run, self.vocab(run), limit, threads=threads).parts
         if piece.kind != "train":
-            return Need(each=2 * parts["weights"])
-        shared = sum(parts[name] for name in ("weights", "gradients", "optimizer"))
-        return Need(shared, sum(parts.values()) - shared)
+            return Need(each=2 * sizing.WEIGHT_BYTES * sizing.total_parameters(run.shape, self.vocab(run)))
+        cpu, gpu = (
+            Training(
+                run,
+                self.vocab(run),
+                method(run, self.vocab(run), device=device, precision=self.study.precision, threads=threads),
+                memory_limit(self.study),
+            )
+            for device in ("cpu", "cuda")
+        )
+        return Need(cpu=cpu, gpu=gpu)
 
     def carry_out(self, piece: Piece, seat: Seat, report: Report) -> None:
         """Train a run or evaluate a checkpoint; done already, it is not done again."""

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onset.errors import OnsetError
+from onset.study.cost import DEVICE_PROCESS_BYTES as GPU_BYTES
+from onset.study.cost import DEVICE_SHARE, Fit, Training, usable
 
 PROCESS_BYTES = 400_000_000
 """Memory of a process before it holds any model: the interpreter and torch (measured about 330 MB on Linux)."""
-
-GPU_BYTES = 600_000_000
-"""Memory that a process takes on a GPU before it holds any model: its context and the libraries' workspaces."""
 
 PER_GPU = 8
 """At most so many pieces on one GPU: they take turns on it, and beyond a few nothing is gained."""
@@ -29,6 +28,8 @@ class Seat:
 
     threads: int = 1
     devices: tuple[str, ...] = ("cpu",)
+    memory: int | None = None
+    """Bytes that a training may hold on each device; None for as many as it likes."""
 
     @property
     def device(self) -> str:
@@ -38,14 +39,34 @@ class Seat:
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that a piece holds: on each of n devices ``shared / n + each``. Nought where it cannot be told."""
+    """Bytes that a piece holds: on each of n devices ``shared / n + each``. Nought where it cannot be told.
+
+    A training is asked instead how it fits: ``cpu`` and ``gpu`` are what it is on the two kinds of device.
+    """
 
     shared: int = 0
     each: int = 0
+    cpu: Training | None = None
+    gpu: Training | None = None
 
     def on(self, devices: int) -> int:
-        """Bytes on each of so many devices."""
+        """Bytes of main memory in each of so many processes. Raises OnsetError where a training does not fit."""
+        if self.cpu is not None:
+            return self.cpu.fit(devices).bytes
         return math.ceil(self.shared / devices) + self.each
+
+    def on_gpus(self, devices: int, card: int) -> int:
+        """Bytes that it takes of each of so many GPUs with ``card`` bytes, its process included.
+
+        Raises OnsetError where a training does not fit.
+        """
+        if (fit := self.fit(devices, card)) is not None:
+            return math.ceil(fit.bytes / DEVICE_SHARE) + GPU_BYTES
+        return math.ceil(self.shared / devices) + self.each + GPU_BYTES
+
+    def fit(self, devices: int, card: int) -> Fit | None:
+        """How a training is done on so many GPUs; None where it is no training."""
+        return None if self.gpu is None else self.gpu.fit(devices, usable(card))
 
 
 @dataclass(frozen=True)
@@ -123,7 +144,8 @@ class Room:
         count = self._devices(need, alone)
         if len(self.taken) >= max(self.workers, 1):
             return None
-        asked = need.on(count) + GPU_BYTES
+        smallest = min(self.machine.gpus)
+        asked = need.on_gpus(count, smallest)
         loads = self._loads()
         fits = [
             index
@@ -133,19 +155,25 @@ class Room:
         if len(fits) < count:
             return None
         chosen = sorted(sorted(fits, key=lambda index: loads[index])[:count])
-        return Seat(self.threads, tuple(f"cuda:{index}" for index in chosen))
+        fit = need.fit(count, smallest)
+        devices = tuple(f"cuda:{index}" for index in chosen)
+        return Seat(self.threads, devices, None if fit is None else fit.bytes)
 
     def _devices(self, need: Need, alone: bool) -> int:
         """How many GPUs a piece is shared out over: as given, else the fewest on which it fits."""
         smallest, most = min(self.machine.gpus), 1 if alone else len(self.machine.gpus)
         least = 1 if alone or self.gpus is None else max(1, math.ceil(self.gpus))
+        why = ""
         for count in range(least, most + 1):
-            if need.on(count) + GPU_BYTES <= smallest:
+            try:
+                asked = need.on_gpus(count, smallest)
+            except OnsetError as error:
+                why = error.what
+                continue
+            if asked <= smallest:
                 return count
-        raise OnsetError(
-            f"it needs about {need.on(most) / 1e9:.1f} GB on each of {most} GPUs of {smallest / 1e9:.1f} GB",
-            advice="use more or larger GPUs, a smaller batch or model, or --gpus 0 for the CPU",
-        )
+            why = f"it needs about {asked / 1e9:.1f} GB on each of {count} GPUs of {smallest / 1e9:.1f} GB"
+        raise OnsetError(why, advice="use more or larger GPUs, a smaller batch or model, or --gpus 0 for the CPU")
 
     def _together(self) -> int:
         """How many pieces one GPU takes."""
@@ -158,7 +186,8 @@ class Room:
             for device in seat.devices:
                 index = int(device.rpartition(":")[2])
                 pieces, held = loads[index]
-                loads[index] = (pieces + 1, held + need.on(len(seat.devices)) + GPU_BYTES)
+                asked = need.on_gpus(len(seat.devices), min(self.machine.gpus))
+                loads[index] = (pieces + 1, held + asked)
         return loads
 
 
@@ -167,11 +196,15 @@ def _cpu_bytes(seat: Seat, need: Need) -> int:
     return len(seat.devices) * (need.on(len(seat.devices)) + PROCESS_BYTES)
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def this_machine(gpus: float | None = None) -> Machine:
     """What this process may use; ``gpus`` 0 does not look for any."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory, free = _memory()
-    return Machine(cores, memory, () if gpus == 0 else _gpu_bytes(), free)
+    return Machine(cores(), memory, () if gpus == 0 else _gpu_bytes(), free)
 
 
 def _memory() -> tuple[int, int]:

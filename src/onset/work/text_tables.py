@@ -50,6 +50,29 @@ def plan_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def cards_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Memory on each card, one row a run and one column a number of cards; R: activations are computed again."""
+    counts = list(dict.fromkeys(row["cards"] for row in rows))
+    card = rows[0]["card_bytes"]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=f"GB on each card of {card / 1e9:.0f} GB")
+    table.add_column("run", no_wrap=True)
+    for cards in counts:
+        table.add_column(f"{cards} card{'s' * (cards > 1)}", justify="right", no_wrap=True)
+    cells = {(row["run"], row["cards"]): _card_cell(row) for row in rows}
+    for run in dict.fromkeys(row["run"] for row in rows):
+        table.add_row(Text(run), *(Text(cells[run, cards]) for cards in counts))
+    return table
+
+
+def _card_cell(row: Mapping[str, Any]) -> str:
+    """Gigabytes, sequences at once, and cards that hold one copy of the model."""
+    if not row["fits"]:
+        return "does not fit"
+    again = " R" if row["recompute"] else ""
+    copies = f", {row['shards']} a copy" if row["shards"] > 1 else ""
+    return f"{row['bytes'] / 1e9:.1f} ({row['sequences']} seq.{copies}){again}"
+
+
 def short_time(hours: float) -> str:
     """Hours as '42 s', '16 min', '3.4 h' or '12 years'."""
     if hours < 1 / 60:

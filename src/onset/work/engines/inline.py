@@ -5,8 +5,7 @@ from __future__ import annotations
 from onset.errors import OnsetError
 from onset.work.engines.local import Event, Listener
 from onset.work.ledger import Piece, Place
-from onset.work.plan import cores
-from onset.work.resources import Seat
+from onset.work.resources import Seat, cores
 
 
 class Here:

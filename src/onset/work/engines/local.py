@@ -23,8 +23,7 @@ from typing import Any, Protocol
 
 from onset.errors import OnsetError
 from onset.work.ledger import Owing, Piece, Place, Report
-from onset.work.plan import cores
-from onset.work.resources import Held, Machine, Room, Seat, this_machine
+from onset.work.resources import Held, Machine, Room, Seat, cores, this_machine
 
 DEATHS = 3
 """A piece whose worker died so often is given up."""

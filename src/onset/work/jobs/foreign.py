@@ -26,9 +26,8 @@ from onset.work.jobs.evaluate import chunk_file, chunks, settle, write_chunk, wr
 from onset.work.jobs.losses import PLAIN, Measuring, Record, measure, owed
 from onset.work.ledger import Owing, Piece, Report
 from onset.work.names import Subject, describe, split_revision
-from onset.work.plan import cores
 from onset.work.progress import Display
-from onset.work.resources import Need, Seat
+from onset.work.resources import Need, Seat, cores
 from onset.work.study import only_one
 
 if TYPE_CHECKING:

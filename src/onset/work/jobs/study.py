@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from onset.data.overlaps import of_study
 from onset.store.rundir import RunDir
 from onset.study.branching import branches
+from onset.study.plan import memory_limit
 from onset.work.jobs.evaluate import open_scorer, write_items, write_losses
 from onset.work.ledger import Piece, Report, Workplace
 from onset.work.resources import Held, Seat
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN = 0.5
 """Progress of a training is told at most so often."""
 
+
+OUTCOME = ("trunk", "skipped", "arithmetic")
+"""What run.json takes over from a run that has ended."""
 
 HELD_SECONDS = 8.0
 """So long a run's lock is waited for: what a killed command left behind notices it within seconds, and ends."""
@@ -94,7 +98,7 @@ def train_piece(place: Workplace, piece: Piece, seat: Seat, report: Report, team
             precision=place.study.precision,
             threads=seat.threads,
             device=seat.device,
-            memory=None if place.study.memory_gb is None else int(place.study.memory_gb * 1e9),
+            memory=seat.memory if seat.memory is not None else memory_limit(place.study),
             logs=place.logs,
             branches=_branches(place, run),
             stepper=None if team is None else partial(_led, run, place.vocab(run), team),
@@ -123,13 +127,13 @@ def _branches(place: Workplace, run: Run) -> tuple[Branch, ...]:
 
 
 def _record(rundir: RunDir) -> None:
-    """Let run.json tell how the run came to its end: by whom its trunk was trained, which batches were left out."""
+    """Let run.json tell how the run came to its end: its trunk, batches left out, its arithmetic."""
     if not rundir.done:
         return
     told = json.loads(rundir.done_path.read_text(encoding="utf-8"))
     meta = rundir.meta()
-    wanted = {name: value for name, value in meta.items() if name not in ("trunk", "skipped")}
-    wanted |= {name: told[name] for name in ("trunk", "skipped") if name in told}
+    wanted = {name: value for name, value in meta.items() if name not in OUTCOME}
+    wanted |= {name: told[name] for name in OUTCOME if name in told}
     if wanted != meta:
         rundir.rewrite(wanted)
 
