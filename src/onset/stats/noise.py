@@ -186,7 +186,7 @@ def family_columns(data: CurveData, scale: float = 1.0) -> Array:
     families = len(data.families)
     if families < 2:
         return np.zeros((len(data), 0))
-    return scale * (data.family[:, None] == np.arange(families)[None, :]).astype(float)
+    return np.asarray(scale * (data.family[:, None] == np.arange(families)[None, :]))
 
 
 def shared_item_columns(data: CurveData, items: Array, own_share: float, reach: float, waves: int = 3) -> Array:
