@@ -1,0 +1,31 @@
+"""The command line: ``onset COMMAND``. Each command imports what it needs, so that help is quick.
+
+Exit 0 done, 1 an OnsetError (one message: what, where, what to do), 2 wrong usage, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from onset.cli.app import app
+from onset.errors import OnsetError
+
+# isort: off - help lists the commands in the order of these imports
+from onset.cli import studies, evaluate, analyze, imports  # noqa: F401
+# isort: on
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Entry point: one message for an OnsetError, no traceback."""
+    try:
+        app()
+    except OnsetError as error:
+        typer.echo(f"onset: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("onset: stopped; the same command goes on from here", err=True)
+        sys.exit(130)

@@ -1,0 +1,88 @@
+"""``onset analyze | forecast | query``: commands that read tables and studies, and train nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onset.cli.app import app
+from onset.cli.options import Json, Level, Loss, Out
+from onset.cli.printing import print_findings, print_frame, print_json, records
+from onset.errors import OnsetError
+
+
+@app.command()
+def analyze(
+    source: Annotated[
+        Path, typer.Argument(metavar="TABLE|DIR", help="Observations (CSV, CSV.gz, Parquet) or a study.")
+    ],
+    out: Out,
+    level: Level = 0.95,
+    loss: Loss = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Size effects within so many points count as none (the study's, or 1)."),
+    ] = None,
+    loss_margin: Annotated[
+        float | None,
+        typer.Option(min=0.0001, help="The same along the loss, in nats a decade; else points alone count."),
+    ] = None,
+    set_aside: Annotated[
+        bool, typer.Option(help="Leave contradicting rows out, counted, instead of refusing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write findings.json, report.html and figures/ from a table or a study's folder."""
+    from onset.work.findings import report
+
+    analysis, page = report(
+        source, out, level=level, loss=loss, margin=margin, loss_margin=loss_margin, set_aside=set_aside
+    )
+    if as_json:
+        print_json(analysis.to_json())
+        return
+    for note in analysis.extra.get("notes", []):
+        typer.echo(f"note: {note}")
+    print_findings(analysis.summary(), page)
+
+
+@app.command()
+def forecast(
+    source: Annotated[Path, typer.Argument(metavar="TABLE|DIR", help="Observations or a study's folder.")],
+    targets: Annotated[Path, typer.Option(help="CSV: a column loss, or params and tokens; optional task, metric.")],
+    out: Out,
+    level: Level = 0.95,
+    loss: Loss = None,
+    as_json: Json = False,
+) -> None:
+    """Foresee scores and onsets with intervals, and back-test such forecasts on the same table."""
+    from onset.work.findings import foresee
+
+    made, tested, page = foresee(source, targets, out, level=level, loss=loss)
+    if as_json:
+        summary = None if isinstance(tested, OnsetError) else records(tested.summary())
+        print_json({"scores": records(made.scores), "onsets": records(made.onsets), "backtest": summary})
+        return
+    print_frame(made.summary(), as_json=False)
+    if len(made.onsets):
+        print_frame(made.onsets, as_json=False)
+    if isinstance(tested, OnsetError):
+        typer.echo(f"no back-test: {tested.what}")
+    else:
+        typer.echo("back-test on this table, the smaller sizes foreseeing the larger:")
+        print_frame(tested.summary(), as_json=False)
+    typer.echo(f"report: {page}")
+
+
+@app.command()
+def query(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")],
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="Over the views items, losses and observations.")],
+    as_json: Json = False,
+) -> None:
+    """Run SQL over a study's items, losses and observations."""
+    from onset.store.query import query as ask
+
+    print_frame(ask(folder, sql), as_json)

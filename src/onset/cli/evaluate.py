@@ -1,0 +1,164 @@
+"""``onset tasks | eval | loss``: what models are asked, and commands that score them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onset.cli.app import app
+from onset.cli.options import Bin, Data, Device, Dtype, Json, Level, Models, Out, PerStep, Remote, Tokens
+from onset.cli.printing import print_frame, print_json, records, terminal
+from onset.errors import OnsetError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from onset.work.jobs.foreign import Bench
+    from onset.work.names import Subject
+
+WATCH_SECONDS = 5.0
+"""How often ``eval --watch`` looks for new checkpoints."""
+
+
+@app.command()
+def tasks(
+    task: Annotated[str | None, typer.Argument(help="One task; without it, the whole catalogue.")] = None,
+    data: Data = None,
+    requests: Annotated[Path | None, typer.Option(help="Write exactly what a model is asked, as JSON lines.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the catalogue, or write what a task asks."""
+    from onset.tasks import catalogue
+
+    if task is not None and requests is not None:
+        count = catalogue.write_requests(catalogue.find([task], data)[0], requests)
+        typer.echo(f"{count} requests of {task} in {requests}")
+        return
+    frame = catalogue.listing(data)
+    if task is not None:
+        frame = frame[frame["task"] == catalogue.find([task], data)[0].name]
+    print_frame(frame if as_json else frame.drop(columns="note"), as_json)
+
+
+@app.command("eval")
+def evaluate(
+    models: Models,
+    tasks: Annotated[str, typer.Option("--tasks", help="Tasks of the catalogue, joined by commas.")],
+    out: Out,
+    data: Data = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each task.")] = None,
+    shots: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt, where it should differ.")] = None,
+    tokens: Tokens = None,
+    tokens_per_step: PerStep = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    allow_bin: Bin = False,
+    trust_remote_code: Remote = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
+    watch: Annotated[bool, typer.Option(help="Go on scoring checkpoints as they appear, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask any causal language model tasks; what is there already is not asked again."""
+    from onset.work.jobs.foreign import Bench, Loading
+
+    names = tuple(tasks.replace(",", " ").split())
+    loading = Loading(dtype, device, allow_bin, trust_remote_code)
+
+    def make(found: tuple[Subject, ...]) -> Bench:
+        return Bench(found, names, data=data, shots=shots, limit=limit, loading=loading)
+
+    _bench(models, out, (tokens, tokens_per_step), make, workers, watch, as_json)
+
+
+@app.command()
+def loss(
+    models: Models,
+    text: Annotated[
+        list[str], typer.Option("--text", help="FILE, LANGUAGE:FILE (en, zh), or hub:NAME; repeat for several.")
+    ],
+    out: Out,
+    reference: Annotated[Path | None, typer.Option(help="Text that unigrams are counted on, to normalise by.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Tokens a window adds; else the whole context.")] = None,
+    most_changed: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of a text's bytes that a tokenizer may drop or change.")
+    ] = 0.01,
+    overlap: Annotated[
+        Path | None, typer.Option(help="A study's folder: say how much of the texts its training data holds.")
+    ] = None,
+    level: Level = 0.95,
+    as_json: Json = False,
+    tokens: Tokens = None,
+    tokens_per_step: PerStep = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    allow_bin: Bin = False,
+    trust_remote_code: Remote = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
+) -> None:
+    """Measure the loss of any causal language model on texts, and compare models by the same documents."""
+    from onset.data.heldout_text import texts_of
+    from onset.work.jobs.foreign import Bench, Loading
+    from onset.work.jobs.losses import Measuring, compared
+
+    texts, made = texts_of(text), []
+    loading, measuring = (
+        Loading(dtype, device, allow_bin, trust_remote_code),
+        Measuring(reference, stride, most_changed, overlap),
+    )
+
+    def make(found: tuple[Subject, ...]) -> Bench:
+        made.append(Bench(found, texts=texts, loading=loading, measuring=measuring))
+        return made[-1]
+
+    def show() -> pd.DataFrame:
+        places = {f"{one.rundir.name}@{one.step}": (one.rundir, one.step) for one in made[-1].subjects}
+        return compared(places, list(texts), level)
+
+    _bench(models, out, (tokens, tokens_per_step), make, workers, as_json=as_json, compare=show)
+
+
+def _bench(
+    models: list[str],
+    out: Path,
+    tokens: tuple[Path | None, int | None],
+    make: Callable[[tuple[Subject, ...]], Bench],
+    workers: int,
+    watch: bool = False,
+    as_json: bool = False,
+    compare: Callable[[], pd.DataFrame] | None = None,
+) -> None:
+    """Carry out an evaluation of models, once or again and again while checkpoints appear, and show what it gave."""
+    import time
+
+    from onset.work.jobs.foreign import carry_out
+    from onset.work.names import known, subjects
+    from onset.work.results import json_rows, results, results_table
+
+    told = known(tokens[0])
+    bench = make(())
+    while True:
+        bench.subjects = subjects(models, out, told, tokens[1], waiting=watch)
+        if bench.subjects:
+            done, problems = carry_out(bench, workers, terminal(stderr=True))
+            if problems or not watch:
+                break
+        time.sleep(WATCH_SECONDS)
+    found = results(bench)
+    gaps = None if compare is None else compare()
+    if as_json:
+        rows = json_rows(found)
+        print_json(rows if gaps is None else {"losses": rows, "differences": records(gaps)})
+    else:
+        if len(found.scores) or len(found.losses):
+            terminal().print(results_table(found))
+        if gaps is not None and len(gaps):
+            typer.echo("bits per byte less those of the first model, by the same documents:")
+            print_frame(gaps, as_json=False)
+        typer.echo(f"{done} sets of weights done; rows in {out}")
+        for note in found.notes:
+            typer.echo(f"note: {note}")
+    if problems:
+        raise OnsetError("\n".join(problems), where=out, advice="what is done stays done: run the same command again")

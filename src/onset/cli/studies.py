@@ -1,0 +1,173 @@
+"""``onset demo | plan | run | status``: commands about a whole study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onset.cli.app import app
+from onset.cli.options import Engine, Json, Logs, Out, StudyName, Workers
+from onset.cli.printing import print_findings, print_json, terminal
+from onset.errors import OnsetError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from onset.study.cost import Method
+    from onset.study.spec import Run, Study
+    from onset.work.engines import local as engines
+
+
+@app.command()
+def demo(out: Out = Path("out/demo"), workers: Workers = None) -> None:
+    """Run the embedded study end to end: train a family, ask it twelve tasks, write the findings and a page."""
+    _run(_load("demo"), out, workers, "local")
+
+
+@app.command()
+def plan(
+    study: StudyName,
+    rate: Annotated[
+        float | None, typer.Option(help="FLOP/s at which the machine meant trains; else measured here for a moment.")
+    ] = None,
+    cards: Annotated[
+        list[int] | None, typer.Option("--cards", min=1, help="Memory on each of so many GPUs; may be repeated.")
+    ] = None,
+    card_gb: Annotated[float, typer.Option(min=1, help="Gigabytes of each of those GPUs.")] = 80.0,
+    as_json: Json = False,
+) -> None:
+    """Say what a study would cost, before it does: params, tokens, FLOPs, steps, memory, disk, hours."""
+    from onset.study import plan as planning
+    from onset.study.files import outline
+    from onset.train.precision import method
+    from onset.work.resources import cores
+
+    loaded, absent = outline(study)
+    vocab = {}
+    for name, spec in loaded.tokenizers.items():
+        if spec.vocab is None:
+            from onset.data.tokenizer import Tokenizer
+
+            vocab[name] = Tokenizer.load(Path(spec.path or "")).vocab
+        else:
+            vocab[name] = spec.vocab
+
+    def measured(run: Run) -> float:
+        from onset.train.calibration import measured_rate
+
+        return cores() * measured_rate(run, vocab[run.tokenizer], precision=loaded.precision)
+
+    def on(device: str) -> Callable[[Run], Method]:
+        return lambda run: method(run, vocab[run.tokenizer], device=device, precision=loaded.precision)
+
+    rows = planning.plan_rows(loaded, (lambda run: rate) if rate else measured, vocab, on("cpu"))
+    seats = planning.card_rows(loaded, vocab, cards or (), int(card_gb * 1e9), on("cuda"))
+    if as_json:
+        told = {"study": loaded.name, "rate": rate, "runs": rows, "cards": seats, "absent": absent}
+        print_json(told)
+        return
+    from onset.work.text_tables import cards_table, plan_table
+
+    terminal().print(plan_table(rows))
+    if seats:
+        terminal().print(cards_table(seats))
+    source = f"{rate:.3g} FLOP/s, as given" if rate else f"measured now: {cores()} cores, one training each"
+    typer.echo(f"time: of training alone, at {source}")
+    for row in seats:
+        if not row["fits"]:
+            typer.echo(f"does not fit on {row['cards']} cards: {row['missing']}")
+    for one in [*planning.plan_notes(loaded, rows), *absent]:
+        typer.echo(f"note: {one}")
+
+
+@app.command()
+def run(
+    study: StudyName,
+    out: Annotated[str, typer.Option("--out", help="The study's folder, or a store's URL (s3://...).")],
+    workers: Workers = None,
+    engine: Engine = "local",
+    log: Logs = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="ray: the cluster, HOST:PORT or auto; else this machine.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Cores of each process; by default shared out.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share each training on CPUs (FSDP).")] = 1,
+    gpus: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of each training: 0.25 puts four on one, 4 shares one out.")
+    ] = None,
+) -> None:
+    """Do all that a study owes: text, trainings, evaluations, findings, page. Run again to resume."""
+    from onset.work.engines.local import choose_engine
+
+    loaded = _load(study)
+    chosen = choose_engine(
+        engine, workers, len(loaded.runs), out=out, threads=threads, processes=processes, gpus=gpus,
+        address=ray_address,
+    )  # fmt: skip
+    _run(loaded, out, workers, chosen, tuple(log or ()))
+
+
+@app.command()
+def status(out: Annotated[str, typer.Argument(metavar="DIR")], as_json: Json = False) -> None:
+    """Say what a study has done and what it owes."""
+    from onset.study.files import parse
+    from onset.work.study import kept, status_rows
+
+    folder = kept(out, logs=True)
+    specification = folder / "study.toml"
+    if not specification.exists():
+        raise OnsetError("no study here", where=specification, advice="give the folder of 'onset run ... --out'")
+    rows = status_rows(parse(specification.read_text(encoding="utf-8"), where=specification), folder)
+    if as_json:
+        print_json(rows)
+        return
+    from onset.work.text_tables import status_table
+
+    terminal().print(status_table(rows))
+
+
+def _load(study: str) -> Study:
+    from onset.study.files import load
+
+    return load(study)
+
+
+def _run(
+    study: Study, out: Path | str, workers: int | None, engine: str | engines.Engine, logs: tuple[str, ...] = ()
+) -> None:
+    from onset.work.study import publish, run_study
+
+    console = terminal(stderr=True)
+    outcome = run_study(study, out, workers=workers, engine=engine, logs=logs, console=console)
+    console.print(f"{outcome.done} done, {outcome.owed} owed", highlight=False)
+    told = "\n".join(outcome.problems)
+    try:
+        print_findings(*_found(outcome.folder))
+        publish(study, out)
+    except OnsetError as error:  # what went wrong before is why there is nothing to find
+        if not told:
+            raise
+        told += f"\nno findings: {error.what}"
+    if told or outcome.owed:
+        told = told or "some pieces are still owed"
+        raise OnsetError(
+            f"the study is not whole:\n{told}",
+            where=out,
+            advice="mend the cause and run the same command again: what is done stays done",
+        )
+
+
+def _found(out: Path) -> tuple[pd.DataFrame, Path]:
+    """The summary of a study's findings and its page: those that stand, or made now."""
+    from onset.work.cached import standing
+
+    if (kept := standing(out)) is not None:
+        return kept
+    from onset.work.findings import report
+
+    with terminal(stderr=True).status("analysing"):
+        analysis, page = report(out, out)
+    return analysis.summary(), page
