@@ -9,12 +9,10 @@ import sys
 
 import typer
 
+from onset.cli import studies, evaluate, analyze, imports  # noqa: F401 - help lists commands in this order
 from onset.cli.app import app
 from onset.errors import OnsetError
 
-# isort: off - help lists the commands in the order of these imports
-from onset.cli import studies, evaluate, analyze, imports  # noqa: F401
-# isort: on
 
 __all__ = ["app", "main"]
 
