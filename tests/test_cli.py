@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from onset import __version__
+
 COLUMNS = "run,params,tokens,loss,task,metric,score,chance,n_examples\n"
 
 
@@ -96,3 +98,34 @@ def test_a_folder_without_a_study_says_so(tmp_path: Path) -> None:
     done = onset("status", str(tmp_path))
     assert done.returncode == 1
     assert "no study here" in done.stderr
+
+
+def test_the_version_is_printed() -> None:
+    """Lost otherwise: a report of a fault that cannot say of which version."""
+    done = onset("--version")
+    assert (done.returncode, done.stdout) == (0, f"onset {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [("torch", ("loss", "m", "--text", "t.txt", "--out", "o")), ("tokenizers", ("demo", "--out", "o"))],
+)
+def test_an_extra_that_is_absent_is_one_sentence(package: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    """Lost otherwise: a traceback for everybody who installed the part of the package that needs no torch."""
+    (tmp_path / "t.txt").write_text("some text\n")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    code = f"import sys; sys.modules[{package!r}] = None; from onset.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1
+    assert f"needs the package '{package}', which is not installed" in done.stderr
+    assert "[lm]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_query_is_written_as_csv(tmp_path: Path) -> None:
+    """Lost otherwise: rows that a spreadsheet or another program could read have to be copied from a table."""
+    done = onset("query", str(tmp_path), "SELECT 1 AS a, 'x,y' AS b", "--csv")
+    assert (done.returncode, done.stdout) == (0, 'a,b\n1,"x,y"\n')

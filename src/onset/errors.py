@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class OnsetError(Exception):
@@ -45,3 +46,29 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     if len(known) > 20:
         known = [*known[:20], "..."]
     return "known: " + ", ".join(known)
+
+
+EXTRAS = {
+    **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "datasets", "psutil", "fsspec"), "lm"),
+    **dict.fromkeys(("huggingface_hub", "gguf"), "lm"),
+    "lm_eval": "harness",
+    "ray": "ray",
+    **dict.fromkeys(("wandb", "tensorboard"), "logs"),
+}
+"""The extra of this package that brings each optional package."""
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra: of the checkout that this code runs from, or of the published package."""
+    root = Path(__file__).resolve().parents[2]
+    if (root / "pyproject.toml").is_file():
+        return f"pip install -e '{root}[{extra}]'"
+    return f"pip install 'onset-lm[{extra}]'"
+
+
+def absent(error: ModuleNotFoundError) -> OnsetError | None:
+    """The error of an optional package that is not installed; None where the module is of no extra."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return None
+    return OnsetError(f"this needs the package '{package}', which is not installed", advice=install(EXTRAS[package]))

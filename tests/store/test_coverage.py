@@ -70,3 +70,18 @@ def test_parts_of_before_say_nothing_not_zero(tmp_path: Path) -> None:
     assert row["questions"] == 4
     assert all(pd.isna(row[name]) for name in ("cut_questions", "cut_shots", "too_long", "not_asked"))
     assert sentence(row) == ""
+
+
+def test_examples_that_were_cut_are_told_as_shots(tmp_path: Path) -> None:
+    """Lost otherwise: eight shots became none for every question, and the reader has to divide to see it."""
+    rundir = RunDir(tmp_path / "runs" / "r")
+    rundir.create({"run": "r", "digest": DIGEST, "study": ""})
+    told = []
+    for step, cut in ((1, dict.fromkeys("abcd", 8)), (2, {"a": 5, "b": 8})):
+        part = rundir.items(step, "t", DIGEST)
+        write_part(part, rows(step, {}, cut), ITEMS, {"faults": {}, "shots": 8})
+        told += [sentence(row) for row in asked([part]).to_dict("records")]
+    assert told == [
+        "asked 0-shot instead of 8-shot: all prompts were cut to fit the context",
+        "asked 0- to 8-shot instead of 8-shot: 2 of 4 prompts were cut to fit the context",
+    ]

@@ -11,18 +11,23 @@ import typer
 
 from onset.cli import studies, evaluate, analyze, imports  # noqa: F401 - help lists commands in this order
 from onset.cli.app import app
-from onset.errors import OnsetError
+from onset.errors import OnsetError, absent
 
 
 __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Entry point: one message for an OnsetError, no traceback."""
+    """Entry point: one message for an OnsetError or a package of an extra that is absent, no traceback."""
     try:
         app()
     except OnsetError as error:
         typer.echo(f"onset: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (told := absent(error)) is None:
+            raise
+        typer.echo(f"onset: {told}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("onset: stopped; the same command goes on from here", err=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onset.cli.app import app
-from onset.cli.options import Json, Level, Loss, Out
+from onset.cli.options import Csv, Json, Level, Loss, Out
 from onset.cli.printing import print_findings, print_frame, print_json, records
 from onset.errors import OnsetError
 
@@ -81,8 +81,15 @@ def query(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")],
     sql: Annotated[str, typer.Argument(metavar="SQL", help="Over the views items, losses and observations.")],
     as_json: Json = False,
+    as_csv: Csv = False,
 ) -> None:
     """Run SQL over a study's items, losses and observations."""
     from onset.store.query import query as ask
 
-    print_frame(ask(folder, sql), as_json)
+    if as_json and as_csv:
+        raise typer.BadParameter("give --json or --csv, not both")
+    found = ask(folder, sql)
+    if as_csv:
+        typer.echo(found.to_csv(index=False), nl=False)
+    else:
+        print_frame(found, as_json)

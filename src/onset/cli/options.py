@@ -9,6 +9,7 @@ import typer
 
 Out = Annotated[Path, typer.Option("--out", help="Folder that the results go to.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A TOML file or a preset's name (demo, nano31, ...).")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of local task files, <task>.eval.jsonl.gz.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core, as the runs need.")]

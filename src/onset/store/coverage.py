@@ -18,8 +18,20 @@ import pyarrow.dataset as ds
 
 from onset.store.parts import ITEMS, read_about
 
-COUNTS = ("cut_questions", "cut_shots", "too_long", "empty", "no_room", "not_asked")
-"""What is counted beside ``questions``; a part of before these were kept has them missing, not zero."""
+COUNTS = (
+    "cut_questions",
+    "cut_shots",
+    "shots",
+    "least_shots",
+    "most_shots",
+    "too_long",
+    "empty",
+    "no_room",
+    "not_asked",
+)
+"""What is counted beside ``questions``; a part of before these were kept has them missing, not zero.
+
+``shots`` are the examples that the task asks with, ``least_shots`` and ``most_shots`` those left in its prompts."""
 COLUMNS = ("run", "step", "task", "digest", "questions", *COUNTS, "faults")
 REASONS = {"too_long": "too long", "empty": "empty", "no_room": "no room"}
 """Columns of counts, and what ``items.missing`` says."""
@@ -27,7 +39,7 @@ REASONS = {"too_long": "too long", "empty": "empty", "no_room": "no room"}
 SQL = """
 SELECT run, step, task, digest, count(*) AS questions,
   CASE WHEN count(cut) = 0 THEN NULL ELSE count(*) FILTER (cut > 0) END AS cut_questions,
-  sum(cut)::BIGINT AS cut_shots,
+  sum(cut)::BIGINT AS cut_shots, min(cut) AS least_cut, max(cut) AS most_cut,
   {reasons}
 FROM (
   SELECT run, step, task, digest, item, max(cut_shots) AS cut, max(missing) AS missing
@@ -51,21 +63,24 @@ def asked(parts: Sequence[Path]) -> pd.DataFrame:
     with duckdb.connect() as database:
         database.register("parts", ds.dataset([str(part) for part in parts], schema=ITEMS, format="parquet"))
         frame: pd.DataFrame = database.sql(SQL.format(reasons=reasons)).df()
-    said = _faults(parts)
+    said, shots = _said(parts, "faults"), _said(parts, "shots")
     keys = list(zip(frame["task"], frame["digest"].str[:4], strict=True))
+    frame["shots"] = pd.array([shots.get(key) for key in keys], "Int64")
+    frame["least_shots"] = frame["shots"] - frame.pop("most_cut").astype("Int64")
+    frame["most_shots"] = frame["shots"] - frame.pop("least_cut").astype("Int64")
     frame["not_asked"] = pd.array([None if (one := said.get(key)) is None else _rows(one) for key in keys], "Int64")
     frame["faults"] = [in_words(said.get(key) or {}) for key in keys]
     counts = ["questions", *COUNTS]
     return frame.astype(dict.fromkeys(counts, "Int64"))[list(COLUMNS)]
 
 
-def _faults(parts: Sequence[Path]) -> dict[tuple[str, str], dict[str, int]]:
-    """What each task's parts say of rows that could not be asked; it is the same for all checkpoints."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
+def _said(parts: Sequence[Path], what: str) -> dict[tuple[str, str], Any]:
+    """What each task's parts say of themselves under one name; it is the same for all checkpoints."""
+    found: dict[tuple[str, str], Any] = {}
     for part in parts:
         task, _, digest = part.stem.rpartition("-")
-        if (task, digest) not in found and (faults := read_about(part).get("faults")) is not None:
-            found[task, digest] = faults
+        if (task, digest) not in found and (said := read_about(part).get(what)) is not None:
+            found[task, digest] = said
     return found
 
 
@@ -91,7 +106,12 @@ def sentence(row: Any) -> str:
         return 0 if pd.isna(value) else int(value)
 
     told = []
-    if some("cut_questions"):
+    if some("cut_questions") and not pd.isna(row["shots"]):
+        few, many = some("least_shots"), some("most_shots")
+        kept = f"{few}-shot" if few == many else f"{few}- to {many}-shot"
+        which = "all" if some("cut_questions") == row["questions"] else f"{some('cut_questions')} of {row['questions']}"
+        told.append(f"asked {kept} instead of {some('shots')}-shot: {which} prompts were cut to fit the context")
+    elif some("cut_questions"):
         told.append(f"{some('cut_questions')} prompts lost {some('cut_shots')} examples to fit the context")
     if some("too_long"):
         told.append(f"{some('too_long')} questions too long for the context")

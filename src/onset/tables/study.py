@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import measures as metrics
 from onset.store import coverage as asked
-from onset.store.parts import read_part, with_whole
+from onset.store.parts import read_about, read_part, with_whole
 from onset.store.rundir import RunDir, run_dirs
 from onset.study.files import parse
 from onset.tables import losses
@@ -73,7 +73,7 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
         notes.append(f"items that could not be scored, left out of their scores: {int(described.left_out.sum())}")
     notes += _overlap_notes(runs)
     notes += asked.notes([part for run in runs for part in sorted(run.path.glob("items/[0-9]*/*.parquet"))])
-    described = described.drop(columns=["left_out", "digest"]).assign(language=_languages(described.task))
+    described = described.drop(columns=["left_out", "digest"]).assign(language=_languages(described.task, runs))
     described.attrs["notes"] = notes
     return described
 
@@ -215,9 +215,11 @@ def _first_validation_text(folder: Path) -> str | None:
     return parse(path.read_text(encoding="utf-8"), where=path).validation[0].name if path.exists() else None
 
 
-def _languages(tasks: pd.Series[str]) -> pd.Series[str]:
-    """The language of each task; empty for a task that the catalogue does not know."""
-    known = {name: task.language for name, task in catalogue().items()}
+def _languages(tasks: pd.Series[str], runs: list[RunDir]) -> pd.Series[str]:
+    """The language of each task, as its parts or else the catalogue say; empty where neither does."""
+    known: dict[str, str] = {name: task.language for name, task in catalogue().items()}
+    parts = {part.stem.rpartition("-")[0]: part for run in runs for part in run.path.glob("items/[0-9]*/*.parquet")}
+    known |= {task: said for task, part in parts.items() if (said := read_about(part).get("language"))}
     return tasks.str.partition("@")[0].map(known).fillna("").astype(str)
 
 

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from onset.errors import OnsetError
+from onset.errors import OnsetError, install
 from onset.tasks.task import Item, Row
 
 ENDINGS = (".jsonl.gz", ".jsonl")
@@ -338,7 +338,7 @@ def _hub_split(hub: str, config: str | None, split: str, revision: str) -> Itera
         raise OnsetError(
             "reading public data sets needs the package 'datasets'",
             where=hub,
-            advice="pip install 'onset-lm[lm]', or give local files with --data",
+            advice=f"{install('lm')}, or give local files with --data",
         ) from error
     try:
         loaded: Iterable[Row] = datasets.load_dataset(hub, config, split=split, revision=revision)

@@ -79,7 +79,7 @@ def write_items(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: i
 def write_chunk(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: int, number: int) -> None:
     """Ask one chunk of a task, unless its rows are there; the only chunk of a task is its part at once."""
     plan = chunks(task)
-    about: dict[str, Any] = {"faults": task.faults(), "dtype": str(scorer.lm.dtype).removeprefix("torch.")}
+    about: dict[str, Any] = {**told_of(task), "dtype": str(scorer.lm.dtype).removeprefix("torch.")}
     file, of_chunk = rundir.items(step, task.name, digest), about
     if len(plan) > 1:
         file = chunk_file(rundir, step, task.name, digest, number)
@@ -107,9 +107,14 @@ def settle(task: Task, digest: str, rundir: RunDir, step: int) -> bool:
         order = [index for chunk in plan for index in chunk]
         places = sorted(range(len(order)), key=order.__getitem__)
         rows = pa.concat_tables([pq.ParquetFile(file).read() for file in files]).take(places)
-        write_part(whole, rows, ITEMS, {name: said[0][name] for name in ("faults", "dtype")})
+        write_part(whole, rows, ITEMS, {**told_of(task), "dtype": said[0]["dtype"]})
     shutil.rmtree(folder, ignore_errors=True)
     return True
+
+
+def told_of(task: Task) -> dict[str, Any]:
+    """What a part says of its task, so that its rows can be read where the task's definition is not at hand."""
+    return {"faults": task.faults(), "shots": task.shots, "language": task.language, "metric": task.metric}
 
 
 def chunk_file(rundir: RunDir, step: int, task: str, digest: str, number: int) -> Path:
