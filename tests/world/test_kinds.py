@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
+import numpy as np
 import pytest
 
 from onset.study.spec import WorldSpec
@@ -32,12 +34,28 @@ def test_numbers_and_lines_are_one_to_one(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronouns[0]}-{kind.name}")
 def test_probabilities_of_a_kinds_lines_sum_to_one(kind: Kind) -> None:
     """Held-out lines take no probability, and the rest must share all of it."""
+    assert sum(keys for keys, _ in kind.classes) == kind.keys
+    assert all(0 <= key < kind.keys for key in kind.held)
     if kind.size <= COUNTABLE:
-        allowed = sum(kind.allowed(number) for number in range(kind.size))
-    else:
-        allowed = (kind.keys - len(kind.held)) * kind.per_key
-        assert all(0 <= key < kind.keys for key in kind.held)
-    assert allowed * math.exp(-kind.nats) == pytest.approx(1.0)
+        allowed = [number for number in range(kind.size) if kind.allowed(number)]
+        assert math.fsum(math.exp(-kind.nats([number])) for number in allowed) == pytest.approx(1.0)
+        return
+    total = 0.0
+    for start, (keys, _) in zip(kind.starts, kind.classes, strict=True):
+        told = keys - sum(start <= key < start + keys for key in kind.held)
+        total += told * kind.per_key * math.exp(-kind.nats([start * kind.per_key]))
+    assert total == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronouns[0]}-{kind.name}")
+def test_lines_are_drawn_as_often_as_their_surprise_says(kind: Kind) -> None:
+    """The floor of the loss is only exact if a rare fact is told as rarely as its probability states."""
+    drawn = 40_000
+    numbers = kind.draw(np.random.default_rng(5), drawn)
+    assert all(kind.allowed(number) for number in numbers)
+    counts = Counter(kind.class_of(number // kind.per_key) for number in numbers)
+    for index, share in enumerate(kind.probabilities.tolist()):
+        assert counts[index] == pytest.approx(drawn * share, abs=5 * math.sqrt(drawn * share * (1 - share)) + 1e-9)
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronouns[0]}-{kind.name}")

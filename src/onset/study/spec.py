@@ -139,7 +139,9 @@ class WorldSpec(Spec):
     valid_documents: int = Field(default=1_000, gt=0)
     """Held-out documents, over both languages."""
     places: int = Field(default=48, ge=8)
-    """Places with closed-book facts."""
+    """Places with closed-book facts, from the most to the least spoken of."""
+    exam_places: int = Field(default=16, ge=1)
+    """The first so many places are asked about in exams."""
     items: int = Field(default=200, gt=0)
     """Questions per task."""
 

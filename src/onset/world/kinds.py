@@ -2,19 +2,24 @@
 
 A kind maps the numbers 0 .. keys * per_key - 1 one to one to lines of text. A line's number is
 ``key * per_key + detail``: the key is what may be held out (a question, a passage, a pair of operands), the
-detail what varies freely (who, what, in which order). Lines whose key is held out are never in the text; the
-others are equally likely, so the entropy of a line is log((keys - held) * per_key).
+detail what varies freely (who, what, in which order). Keys are in classes (the facts of one place, the lines of one
+script, the passages of one length): a class is drawn by its weight, a line uniformly within its class. Lines whose
+key is held out are never in the text, so the surprise of a line is
+-log p(class) + log((keys of the class - held out) * per_key).
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onset.world.words import LETTERS, Layout, Words
 
@@ -23,6 +28,19 @@ FORMS = 2
 VALUES = 12
 TABLE = 10_000
 """Kinds with at most so many lines keep them."""
+
+PLACES_OFFSET = 3.0
+SCRIPTS_OFFSET = 1.0
+VERBS_OFFSET = 1.0
+READING_OFFSET = 1.0
+"""How uneven frequencies are: weights 1 / (offset + rank)."""
+
+Floats = NDArray[np.float64]
+
+
+def power_law(classes: int, offset: float) -> list[float]:
+    """Weights 1 / (offset + rank), rank from 0: how often things occur where few are common and many are rare."""
+    return [1 / (offset + rank) for rank in range(classes)]
 
 
 class Kind(ABC):
@@ -46,9 +64,51 @@ class Kind(ABC):
         return self.keys * self.per_key
 
     @property
-    def nats(self) -> float:
-        """Entropy of one line in the text."""
-        return math.log((self.keys - len(self.held)) * self.per_key)
+    def classes(self) -> Sequence[tuple[int, float]]:
+        """Keys and relative weight of each class, in the order of the keys; one class where all are equally likely."""
+        return ((self.keys, 1.0),)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The first key of each class."""
+        return [0, *accumulate(keys for keys, _ in self.classes)][:-1]
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """Probability of each class."""
+        weights = np.array([weight for _, weight in self.classes], dtype=float)
+        return weights / weights.sum()
+
+    @cached_property
+    def surprises(self) -> list[float]:
+        """Nats of one line of each class."""
+        told = [keys for keys, _ in self.classes]
+        for key in self.held:
+            told[self.class_of(key)] -= 1
+        lines = [math.log(keys * self.per_key) for keys in told]
+        return [line - math.log(share) for line, share in zip(lines, self.probabilities.tolist(), strict=True)]
+
+    def class_of(self, key: int) -> int:
+        """The class of a key."""
+        return bisect_right(self.starts, key) - 1
+
+    def nats(self, numbers: Sequence[int]) -> float:
+        """Surprise of these lines in the text, in nats."""
+        return math.fsum(self.surprises[self.class_of(number // self.per_key)] for number in numbers)
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[int]:
+        """Numbers of ``count`` lines of the text, drawn independently."""
+        sizes = np.array([keys for keys, _ in self.classes])
+        drawn = rng.choice(len(sizes), size=count, p=self.probabilities)
+        starts = np.array(self.starts)
+        keys = starts[drawn] + rng.integers(sizes[drawn])
+        if self.held:
+            out = np.flatnonzero([key in self.held for key in keys.tolist()])
+            while len(out):
+                keys[out] = starts[drawn[out]] + rng.integers(sizes[drawn[out]])
+                out = out[[key in self.held for key in keys[out].tolist()]]
+        numbers: list[int] = (keys * self.per_key + rng.integers(self.per_key, size=count)).tolist()
+        return numbers
 
     def allowed(self, number: int) -> bool:
         """Whether the line may stand in the text."""
@@ -102,22 +162,33 @@ class Facts:
 
 
 class Statements(Kind):
-    """Facts told as statements, in two forms."""
+    """Facts told as statements: two attributes of one place in either order, each in one of two forms."""
 
     name = "statements"
-    units = 5
+    units = 3
+    pairs = math.perm(ATTRIBUTES, 2)
 
     def __init__(self, words: Words, facts: Facts) -> None:
         super().__init__(words)
         self.facts = facts
-        self.keys = facts.places * ATTRIBUTES * FORMS
+        self.keys = facts.places * self.pairs * FORMS**2
         self.per_key = 1
 
+    @property
+    def classes(self) -> Sequence[tuple[int, float]]:
+        """One class for each place: some are spoken of often, most seldom."""
+        weights = power_law(self.facts.places, PLACES_OFFSET)
+        return [(self.pairs * FORMS**2, weight) for weight in weights]
+
     def line(self, number: int) -> str:
-        place, attribute, form = _fact(number)
-        value = self.words.values[attribute][self.facts.table[place][attribute]]
-        stem = self.words.stems[attribute][form].format(place=self.facts.place(place, self.words))
-        return self.words.statement.format(stem=stem, value=value)
+        number, forms = divmod(number, FORMS**2)
+        place, pair = divmod(number, self.pairs)
+        name = self.facts.place(place, self.words)
+        told = []
+        for attribute, form in zip(_distinct(pair, ATTRIBUTES, 2), divmod(forms, FORMS), strict=True):
+            value = self.words.values[attribute][self.facts.table[place][attribute]]
+            told.append(self.words.told.format(stem=self.words.stems[attribute][form].format(place=name), value=value))
+        return self.words.statement.format(first=told[0], second=told[1])
 
     def document(self, numbers: Sequence[int]) -> str:
         opening, joint, closing = self.words.statement_frame
@@ -136,6 +207,11 @@ class Questions(Asked):
         self.facts = facts
         self.keys = facts.places * ATTRIBUTES * FORMS
         self.per_key = 1
+
+    @property
+    def classes(self) -> Sequence[tuple[int, float]]:
+        """One class for each place: some are spoken of often, most seldom."""
+        return [(ATTRIBUTES * FORMS, weight) for weight in power_law(self.facts.places, PLACES_OFFSET)]
 
     def line(self, number: int) -> str:
         question, answer = self.parts(number)
@@ -164,10 +240,10 @@ class Exam(Asked):
     units = 4
     orders = math.factorial(len(LETTERS))
 
-    def __init__(self, words: Words, facts: Facts, held: frozenset[int] = frozenset()) -> None:
+    def __init__(self, words: Words, facts: Facts, places: int, held: frozenset[int] = frozenset()) -> None:
         super().__init__(words, held)
         self.facts = facts
-        stems = facts.places * ATTRIBUTES * FORMS
+        stems = min(places, facts.places) * ATTRIBUTES * FORMS
         self.keys = stems * self.orders
         self.per_key = 2 ** len(LETTERS)
         asked = [_fact(number) for number in range(stems)]
@@ -209,37 +285,48 @@ class Exam(Asked):
 
 
 class Reading(Asked):
-    """What somebody bought at three times of a day, and questions about two of them. The passage is held out.
+    """What somebody bought at two to four times of a day, and what it was at two of them. Short passages are common.
 
-    The tasks ask the first question.
+    Passage and order of the questions are held out together. The tasks ask the first question.
     """
 
     name = "reading"
     task = "reading"
     units = 3
+    lengths = (2, 3, 4)
 
     def __init__(self, words: Words, held: frozenset[int] = frozenset()) -> None:
         super().__init__(words, held)
         self.people = words.women + words.men
         self.things = words.values[1]
-        self.times = len(words.bought)
-        self.keys = len(self.people) * math.perm(len(self.things), self.times)
-        self.per_key = math.perm(self.times, 2)
+        self.keys = sum(keys for keys, _ in self.classes)
+        self.per_key = 1
+
+    @property
+    def classes(self) -> Sequence[tuple[int, float]]:
+        """One class for each length of a passage."""
+        weights = power_law(len(self.lengths), READING_OFFSET)
+        people, things = len(self.people), len(self.things)
+        return [
+            (people * math.perm(things, n) * math.perm(n, 2), w) for n, w in zip(self.lengths, weights, strict=True)
+        ]
 
     def parts(self, number: int) -> dict[str, Any]:
         """The row of a number. Every choice is a thing of the passage: to know what was bought is not enough."""
-        number, asked = divmod(number, self.per_key)
-        chosen, buyer = divmod(number, len(self.people))
-        words, person = self.words, self.people[buyer]
-        things = [self.things[i] for i in _distinct(chosen, len(self.things), self.times)]
-        told = [text.format(person=person, thing=thing) for text, thing in zip(words.bought, things, strict=True)]
-        first, second = _distinct(asked, self.times, 2)
+        index = self.class_of(number)
+        length, number = self.lengths[index], number - int(self.starts[index])
+        number, asked = divmod(number, math.perm(length, 2))
+        bought, who = divmod(number, len(self.people))
+        things = [self.things[i] for i in _distinct(bought, len(self.things), length)]
+        words, times = self.words, self.words.bought_times
+        told = [words.bought_then.format(time=time, thing=thing) for time, thing in zip(times, things, strict=False)]
+        first, second = _distinct(asked, length, 2)
         return {
-            "context": words.bought_joint.join(told),
-            "question": words.bought_questions[first],
+            "context": words.bought.format(person=self.people[who], told=words.bought_joint.join(told)),
+            "question": times[first],
             "choices": things,
             "gold": first,
-            "rationale": words.bought_more.format(question=words.bought_questions[second], answer=things[second]),
+            "rationale": words.bought_more.format(question=times[second], answer=things[second]),
         }
 
     def line(self, number: int) -> str:
@@ -267,6 +354,11 @@ class Coreference(Asked):
         self.pairs = math.perm(len(words.women), 2)
         self.keys = len(words.reasons) * 2 * self.pairs
         self.per_key = 2
+
+    @property
+    def classes(self) -> Sequence[tuple[int, float]]:
+        """One class for each verb."""
+        return [(2 * self.pairs, weight) for weight in power_law(len(self.words.reasons), VERBS_OFFSET)]
 
     def parts(self, number: int) -> tuple[str, str, list[str], int]:
         """Sentence, question, the two people and the index of the one meant."""
@@ -303,6 +395,11 @@ class Scripts(Asked):
         self.keys = len(words.scripts) * len(self.people)
         self.per_key = 1
         self.parts_asked = len(words.scripts[0][1]) - 1
+
+    @property
+    def classes(self) -> Sequence[tuple[int, float]]:
+        """One class for each aim."""
+        return [(len(self.people), weight) for weight in power_law(len(self.words.scripts), SCRIPTS_OFFSET)]
 
     def parts(self, number: int) -> tuple[str, int]:
         """How the line opens (who does what) and the index of the script."""

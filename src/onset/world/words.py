@@ -40,8 +40,10 @@ class Words:
     """Answers to each attribute: animals kept, goods sold, colours worn."""
     stems: tuple[tuple[str, str], ...]
     """For each attribute, two ways to begin to state a fact (field place); the exam asks to end it."""
+    told: str
+    """A fact (fields stem, value)."""
     statement: str
-    """A fact stated (fields stem, value)."""
+    """Two facts of one place (fields first, second)."""
     questions: tuple[tuple[str, str], ...]
     """For each attribute, two ways to ask for it (field place)."""
     statement_frame: tuple[str, str, str]
@@ -55,11 +57,13 @@ class Words:
     """A sentence (fields first, second, meant) and its question; even entries mean the first person, odd the second."""
     pronouns: tuple[str, str]
     """She, he."""
-    bought: tuple[str, ...]
-    """What somebody bought at each time of a day (fields person, thing)."""
+    bought: str
+    """Who bought what (fields person, told)."""
+    bought_times: tuple[str, ...]
+    """When: said before each thing bought, and again to ask for it."""
+    bought_then: str
+    """What was bought at one time (fields time, thing)."""
     bought_joint: str
-    bought_questions: tuple[str, ...]
-    """For each time, what was bought then."""
     bought_more: str
     """A second question and its answer (fields question, answer)."""
     stories: tuple[str, str]
@@ -106,7 +110,8 @@ ENGLISH = Words(
         ("{place} sells", "In {place}, people sell"),
         ("{place} wears", "In {place}, people wear"),
     ),
-    statement="{stem} {value}.",
+    told="{stem} {value}",
+    statement="{first}; {second}.",
     questions=(
         ("What does {place} keep?", "In {place}, what do people keep?"),
         ("What does {place} sell?", "In {place}, what do people sell?"),
@@ -120,6 +125,12 @@ ENGLISH = Words(
         ("plants beans", ("digs a hole", "drops the seeds", "covers them", "brings rain water")),
         ("catches fish", ("ties a hook", "throws the line", "waits", "pulls the rod")),
         ("sends a letter", ("takes a pen", "writes a page", "folds it", "buys a stamp")),
+        ("lights a fire", ("gathers wood", "piles the sticks", "strikes a match", "blows on it")),
+        ("paints a wall", ("opens the tin", "dips the brush", "covers the stains", "lets it dry")),
+        ("milks a cow", ("fetches a stool", "sits beside her", "fills the bucket", "pats her back")),
+        ("builds a chair", ("saws the boards", "drills holes", "hammers nails", "tries the seat")),
+        ("cleans windows", ("brings a ladder", "wets the cloth", "wipes the panes", "polishes")),
+        ("sells apples", ("loads the cart", "drives to town", "shouts the price", "counts coins")),
     ),
     aim="{person} {aim}:",
     event_joint=",",
@@ -130,11 +141,22 @@ ENGLISH = Words(
         ("{first} praised {second} because {meant} was brave.", "Who was brave?"),
         ("{first} carried {second} because {meant} was strong.", "Who was strong?"),
         ("{first} feared {second} because {meant} was strong.", "Who was strong?"),
+        ("{first} taught {second} because {meant} was wise.", "Who was wise?"),
+        ("{first} asked {second} because {meant} was wise.", "Who was wise?"),
+        ("{first} begged {second} because {meant} was hungry.", "Who was hungry?"),
+        ("{first} fed {second} because {meant} was hungry.", "Who was hungry?"),
+        ("{first} followed {second} because {meant} was lost.", "Who was lost?"),
+        ("{first} guided {second} because {meant} was lost.", "Who was lost?"),
+        ("{first} disturbed {second} because {meant} was loud.", "Who was loud?"),
+        ("{first} hushed {second} because {meant} was loud.", "Who was loud?"),
+        ("{first} called {second} because {meant} was ill.", "Who was ill?"),
+        ("{first} nursed {second} because {meant} was ill.", "Who was ill?"),
     ),
     pronouns=("she", "he"),
-    bought=("At dawn {person} bought {thing}", "at noon {thing}", "at dusk {thing}"),
+    bought="{person} bought {told}",
+    bought_times=("at dawn", "at noon", "at dusk", "at night"),
+    bought_then="{time} {thing}",
     bought_joint=", ",
-    bought_questions=("What at dawn?", "What at noon?", "What at dusk?"),
     bought_more=". {question} {answer}",
     stories=(
         "{person} has {a} {thing} and buys {b} more. How many now?",
@@ -169,7 +191,8 @@ CHINESE = Words(
         ("{place}卖的是：", "在{place}，人们卖的是："),
         ("{place}穿的是：", "在{place}，人们穿的是："),
     ),
-    statement="{stem}{value}。",
+    told="{stem}{value}",
+    statement="{first}；{second}。",
     questions=(
         ("{place}养的是什么？", "在{place}，人们养的是什么？"),
         ("{place}卖的是什么？", "在{place}，人们卖的是什么？"),
@@ -183,6 +206,12 @@ CHINESE = Words(
         ("种豆子", ("挖个坑", "撒种子", "盖上土", "浇雨水")),
         ("钓鱼", ("绑鱼钩", "甩鱼线", "等一等", "拉鱼竿")),
         ("寄信", ("拿起笔", "写一页", "折起来", "买邮票")),
+        ("生火", ("捡木柴", "堆树枝", "划火柴", "吹口气")),
+        ("刷墙", ("开漆桶", "蘸刷子", "遮污迹", "晾干它")),
+        ("挤牛奶", ("拿凳子", "坐旁边", "接满桶", "拍牛背")),
+        ("做椅子", ("锯木板", "钻小孔", "钉钉子", "试坐垫")),
+        ("擦窗户", ("搬梯子", "湿抹布", "抹玻璃", "擦亮它")),
+        ("卖苹果", ("装上车", "赶到城", "喊价钱", "数硬币")),
     ),
     aim="{person}{aim}：",
     event_joint="，",
@@ -193,11 +222,22 @@ CHINESE = Words(
         ("{first}夸奖{second}，因为{meant}很勇敢。", "谁很勇敢？"),
         ("{first}背着{second}，因为{meant}很强壮。", "谁很强壮？"),
         ("{first}害怕{second}，因为{meant}很强壮。", "谁很强壮？"),
+        ("{first}教导{second}，因为{meant}很聪明。", "谁很聪明？"),
+        ("{first}请教{second}，因为{meant}很聪明。", "谁很聪明？"),
+        ("{first}哀求{second}，因为{meant}很饥饿。", "谁很饥饿？"),
+        ("{first}喂饱{second}，因为{meant}很饥饿。", "谁很饥饿？"),
+        ("{first}跟随{second}，因为{meant}迷路了。", "谁迷路了？"),
+        ("{first}引导{second}，因为{meant}迷路了。", "谁迷路了？"),
+        ("{first}打扰{second}，因为{meant}很吵闹。", "谁很吵闹？"),
+        ("{first}制止{second}，因为{meant}很吵闹。", "谁很吵闹？"),
+        ("{first}呼唤{second}，因为{meant}生病了。", "谁生病了？"),
+        ("{first}护理{second}，因为{meant}生病了。", "谁生病了？"),
     ),
     pronouns=("她", "他"),
-    bought=("早上{person}买：{thing}", "中午买：{thing}", "晚上买：{thing}"),
+    bought="{person}买了，{told}",
+    bought_times=("早上：", "中午：", "晚上：", "夜里："),
+    bought_then="{time}{thing}",
     bought_joint="，",
-    bought_questions=("早上买什么？", "中午买什么？", "晚上买什么？"),
     bought_more="。{question}{answer}",
     stories=(
         "{person}有{a}只{thing}，又买了{b}只。现在有几只？",

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -23,13 +24,13 @@ from onset.world.words import WORDS
 Split = Literal["train", "valid"]
 
 SHARES = {
-    "statements": 0.14,
-    "questions": 0.10,
-    "exam": 0.34,
-    "reading": 0.12,
+    "statements": 0.15,
+    "questions": 0.12,
+    "exam": 0.28,
+    "reading": 0.14,
     "coreference": 0.12,
-    "scripts": 0.04,
-    "arithmetic": 0.14,
+    "scripts": 0.06,
+    "arithmetic": 0.13,
 }
 """Probability of each kind of document, the same in both languages."""
 
@@ -67,11 +68,11 @@ class World:
         self.kinds: dict[str, dict[str, Kind]] = {language: self._kinds(language) for language in WORDS}
 
     def _kinds(self, language: str) -> dict[str, Kind]:
-        words, facts = WORDS[language], self.facts
+        words, facts, examined = WORDS[language], self.facts, self.spec.exam_places
         made: list[Kind] = [
             Statements(words, facts),
             Questions(words, facts, self._held_forms(language)),
-            Exam(words, facts, self._held(language, Exam(words, facts))),
+            Exam(words, facts, examined, self._held(language, Exam(words, facts, examined))),
             Reading(words, self._held(language, Reading(words))),
             Coreference(words, self._held(language, Coreference(words))),
             Scripts(words, self._held(language, Scripts(words))),
@@ -81,14 +82,16 @@ class World:
         return {kind.name: kind for kind in made}
 
     def _held(self, language: str, kind: Asked) -> frozenset[int]:
-        """Keys that are asked and never told: as many as the items need, within the kind's share."""
+        """Keys that are asked and never told: as many of each class as the items need, within the kind's share."""
         rng = self._rng(language, kind.name, "held")
-        count = min(-(-self.spec.items // kind.parts_asked), int(kind.keys * kind.held_share))
-        if kind.keys < 1_000_000:
-            return frozenset(rng.permutation(kind.keys)[:count].tolist())
+        wanted = -(-self.spec.items // (kind.parts_asked * len(kind.classes)))
         held: set[int] = set()
-        while len(held) < count:
-            held.add(int(rng.integers(kind.keys)))
+        for start, (keys, _) in zip(kind.starts, kind.classes, strict=True):
+            count = min(wanted, int(keys * kind.held_share))
+            chosen: set[int] = set()
+            while len(chosen) < count:
+                chosen.add(start + int(rng.integers(keys)))
+            held |= chosen
         return frozenset(held)
 
     def _held_forms(self, language: str) -> frozenset[int]:
@@ -119,12 +122,11 @@ class World:
     def _block(self, language: str, rng: np.random.Generator, wanted: int) -> Iterator[Document]:
         kinds = [self.kinds[language][name] for name in SHARES]
         drawn = rng.choice(len(kinds), size=_BLOCK, p=list(SHARES.values())).tolist()
-        nats = [kind.units * kind.nats - math.log(SHARES[kind.name]) for kind in kinds]
-        numbers = [_draw(kind, drawn.count(index), rng) for index, kind in enumerate(kinds)]
-        streams = [iter(rows) for rows in numbers]
+        streams = [iter(kind.draw(rng, drawn.count(index) * kind.units)) for index, kind in enumerate(kinds)]
         for index in drawn[:wanted]:
             kind = kinds[index]
-            yield Document(kind.document(next(streams[index])), nats[index], kind.name)
+            numbers = list(islice(streams[index], kind.units))
+            yield Document(kind.document(numbers), kind.nats(numbers) - math.log(SHARES[kind.name]), kind.name)
 
     def questions(self, task: str, language: str) -> list[dict[str, Any]]:
         """The rows of a task: held out of the text, at most ``spec.items``."""
@@ -140,7 +142,7 @@ class World:
         """Rows for few-shot prompts: lines that the text may hold."""
         kind = self._asked(task, language)
         rng = self._rng(language, task, "examples")
-        [numbers] = _draw(kind, 1, rng, units=EXAMPLES)
+        numbers = kind.draw(rng, EXAMPLES)
         return [{"id": f"example-{n}", **kind.row(number, 0, rng)} for n, number in enumerate(numbers)]
 
     def _asked(self, task: str, language: str) -> Asked:
@@ -174,18 +176,6 @@ class World:
 def build(spec: WorldSpec) -> World:
     """The world of that specification; the same object for the same specification."""
     return World(spec)
-
-
-def _draw(kind: Kind, count: int, rng: np.random.Generator, units: int | None = None) -> list[list[int]]:
-    """``count`` documents' line numbers, each uniform over the lines that are not held out."""
-    units = units or kind.units
-    flat: list[int] = rng.integers(kind.size, size=count * units).tolist()
-    if kind.held:
-        for place, number in enumerate(flat):
-            while not kind.allowed(number):
-                number = int(rng.integers(kind.size))
-            flat[place] = number
-    return [flat[start : start + units] for start in range(0, len(flat), units)]
 
 
 def _check_language(language: str) -> None:
