@@ -10,7 +10,8 @@ import pytest
 
 from onset.study.spec import WorldSpec
 from onset.world import build
-from onset.world.kinds import Arithmetic, Asked, Kind
+from onset.world.kind import Asked, Kind
+from onset.world.kinds import Arithmetic
 from onset.world.words import WORDS, Words
 
 SMALL = WorldSpec(places=8, items=20, documents=400, valid_documents=50)

@@ -47,25 +47,30 @@ def preset(name: str) -> Study:
     return PRESETS[name]()
 
 
+CHECKPOINTS = (0.02, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Shares of a run's tokens at which the world's checkpoints are kept: the loss falls by about equal steps between them
+once scripts are learnt, so that each ability has checkpoints on either side of where it sets in."""
+
+
 def demo() -> Study:
-    """Three sizes of one family on the embedded world, in minutes: abilities set in one after another."""
+    """Three sizes of one family on the embedded world, in minutes; the middle size twice, with other seeds."""
     return _on_the_world(
         "demo",
-        WorldSpec(places=24, documents=90_000, valid_documents=500, items=120),
-        vocab=1_100,
+        WorldSpec(places=96, exam_places=16, documents=90_000, valid_documents=500, items=100),
+        vocab=1_300,
         runs=[
             Run(
-                name=f"w{width}",
+                name=name,
                 shape=_nano_shape(width),
                 tokens=tokens,
                 batch=8,
-                checkpoints=16,
-                schedule=Schedule(peak_rate=rate),
+                checkpoints=tuple(round(share * tokens) for share in CHECKPOINTS),
+                schedule=Schedule(peak_rate=4e-3 * (64 / width) ** 0.5),
                 seed=seed,
                 group="trajectory",
             )
-            for seed, (width, tokens, rate) in enumerate(
-                ((48, 6_000_000, 5e-3), (64, 6_000_000, 4e-3), (96, 5_000_000, 3e-3))
+            for seed, (name, width, tokens) in enumerate(
+                (("w48", 48, 5_000_000), ("w64", 64, 5_000_000), ("w64-b", 64, 5_000_000), ("w96", 96, 4_500_000))
             )
         ],
         tasks=WORLD_TASKS,
@@ -113,8 +118,8 @@ def nano31() -> Study:
         for width in NANO_WIDTHS
         for tokens in (NANO_BUDGETS if width < 96 else NANO_BUDGETS[:-1])
     ]
-    world = WorldSpec(places=24, documents=250_000, valid_documents=600, items=200)
-    return _on_the_world("nano31", world, vocab=1_100, runs=trajectories + grid, tasks=WORLD_TASKS)
+    world = WorldSpec(places=96, exam_places=16, documents=250_000, valid_documents=600, items=200)
+    return _on_the_world("nano31", world, vocab=1_300, runs=trajectories + grid, tasks=WORLD_TASKS)
 
 
 def _nano_run(name: str, width: int, tokens: int, checkpoints: int, seed: int, group: str) -> Run:
@@ -166,7 +171,7 @@ def axes() -> Study:
     ]
     return Study(
         name="axes",
-        world=WorldSpec(places=24, documents=90_000, valid_documents=500, items=120),
+        world=WorldSpec(places=96, exam_places=16, documents=90_000, valid_documents=500, items=120),
         mixes={"en": Mix(sources=english), "zh": Mix(sources=chinese)},
         tokenizers={f"v{vocab}": TokenizerSpec(vocab=vocab, mix="en", sample_bytes=3_000_000) for vocab in AXES_VOCABS},
         validation=(Validation(name="world", sources=english),),

@@ -18,7 +18,8 @@ import numpy as np
 
 from onset.errors import OnsetError, did_you_mean
 from onset.study.spec import WorldSpec
-from onset.world.kinds import Arithmetic, Asked, Coreference, Exam, Facts, Kind, Questions, Reading, Scripts, Statements
+from onset.world.kind import Asked, Kind
+from onset.world.kinds import Arithmetic, Coreference, Exam, Facts, Questions, Reading, Scripts, Statements
 from onset.world.words import WORDS
 
 Split = Literal["train", "valid"]
