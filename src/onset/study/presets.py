@@ -47,7 +47,7 @@ def preset(name: str) -> Study:
     return PRESETS[name]()
 
 
-CHECKPOINTS = (0.02, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+CHECKPOINTS = (0.02, 0.05, 0.08, 0.12, 0.17, 0.22, 0.28, 0.34, 0.4, 0.47, 0.55, 0.65, 0.76, 0.88, 1.0)
 """Shares of a run's tokens at which the world's checkpoints are kept: the loss falls by about equal steps between them
 once scripts are learnt, so that each ability has checkpoints on either side of where it sets in."""
 
@@ -70,7 +70,7 @@ def demo() -> Study:
                 group="trajectory",
             )
             for seed, (name, width, tokens) in enumerate(
-                (("w48", 48, 5_000_000), ("w64", 64, 5_000_000), ("w64-b", 64, 5_000_000), ("w96", 96, 4_500_000))
+                (("w48", 48, 5_000_000), ("w64", 64, 4_500_000), ("w64-b", 64, 4_500_000), ("w96", 96, 4_000_000))
             )
         ],
         tasks=WORLD_TASKS,

@@ -25,13 +25,13 @@ from onset.world.words import WORDS
 Split = Literal["train", "valid"]
 
 SHARES = {
-    "statements": 0.15,
-    "questions": 0.12,
-    "exam": 0.28,
-    "reading": 0.14,
-    "coreference": 0.12,
-    "scripts": 0.06,
-    "arithmetic": 0.13,
+    "statements": 0.14,
+    "questions": 0.11,
+    "exam": 0.30,
+    "reading": 0.13,
+    "coreference": 0.13,
+    "scripts": 0.05,
+    "arithmetic": 0.14,
 }
 """Probability of each kind of document, the same in both languages."""
 
