@@ -166,42 +166,43 @@ class Exam(Asked):
 class Reading(Asked):
     """What somebody bought at two to four times of a day, and what it was at two of them. Short passages are common.
 
-    Passage and order of the questions are held out together. The tasks ask the first question.
+    The things bought are held out, whatever is asked of them. The tasks ask the first question.
     """
 
     name = "reading"
     task = "reading"
     units = 3
     lengths = (2, 3, 4)
+    per_key = 2 * math.perm(max(lengths), 2)
+    """What is asked and, as far as that leaves room, of whom: the shorter the passage, the more people."""
 
     def __init__(self, words: Words, held: frozenset[int] = frozenset()) -> None:
         super().__init__(words, held)
         self.people = words.women + words.men
         self.things = words.values[1]
         self.keys = sum(keys for keys, _ in self.classes)
-        self.per_key = 1
 
     @property
     def classes(self) -> Sequence[tuple[int, float]]:
         """One class for each length of a passage."""
         weights = power_law(len(self.lengths), READING_OFFSET)
-        people, things = len(self.people), len(self.things)
-        return [
-            (people * math.perm(things, n) * math.perm(n, 2), w) for n, w in zip(self.lengths, weights, strict=True)
-        ]
+        lines = [len(self.people) * math.perm(len(self.things), n) * math.perm(n, 2) for n in self.lengths]
+        return [(count // self.per_key, weight) for count, weight in zip(lines, weights, strict=True)]
 
     def parts(self, number: int) -> dict[str, Any]:
         """The row of a number. Every choice is a thing of the passage: to know what was bought is not enough."""
-        index = self.class_of(number)
-        length, number = self.lengths[index], number - int(self.starts[index])
-        number, asked = divmod(number, math.perm(length, 2))
-        bought, who = divmod(number, len(self.people))
+        key, detail = divmod(number, self.per_key)
+        index = self.class_of(key)
+        length = self.lengths[index]
+        asked, person = divmod(detail, self.per_key // math.perm(length, 2))
+        bought, group = divmod(key - self.starts[index], len(self.people) * math.perm(length, 2) // self.per_key)
+        person += group * (self.per_key // math.perm(length, 2))
         things = [self.things[i] for i in distinct(bought, len(self.things), length)]
         words, times = self.words, self.words.bought_times
         told = [words.bought_then.format(time=time, thing=thing) for time, thing in zip(times, things, strict=False)]
         first, second = distinct(asked, length, 2)
         return {
-            "context": words.bought.format(person=self.people[who], told=words.bought_joint.join(told)),
+            "context": words.bought.format(person=self.people[person], told=words.bought_joint.join(told)),
             "question": times[first],
             "choices": things,
             "gold": first,
