@@ -25,9 +25,9 @@ import pandas as pd
 from scipy.special import ndtr, ndtri, stdtrit
 
 from markdown import table
+from onset.results import Interval
 from onset.stats.backtest import logistic
 from onset.stats.forecast import forecast
-from onset.stats.result import Interval
 from onset.stats.size_effect import MARGIN, collapse
 from planting import EMERGENT, SMOOTH, Planted, design, law, plant
 

@@ -18,6 +18,7 @@ import pandas as pd
 import onset
 from markdown import table
 from onset.errors import OnsetError
+from onset.results.text import interval
 from onset.stats.loss_scores import foresight, worth
 from onset.stats.predictors import PREDICTORS, predictors
 
@@ -45,16 +46,16 @@ def corpora(path: Path) -> pd.DataFrame:
         if across is None:
             raise OnsetError("no score of two corpora", where=path)
         within = [predictors(rows)["loss"] for _, rows in _each(obs, pairs, ["family"])]
-        apart = [onset.collapse(rows, by="family") for _, rows in _each(obs, pairs, [])]
-        points = [abs(fit.points.value) for fit in apart if fit.points is not None]
+        apart = [onset.size_effect(rows, by="family") for _, rows in _each(obs, pairs, [])]
+        points = [abs(fit.pp_per_decade) for fit in apart if fit.pp_per_decade is not None]
         told.append({
-            "loss": name, "tasks": len(pairs), "within a corpus, R²": _median(within, "r2_left_out"),
-            "points off": _median(within, "error_points"),
+            "loss": name, "tasks": len(pairs), "within a corpus, R²": _median(within, "r2_held_out"),
+            "points off": _median(within, "error_pp"),
             "another corpus, R² (median)": float(np.median(list(across.by_task.values()))),
             "R² (mean)": across.r2, "off by": across.error_points,
             "corpora apart, points (median)": float(np.median(points)) if points else np.nan,
-            "beyond 1 point": sum(fit.verdict == "size_matters" for fit in apart),
-            "within it": sum(fit.verdict == "collapses" for fit in apart),
+            "beyond 1 point": sum(fit.verdict == "differs" for fit in apart),
+            "within it": sum(fit.verdict == "equivalent" for fit in apart),
         })  # fmt: skip
     return pd.DataFrame(told)
 
@@ -78,12 +79,12 @@ def shapes(path: Path) -> pd.DataFrame:
         if metric != "acc":
             continue
         found = predictors(part)
-        r2 = {f"R², {name}": found[name]["r2_left_out"] for name in PREDICTORS}
-        off = {f"off by, {name}": found[name]["error_points"] for name in ("loss", "flops")}
-        size = onset.collapse(part).points
+        r2 = {f"R², {name}": found[name]["r2_held_out"] for name in PREDICTORS}
+        off = {f"off by, {name}": found[name]["error_pp"] for name in ("loss", "flops")}
+        size = onset.size_effect(part)
         rows.append({
             "task": task, **r2, **off,
-            "a decade of parameters": f"{size.value:+.1f} [{size.low:+.1f}, {size.high:+.1f}]" if size else "",
+            "a decade of parameters": interval(size.pp_per_decade, size.low, size.high, 1),
         })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -83,6 +83,20 @@ def test_a_table_becomes_findings_and_a_page(table: Path, tmp_path: Path) -> Non
     assert (tmp_path / "out" / "figures" / "performance_vs_loss.png").stat().st_size > 1000
 
 
+def test_the_page_is_made_again_from_results(table: Path, tmp_path: Path) -> None:
+    """Lost: a page of one's own results without fitting everything again."""
+    out = tmp_path / "out"
+    assert onset("analyze", str(table), "--out", str(out)).returncode == 0
+    page = (out / "report.html").read_bytes()
+    findings = (out / "findings.json").read_bytes()
+    (out / "report.html").unlink()
+    table.unlink()
+    done = onset("report", str(out))
+    assert done.returncode == 0, done.stderr
+    assert (out / "report.html").read_bytes() == page
+    assert (out / "findings.json").read_bytes() == findings
+
+
 def test_a_table_that_contradicts_itself_is_refused_or_set_aside(table: Path, tmp_path: Path) -> None:
     table.write_text(table.read_text() + "r10000000,10000000,30000000,-1.0,exam,accuracy,0.5,0.25,1000\n")
     done = onset("analyze", str(table), "--out", str(tmp_path / "out"))

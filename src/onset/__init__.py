@@ -1,33 +1,35 @@
-"""onset tells when the abilities of a language model set in as its pre-training loss falls.
+"""onset tells at what pre-training loss the abilities of a language model emerge.
 
 The verbs of the command line, in Python::
 
     obs = onset.read("results.csv")
     fit = onset.threshold(obs, "mmlu", "accuracy")
-    fit.summary(); fit.predict([2.1, 2.2]); fit.plot()
+    fit.summary(); fit.predict([2.1, 2.2]); onset.plot(fit)
 
 Everything is imported when it is first used: ``import onset`` is quick and needs no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
     import pandas as pd
 
-    from onset.stats.findings import Analysis
-    from onset.stats.forecast import Forecast
-    from onset.stats.result import Interval
-    from onset.stats.size_effect import CollapseFit
-    from onset.stats.threshold import ThresholdFit
+    from onset.results import Analysis, Forecast, Interval, LossInterval, SizeEffect, Threshold
     from onset.study.spec import Study
 
 __version__ = "0.1.0"
 
-__all__ = ["analyze", "collapse", "forecast", "load", "read", "threshold"]
+__all__ = ["analyze", "forecast", "load", "plot", "read", "size_effect", "threshold"]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
 
 
 def load(study: str | Path) -> Study:
@@ -40,7 +42,7 @@ def load(study: str | Path) -> Study:
 def read(path: str | Path, loss: str | None = None, *, set_aside: bool = False) -> pd.DataFrame:
     """Observations of a table (CSV, CSV.gz, Parquet) or of a study's folder, checked.
 
-    ``loss`` picks the loss axis, ``NAME[:UNIT]``. A table that contradicts itself is one OnsetError that names its
+    ``loss`` picks the loss measure, ``NAME[:UNIT]``. A table that contradicts itself is one OnsetError that names its
     rows; with ``set_aside`` these rows are left out and counted in ``.attrs["notes"]``.
     """
     from onset.tables.observations import read as read_observations
@@ -55,21 +57,22 @@ def threshold(
     *,
     loss: str | None = None,
     level: float = 0.95,
+    delta: float = 0.02,
     seed: int = 0,
-) -> ThresholdFit:
-    """Whether and at what loss the ability sets in that ``task`` asks for, measured by ``metric``.
+) -> Threshold:
+    """The onset loss of one task under one metric, and whether it is a threshold.
 
     ``task``, ``metric`` and ``loss`` (a loss_name) may be left out where there is only one. ``obs`` needs ``loss`` and
     ``score``; also ``run`` with several runs, ``chance`` for a verdict on emergence, ``n_examples`` or ``stderr`` for
-    the noise.
+    the noise. ``delta`` is the excess over chance, in units of the score, at which the onset loss is read.
     """
-    from onset.stats.threshold import threshold as fit
+    from onset.stats.pipeline import fit_threshold
     from onset.tables.observations import of_task
 
-    return fit(of_task(obs, task, metric, loss), level=level, seed=seed)
+    return fit_threshold(of_task(obs, task, metric, loss), level=level, delta=delta, seed=seed)
 
 
-def collapse(
+def size_effect(
     obs: pd.DataFrame,
     task: str | None = None,
     metric: str | None = None,
@@ -77,21 +80,26 @@ def collapse(
     by: str = "params",
     loss: str | None = None,
     margin: float = 1.0,
-    threshold: Interval | float | None = None,
+    loss_margin: float | None = None,
+    threshold: Threshold | LossInterval | Interval | float | None = None,
     level: float = 0.95,
-) -> CollapseFit:
-    """What ``by`` (size, tokens, family, ...) moves the task's score at equal loss, against a margin in points.
+) -> SizeEffect:
+    """What ten times the parameters (or another column, ``by``) change at equal loss, against a margin in pp.
 
-    Compared below ``threshold`` (that of ``onset.threshold``, or a loss), else where the score is beyond chance.
+    Compared below ``threshold`` (a result of ``onset.threshold``, or a loss), else where the score exceeds chance.
+    ``loss_margin`` asks along the loss as well, in nats per decade.
     """
-    from onset.stats.factors import spread_out
-    from onset.stats.result import Interval
-    from onset.stats.size_effect import collapse as fit
+    from onset.stats.pipeline import fit_size_effect
     from onset.tables.observations import of_task
 
-    rows = spread_out(of_task(obs, task, metric, loss))
-    where = Interval(threshold, threshold, threshold) if isinstance(threshold, int | float) else threshold
-    return fit(rows, by=by, margin=margin, threshold=where, level=level)
+    return fit_size_effect(
+        of_task(obs, task, metric, loss),
+        by=by,
+        margin=margin,
+        loss_margin=loss_margin,
+        threshold=threshold,
+        level=level,
+    )
 
 
 def forecast(
@@ -104,23 +112,63 @@ def forecast(
     level: float = 0.95,
     seed: int = 0,
 ) -> Forecast:
-    """Scores of ``targets`` with prediction intervals, and when abilities set in, from a table of observations.
+    """Scores of ``targets`` with prediction intervals, and when abilities emerge, from a table of observations.
 
     A target has ``loss``, or ``params`` and ``tokens``; give one, a list of them or a frame. Without ``task`` and
-    ``metric`` every one of the table is foreseen.
+    ``metric`` every one of the table is predicted.
     """
+    from collections.abc import Mapping
+
     import pandas as pd
 
-    from onset.stats.forecast import forecast as foresee
+    from onset.results import check_level
+    from onset.stats.forecast import forecast as predict
     from onset.tables.observations import LEAST, select
 
     rows = select(obs, LEAST, task=task, metric=metric, loss_name=loss)
-    wanted = pd.DataFrame([targets] if isinstance(targets, Mapping) else targets)
-    return foresee(rows, wanted, level=level, seed=seed)
+    wanted = (
+        targets
+        if isinstance(targets, pd.DataFrame)
+        else pd.DataFrame([targets] if isinstance(targets, Mapping) else [*targets])
+    )
+    return predict(rows, wanted, level=check_level(level), seed=seed)
 
 
-def analyze(obs: pd.DataFrame, **settings: Any) -> Analysis:
-    """All findings of a table: see ``onset.stats.pipeline.analyze`` for the settings."""
-    from onset.stats.pipeline import analyze as find
+def analyze(
+    obs: pd.DataFrame,
+    *,
+    source: str = "",
+    level: float = 0.95,
+    delta: float = 0.02,
+    margin: float = 1.0,
+    loss_margin: float | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Analysis:
+    """Findings on every task, metric and loss measure of a table of observations.
 
-    return find(obs, **settings)
+    ``level`` is that of all intervals, ``delta`` the excess over chance at which the onset loss is read, ``margin``
+    the percentage points within which a size effect counts as none, ``loss_margin`` the same along the loss in nats
+    per decade, ``jobs`` the number of processes; ``progress`` is told of steps done and steps in all.
+    """
+    from onset.stats.pipeline import analyze as analyze_observations
+
+    return analyze_observations(
+        obs,
+        source=source,
+        level=level,
+        delta=delta,
+        margin=margin,
+        loss_margin=loss_margin,
+        seed=seed,
+        jobs=jobs,
+        progress=progress,
+    )
+
+
+def plot(result: Any, **options: Any) -> Any:
+    """The chart of a result of any of these verbs (an Altair chart, to be resized, layered and saved)."""
+    from onset.plots import plot as draw
+
+    return draw(result, **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,8 @@ import pandas as pd
 
 from onset.plots.compared import on_axes
 from onset.report import page
+from onset.results import Analysis, Finding
 from onset.stats import loss_comparison as axes
-from onset.stats.findings import Analysis, Finding
 from onset.tables.observations import check
 
 
@@ -44,7 +43,7 @@ def compared(folder: Path) -> Analysis:
 def test_the_page_shows_the_axes_the_best_first(tmp_path: Path) -> None:
     """Lost otherwise: the picture that says which loss is one axis."""
     analysis = compared(tmp_path)
-    assert [entry["loss_name"] for entry in analysis.extra["axes"]] == ["</script>", "own"]
+    assert [entry.loss_name for entry in analysis.loss_measures] == ["</script>", "own"]
     frame = on_axes(analysis)
     assert set(frame["axis"]) == {"</script> (bits/byte)", "own (nats/token)"}
     assert len(frame) == 2 * 54
@@ -63,9 +62,9 @@ def test_the_picture_has_the_first_axes_by_rank_and_always_the_default(tmp_path:
     assert analysis.placed is not None
     names = ["first", "second", "third", "fourth", "own"]
     placed = pd.concat([analysis.placed.assign(loss_name=name, loss_unit="nats/token") for name in names])
-    first = analysis.extra["axes"][0]
-    ranked = [{**first, "loss_name": name, "loss_unit": "nats/token", "best": name == "first"} for name in names]
-    many = replace(analysis, placed=placed, extra={**analysis.extra, "axes": ranked})
+    first = analysis.loss_measures[0]
+    ranked = tuple(first.with_changes(loss_name=name, loss_unit="nats/token", best=name == "first") for name in names)
+    many = analysis.with_changes(placed=placed, loss_measures=ranked)
     assert [name.split()[0] for name in on_axes(many)["axis"].unique()] == ["first", "second", "third", "own"]
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
 import vl_convert
 
 from onset.errors import OnsetError
-from onset.plots import draw, figures, files, frames, performance
+from onset.plots import curves, figures, files, frames, performance, plot
 from onset.plots.facts import StudyFacts
 from onset.report import page
-from onset.stats.findings import Analysis
-from onset.stats.result import Interval, Result
+from onset.results import Analysis, Backtest, Forecast, SizeEffect, Threshold, base
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +95,16 @@ def test_a_figure_is_written_in_three_formats(drawing: figures.Drawing, tmp_path
 def test_a_name_with_a_backslash_and_quotes_does_not_break_a_picture(analysis: Analysis) -> None:
     name = "x\\\"); throw 1; ('a.b[0]"
     rows = analysis.observations.assign(loss_name=name)
-    findings = tuple(replace(finding, loss_name=name, task=finding.task + name) for finding in analysis.findings[:2])
+    renamed = [one.with_changes(loss_name=name, task=one.task + name) for one in analysis.findings[:2]]
     rows = rows.assign(task=rows["task"] + name)
-    (only,) = page.prepare(page.Report(replace(analysis, observations=rows, findings=findings)))
+    (only,) = page.prepare(page.Report(analysis.with_changes(observations=rows, findings=tuple(renamed))))
     _, spec = next(figures.all_figures(only))
     assert vl_convert.vegalite_to_svg(spec, vl_version=files.vegalite_version())
 
 
 def test_many_tasks_are_paged_by_twelve(analysis: Analysis, drawing: figures.Drawing) -> None:
     many = replace(drawing, panels=[
-        frames.Panel(replace(panel.finding, task=f"{panel.finding.task}_{copy}"), panel.title, panel.points)
+        frames.Panel(panel.finding.with_changes(task=f"{panel.finding.task}_{copy}"), panel.title, panel.points)
         for copy in range(2) for panel in drawing.headlines
     ])  # fmt: skip
     names = [name for name, _ in figures._paged("performance_vs_loss", many, "loss", "Performance", [])]
@@ -114,71 +115,68 @@ def test_drawing_is_deterministic(drawing: figures.Drawing, specs: dict[str, per
     assert dict(figures.all_figures(drawing)) == specs
 
 
-# ---- draw: any result of an analysis -----------------------------------------------------------------------
+# ---- plot: any result of an analysis -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Fit(Result):
-    """What a threshold's fit has, as far as its picture goes."""
-
-    verdict: str = "emergent"
-    why: str = ""
-    threshold: Interval | None = None
-    chance: float | None = 0.25
-    direction: str = "higher"
-    level: float = 0.95
-    curve: pd.DataFrame | None = None
-    residuals: pd.DataFrame | None = None
-
-
-def test_an_analysis_plots_itself(analysis: Analysis) -> None:
-    assert len(analysis.plot().to_dict()["concat"]) == 12
-
-
-def test_a_threshold_is_drawn_with_its_points_where_they_were_seen(analysis: Analysis) -> None:
-    finding = next(f for f in analysis.findings if (f.task, f.metric) == ("world_facts_en", "exact_match"))
-    fit = Fit(threshold=finding.threshold, curve=finding.curve, residuals=finding.residuals)
-    spec = fit.plot().to_dict()
-    rows = analysis.observations.query("task == 'world_facts_en' and metric == 'exact_match'")
-    drawn = pd.DataFrame(spec["datasets"]["points_0"])
-    assert sorted(drawn["score"]) == pytest.approx(sorted(rows["score"]), abs=1e-6)
+def layers(chart: Any) -> dict[str, Any]:
+    """The specification of a chart that must be one stack of layers, resized and layered again."""
+    assert isinstance(chart, alt.LayerChart)
+    again: Any = (chart + alt.Chart(pd.DataFrame({"loss": [1.0]})).mark_rule().encode(x="loss:Q")).properties(width=300)
+    spec: dict[str, Any] = again.to_dict()
     assert compiles(spec)
+    return chart.to_dict()
 
 
-def test_a_fit_without_a_law_says_why_there_is_no_picture() -> None:
+def threshold_of(analysis: Analysis) -> Threshold:
+    finding = analysis["world_facts_en"]
+    return Threshold(**{name: getattr(finding, name) for name in Threshold.model_fields})
+
+
+def test_a_threshold_is_one_layered_chart_with_its_points_where_they_were_seen(analysis: Analysis) -> None:
+    """Lost: a figure for a paper that can be resized and laid under another."""
+    fit = threshold_of(analysis)
+    rows = analysis.observations.query("task == 'world_facts_en' and metric == 'exact_match'")
+    for one in (fit, fit.with_changes(observed=rows)):
+        spec = layers(plot(one))
+        drawn = [frame for frame in spec["datasets"].values() if frame and {"score", "run"} <= set(frame[0])]
+        assert sorted(row["score"] for row in drawn[0]) == pytest.approx(sorted(rows["score"]), abs=1e-6)
+    assert plot(fit).to_dict()["title"]["text"] == "Facts · English"
+
+
+def test_an_analysis_is_a_forest_of_its_onsets_or_a_panel_a_task(analysis: Analysis) -> None:
+    """Lost: the one picture that says which abilities emerge, and where."""
+    rows = curves.forest_rows(analysis)
+    assert set(rows["task"]) == {finding.task for finding in analysis.findings}
+    known = rows.dropna(subset=["loss"]).set_index("task")["loss"]
+    assert known["world_facts_en"] == analysis["world_facts_en"].threshold.loss  # type: ignore[union-attr]
+    layers_of = plot(analysis)
+    assert isinstance(layers_of, alt.LayerChart)
+    assert compiles(layers_of.to_dict())
+    assert len(plot(analysis, kind="panels").to_dict()["concat"]) == 12
+
+
+def test_an_analysis_of_one_task_is_its_curve(analysis: Analysis) -> None:
+    one = analysis.with_changes(findings=(analysis["world_exam_en"],))
+    rows = analysis.observations.query("task == 'world_exam_en' and metric == 'accuracy'")
+    layers(plot(one.with_changes(observations=rows)))
+
+
+def test_a_fit_without_a_curve_says_why_there_is_no_picture() -> None:
     with pytest.raises(OnsetError, match="nothing was fitted") as caught:
-        draw(Fit(why="Only three points."))
+        plot(Threshold(verdict="inconclusive", why="Only three points."))
     assert caught.value.advice == "Only three points."
 
 
-@dataclass(frozen=True)
-class Compared(Result):
-    """What a collapse's fit has, as far as its picture goes."""
-
-    points: Interval | None
-    levels: pd.DataFrame
-    residuals: pd.DataFrame
-    by: str = "params"
-    margin: float = 1.0
-    why: str = ""
-
-
-def test_a_collapse_shows_residuals_and_the_offset_of_each_size(analysis: Analysis) -> None:
-    residuals = analysis.findings[0].residuals
-    assert residuals is not None
-    levels = pd.DataFrame({"level": [158e3, 537e3], "offset": [0.1, -0.2], "low": [-1.0, -1.0], "high": [1.0, 1.0]})
-    spec = Compared(Interval(0.1, -1, 1), levels, residuals).plot().to_dict()
-    assert len(spec["hconcat"]) == 2
+def test_a_size_effect_shows_the_offset_of_each_size_with_labels_that_differ() -> None:
+    """Lost: two sizes on one row because their labels collide."""
+    levels = pd.DataFrame({"level": [103.8e6, 104.4e6], "offset": [0.1, -0.2], "low": [-1.0, -1.0], "high": [1.0, 1.0]})
+    made = SizeEffect(verdict="equivalent", pp_per_decade=0.1, low=-1, high=1, levels=levels)
+    spec = plot(made).to_dict()
     assert compiles(spec)
-
-
-@dataclass(frozen=True)
-class Foreseen(Result):
-    """What a forecast has, as far as its picture goes."""
-
-    scores: pd.DataFrame
-    observations: pd.DataFrame
-    onsets: pd.DataFrame
+    labels = [row["label"] for frame in spec["datasets"].values() for row in frame if "label" in row]
+    assert len(set(labels)) == 2
+    with pytest.raises(OnsetError, match="nothing could be compared"):
+        plot(SizeEffect(verdict="inconclusive", why="one size"))
 
 
 def test_a_forecast_is_drawn_beside_what_it_was_learnt_from(analysis: Analysis) -> None:
@@ -186,33 +184,36 @@ def test_a_forecast_is_drawn_beside_what_it_was_learnt_from(analysis: Analysis) 
         {"task": ["world_exam_en", "world_facts_en"], "metric": ["accuracy", "exact_match"], "loss": [0.8, 0.8],
          "score": [0.7, np.nan], "low": [0.5, np.nan], "high": [0.9, np.nan], "why": ["", "at chance everywhere"]}
     )  # fmt: skip
-    spec = Foreseen(scores, analysis.observations, pd.DataFrame()).plot().to_dict()
-    assert len(spec["concat"]) == 1
-    assert compiles(spec)
+    made = Forecast(scores=scores, onsets=pd.DataFrame(), observations=analysis.observations)
+    assert isinstance(plot(made), alt.LayerChart), "one task is one layered chart"
+    assert compiles(plot(made).to_dict())
     with pytest.raises(OnsetError, match="refused"):
-        Foreseen(scores.iloc[1:], analysis.observations, pd.DataFrame()).plot()
+        plot(made.with_changes(scores=scores.iloc[1:]))
 
 
-@dataclass(frozen=True)
-class Tried(Result):
-    """What a back-test has, as far as its picture goes."""
-
-    predictions: pd.DataFrame
-    refusals: pd.DataFrame
-    level: float = 0.95
-
-
-def test_a_back_test_is_drawn_against_truth_with_its_coverage() -> None:
+def test_a_back_test_is_drawn_against_what_was_observed_with_its_coverage() -> None:
     seen = np.linspace(0.2, 0.8, 20)
     rows = pd.DataFrame(
         {"task": "mmlu", "metric": "accuracy", "method": "score_from_loss", "run": "a", "params": 1e9, "seen": seen,
          "score": seen + 0.01, "low": seen - 0.05, "high": np.where(seen > 0.5, seen + 0.05, seen - 0.01)}
     )  # fmt: skip
-    spec = Tried(rows, pd.DataFrame()).plot().to_dict()
-    assert spec["concat"][0]["title"]["subtitle"] == "mean error 1.0 points; 50% within 95 % intervals"
+    spec = plot(Backtest(predictions=rows, refusals=pd.DataFrame())).to_dict()
+    assert spec["concat"][0]["title"]["subtitle"] == "mean error 1.0 pp; 50% within 95 % intervals"
     assert compiles(spec)
 
 
-def test_what_has_no_picture_is_one_clear_error() -> None:
-    with pytest.raises(OnsetError, match="no picture of int"):
-        draw(3)
+def test_what_has_no_chart_is_one_clear_error() -> None:
+    with pytest.raises(OnsetError, match="no chart of int"):
+        plot(3)
+
+
+def test_the_method_draws_what_is_registered_as_an_entry_point(
+    analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost: ``fit.plot()``, and a drawing library of one's own in place of Altair."""
+    entry = EntryPoint("altair", "onset.plots:plot", "onset.plots")
+    monkeypatch.setattr(base.metadata, "entry_points", lambda group: [entry] if group == "onset.plots" else [])
+    assert threshold_of(analysis).plot().to_dict() == plot(threshold_of(analysis)).to_dict()
+    monkeypatch.setattr(base.metadata, "entry_points", lambda group: [])
+    with pytest.raises(OnsetError, match="nothing that draws"):
+        threshold_of(analysis).plot()

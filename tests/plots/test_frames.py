@@ -10,7 +10,7 @@ import pytest
 
 from onset.plots import frames, palette
 from onset.plots.facts import StudyFacts
-from onset.stats.findings import Analysis
+from onset.results import Analysis
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,12 @@ def test_every_observation_is_a_point_where_there_are_few(analysis: Analysis, dr
 def test_a_missing_score_has_no_point_rather_than_one_at_zero(analysis: Analysis) -> None:
     rows = analysis.observations.copy()
     rows.loc[rows.index[:5], "score"] = np.nan
-    assert frames.points(replace(analysis, observations=rows)).total == len(rows) - 5
+    assert frames.points(analysis.with_changes(observations=rows)).total == len(rows) - 5
 
 
 def test_compute_is_estimated_and_said_to_be_where_the_table_has_none(analysis: Analysis) -> None:
     rows = analysis.observations.drop(columns="flops")
-    made = frames.points(replace(analysis, observations=rows))
+    made = frames.points(analysis.with_changes(observations=rows))
     assert made.flops_estimated
     found = made.checkpoints
     assert np.allclose(found["flops"], 6 * found["params"] * found["tokens"])
@@ -58,7 +58,7 @@ def test_the_grid_has_its_own_final_checkpoints(analysis: Analysis, drawn: frame
 def test_thinning_keeps_final_checkpoints_and_stays_near_its_limit(analysis: Analysis) -> None:
     limit = 36 * frames.FEWEST_POINTS
     many = pd.concat([analysis.observations.assign(loss=analysis.observations["loss"] + 1e-4 * i) for i in range(6)])
-    made = frames.points(replace(analysis, observations=many), limit=limit)
+    made = frames.points(analysis.with_changes(observations=many), limit=limit)
     assert made.total == len(many)
     assert made.drawn < 2 * limit
     finals = set(made.checkpoints.index[made.checkpoints["final"]])
@@ -68,8 +68,8 @@ def test_thinning_keeps_final_checkpoints_and_stays_near_its_limit(analysis: Ana
 
 def test_several_losses_do_not_share_a_picture(analysis: Analysis) -> None:
     other = analysis.observations.assign(loss_name="other", loss=analysis.observations["loss"] * 2)
-    findings = (*analysis.findings, *(replace(finding, loss_name="other") for finding in analysis.findings[:3]))
-    both = replace(analysis, observations=pd.concat([analysis.observations, other]), findings=findings)
+    findings = (*analysis.findings, *(finding.with_changes(loss_name="other") for finding in analysis.findings[:3]))
+    both = analysis.with_changes(observations=pd.concat([analysis.observations, other]), findings=findings)
     assert frames.loss_names(both) == ["world", "other"]
     first, second = frames.points(both, "world"), frames.points(both, "other")
     assert first.seen.high * 2 == pytest.approx(second.seen.high)
@@ -87,7 +87,7 @@ def test_the_window_shows_every_threshold_and_most_checkpoints(analysis: Analysi
 
 def test_noise_at_chance_is_not_stretched_into_a_rise(analysis: Analysis, drawn: frames.Points) -> None:
     panel = frames.panels(analysis, drawn)[0]
-    flat = replace(panel.finding, curve=None, chance=0.25)
+    flat = panel.finding.with_changes(curve=None, chance=0.25)
     rows = panel.points.assign(score=np.linspace(0.24, 0.26, len(panel.points)))
     low, high = frames.Panel(flat, panel.title, rows).extent()
     assert high - low >= frames.NARROWEST

@@ -17,7 +17,7 @@ import pytest
 from onset.errors import OnsetError
 from onset.plots.facts import StudyFacts
 from onset.report import content, data, page
-from onset.stats.findings import Analysis
+from onset.results import Analysis, MetricComparison
 
 EVIL = "</script><script>window.pwned=1</script><img src=x onerror='window.pwned=2'>\"& {{7*7}} a.b[0]\\\" <!--"
 
@@ -66,11 +66,11 @@ def evil(analysis: Analysis) -> Analysis:
         rows[column] = rows[column] + EVIL
     rows.attrs["notes"] = [EVIL]
     findings = tuple(
-        replace(finding, task=finding.task + EVIL, loss_name=finding.loss_name + EVIL, why=EVIL)
+        finding.with_changes(task=finding.task + EVIL, loss_name=finding.loss_name + EVIL, why=EVIL)
         for finding in analysis.findings
     )
-    turns = [{"task": EVIL, "loss_name": EVIL, "verdict": "model", "sentence": EVIL, "why": EVIL}]
-    return replace(analysis, source=EVIL, findings=findings, observations=rows, extra={"turns": turns})
+    compared = MetricComparison(task=EVIL, loss_name=EVIL, verdict="model", sentence=EVIL, why=EVIL)
+    return analysis.with_changes(source=EVIL, findings=findings, observations=rows, metric_comparisons=(compared,))
 
 
 def test_the_page_needs_no_network(html: str) -> None:
@@ -94,7 +94,7 @@ def test_every_finding_is_in_the_summary_with_its_threshold(html: str, analysis:
     assert html.count("data-verdict=") == len(analysis.findings)
     text = Reader(html).text
     assert "1.239 to 1.262" in text
-    assert "On world_exam_en, accuracy stays at chance (0.25) until the loss falls to 0.860 nats/token" in text
+    assert "On world_exam_en, accuracy is at or below chance (0.25) at losses above 0.860 nats/token" in text
 
 
 def test_the_page_tells_what_failed_and_what_was_asked(html: str) -> None:
@@ -148,8 +148,10 @@ def test_a_foreign_table_has_a_page_without_the_sections_of_a_study(analysis: An
 
 def test_a_table_with_bare_columns_has_a_page(analysis: Analysis, tmp_path: Path) -> None:
     rows = analysis.observations[["run", "params", "tokens", "loss", "task", "metric", "score"]]
-    findings = tuple(replace(f, curve=None, residuals=None, chance=None, collapse=None) for f in analysis.findings)
-    path = page.write(tmp_path, replace(analysis, observations=rows, findings=findings), pictures=False)
+    findings = tuple(
+        f.with_changes(curve=None, residuals=None, chance=None, size_effect=None) for f in analysis.findings
+    )
+    path = page.write(tmp_path, analysis.with_changes(observations=rows, findings=findings), pictures=False)
     assert "6 × parameters × tokens" in path.read_text(encoding="utf-8")
 
 
@@ -186,7 +188,7 @@ def test_numbers_that_are_not_finite_are_null() -> None:
 
 def test_an_empty_analysis_is_one_clear_error(analysis: Analysis, tmp_path: Path) -> None:
     with pytest.raises(OnsetError, match="nothing to report"):
-        page.write(tmp_path, replace(analysis, findings=()))
+        page.write(tmp_path, analysis.with_changes(findings=()))
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(analysis: Analysis, tmp_path: Path) -> None:
@@ -224,8 +226,10 @@ def test_a_large_table_still_gives_a_page_that_opens(analysis: Analysis, tmp_pat
         [rows.assign(task=task, metric=metric, score=draw.uniform(0, 1, 625)) for task, metric in pairs],
         ignore_index=True,
     )
-    findings = tuple(replace(analysis.findings[0], task=task, metric=metric, residuals=None) for task, metric in pairs)
-    path = page.write(tmp_path, replace(analysis, observations=many, findings=findings), pictures=False)
+    findings = tuple(
+        analysis.findings[0].with_changes(task=task, metric=metric, residuals=None) for task, metric in pairs
+    )
+    path = page.write(tmp_path, analysis.with_changes(observations=many, findings=findings), pictures=False)
     assert path.stat().st_size < 8_000_000
     assert "of 300,000 points are drawn" in path.read_text(encoding="utf-8")
 

@@ -30,7 +30,7 @@ def test_larger_sizes_are_foreseen_beside_two_baselines() -> None:
     table = found.summary().set_index("method")
     assert set(table.index) == set(METHODS)
     assert table.loc["score_from_loss", "coverage"] >= 0.85
-    assert table.loc["score_from_loss", "error_points"] < table.loc["logistic_in_compute", "error_points"]
+    assert table.loc["score_from_loss", "error_pp"] < table.loc["logistic_in_compute", "error_pp"]
     assert set(found.refusals["task"]) == {"chance"}
     assert set(found.by_task()["task"]) == {"sets_in"}
     assert (found.predictions["params"] > 2e8).all()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
+from onset.plots import plot
 from onset.stats import curves as laws
 from onset.stats.curve_fit import fit
 
@@ -72,7 +73,7 @@ def test_failure_is_admitted() -> None:
 
 def test_a_fit_draws_its_law_through_the_points() -> None:
     """Lost: the picture would show other scores than the table's, or a law where no loss was seen."""
-    drawn = fit(laws.hinge, table("lower")).plot().to_dict()
+    drawn = plot(fit(laws.hinge, table("lower"))).to_dict()
     assert len(drawn["layer"]) == 3
     data = drawn["datasets"]
     sets = [data[layer["data"]["name"]] for layer in drawn["layer"]]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
+from onset.results import Interval
 from onset.stats.forecast import forecast
-from onset.stats.result import Interval
 
 
 def planted(
@@ -99,13 +99,3 @@ def test_bad_targets_are_named() -> None:
         forecast(known, pd.DataFrame({"loss": [2.0], "task": ["other"]}), thresholds={})
     with pytest.raises(OnsetError, match="three sizes"):
         forecast(planted(2), pd.DataFrame({"params": [1e9], "tokens": [1e10]}), thresholds={})
-
-
-def test_predict_needs_one_task() -> None:
-    """Lost: a number from two tasks mixed."""
-    found = forecast(planted(), pd.DataFrame({"loss": [2.6]}), thresholds={})
-    assert found.summary() is found.scores
-    one = found.predict([2.6], task="smooth")
-    assert one["low"].iloc[0] < one["score"].iloc[0] < one["high"].iloc[0]
-    with pytest.raises(OnsetError, match="one task"):
-        found.predict([2.6])

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
+from onset.results import Interval
 from onset.stats import loss_law as losslaw
-from onset.stats.result import Interval
 
 
 def losses(sizes: int = 5, noise: float = 0.002, seed: int = 0, same_tokens: bool = False) -> pd.DataFrame:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
+from onset.results import ConvertedThreshold, Interval
 from onset.stats.loss_comparison import all_losses
 from onset.stats.loss_map import LossMap, between, fit, sentences
-from onset.stats.result import Interval
 
 
 def made(seed: int, runs: int = 6, noise: float = 0.004) -> tuple[LossMap, float, float]:
@@ -97,10 +98,18 @@ def test_published_losses_map_to_a_left_out_half() -> None:
     assert np.median(np.abs(row.target.to_numpy() - truth)) < 0.05
 
 
-def test_a_carried_threshold_is_told_with_its_interval() -> None:
+def test_a_converted_threshold_is_told_with_its_interval() -> None:
     """Lost otherwise: ``onset analyze`` finds a threshold and does not say where it is on the better axis."""
-    entry = {"task": "late", "metric": "accuracy", "family": "a", "loss": 0.5, "low": 0.4, "high": 0.625, "n_runs": 2}
-    told = [{**entry, "loss_name": name, "loss_unit": "bits/byte"} for name in ("x", "y")]
+    entry: dict[str, Any] = {
+        "task": "late",
+        "metric": "accuracy",
+        "family": "a",
+        "loss": 0.5,
+        "low": 0.4,
+        "high": 0.625,
+        "n_runs": 2,
+    }
+    told = [ConvertedThreshold(loss_name=name, loss_unit="bits/byte", **entry) for name in ("x", "y")]
     (sentence,) = sentences(told, ("own", "nats/token"), [("own", "nats/token"), ("y", "bits/byte")])
-    assert "late (accuracy), carried from own (nats/token) to y (bits/byte): a 0.500 [0.400, 0.625]." in sentence
+    assert "late (accuracy), converted from own (nats/token) to y (bits/byte): a 0.500 [0.400, 0.625]." in sentence
     assert sentences([], ("own", "nats/token"), [("y", "bits/byte")]) == []

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from onset.errors import OnsetError
-from onset.stats.findings import _finite
 from onset.stats.parallel import Workers
 from onset.tables.files import read_table
 
@@ -19,7 +18,15 @@ def test_answers_come_back_in_order() -> None:
     """Findings would be given to the wrong task."""
     with Workers(2) as workers:
         assert workers.map(math.sqrt, [float(n * n) for n in range(20)]) == list(range(20))
-        assert workers.map(_finite, [math.nan, 1.0]) == [None, 1.0]
+
+
+def test_progress_is_told_once_an_item() -> None:
+    """Lost: a bar that stands still while a table of many tasks is analysed."""
+    for count in (1, 2):
+        told: list[int] = []
+        with Workers(count) as workers:
+            workers.map(math.sqrt, [1.0, 4.0, 9.0], done=lambda: told.append(1))  # noqa: B023 - called in this loop
+        assert len(told) == 3
 
 
 def test_an_error_of_the_input_is_raised_here() -> None:

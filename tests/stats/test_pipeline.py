@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
+from onset.results import Analysis, FactorEffect, Finding, save
 from onset.stats import factors
-from onset.stats.findings import Analysis
-from onset.stats.pipeline import analyze, correlations, write
+from onset.stats.pipeline import analyze, correlations
 from onset.tables.observations import check, read
 
 Make = Callable[..., pd.DataFrame]
 KEYS = {
     "task", "metric", "loss_name", "direction", "chance", "n_points", "n_runs", "spearman", "pearson", "verdict", "why",
-    "threshold", "collapse", "predictors",
+    "onset", "width", "threshold", "log_bayes_factor", "size_effect", "predictors", "loss_unit",
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def test_findings_have_the_promised_keys(table: Make) -> None:
     """Whoever reads findings.json would find a key missing."""
     analysis = analyze(table(("late", "never"), checkpoints=14), source="made", jobs=1)
     content = analysis.to_json()
-    assert (content["version"], content["source"], content["level"]) == (1, "made", 0.95)
+    assert (content["version"], content["source"], content["level"]) == (2, "made", 0.95)
     found = by_task(analysis)
     assert list(found) == ["late", "never"]
     for finding in found.values():
@@ -45,12 +45,12 @@ def test_findings_have_the_promised_keys(table: Make) -> None:
     threshold = found["late"]["threshold"]
     assert threshold["low"] <= 2.2 <= threshold["high"]  # type: ignore[index]
     assert found["late"]["spearman"] < -0.5  # type: ignore[operator]
-    assert {"notes", "margin", "turns", "link"} <= content.keys()
+    assert {"notes", "margin", "delta", "metric_comparisons", "factor_summary"} <= content.keys()
 
 
 def test_the_file_is_strict_json_and_the_same_each_time(table: Make, tmp_path: Path) -> None:
     """A file that differs from run to run cannot be cited."""
-    texts = [write(analyze(table(), jobs=1), tmp_path / name).read_text() for name in ("a", "b")]
+    texts = [save(analyze(table(), jobs=1), tmp_path / name).read_text() for name in ("a", "b")]
     assert texts[0] == texts[1]
     json.loads(texts[0], parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert (tmp_path / "a" / "findings.json").exists()
@@ -72,7 +72,7 @@ def test_little_data_is_no_error(table: Make) -> None:
         for finding in analyze(rows, jobs=1).findings:
             assert finding.why
             if rows.params.nunique() < 2:
-                assert finding.collapse is None
+                assert finding.size_effect is None
 
 
 def test_a_family_that_breaks_the_link_is_named(table: Make) -> None:
@@ -81,12 +81,12 @@ def test_a_family_that_breaks_the_link_is_named(table: Make) -> None:
     one["score"] = 0.25 + 0.3 * (3.0 - one.loss)
     two = one.assign(family="shifted", run=one.run + "-b", score=one.score + 0.08)
     analysis = analyze(pd.concat([one, two]), jobs=1)
-    entry = next(entry for entry in analysis.extra["link"] if entry["factor"] == "family")
-    assert entry["breaks"]
-    assert entry["points"] == pytest.approx(8, abs=1)
-    families = analysis.findings[0].extra["families"]
+    entry = next(entry for entry in analysis.factor_summary if entry.factor == "family")
+    assert entry.has_effect
+    assert entry.median_pp == pytest.approx(8, abs=1)
+    families = analysis.findings[0].families
     assert set(families) == {"made", "shifted"}
-    assert all(family["spearman"] < -0.99 for family in families.values())
+    assert all((family.spearman or 0) < -0.99 for family in families.values())
 
 
 def test_lower_is_better_metrics_are_analysed_as_such(table: Make) -> None:
@@ -122,6 +122,12 @@ def test_a_wrong_level_is_told() -> None:
         analyze(pd.DataFrame(), level=95)
 
 
+def _family(finding: Finding) -> FactorEffect:
+    found = finding.factor("family")
+    assert found is not None
+    return found
+
+
 def shared() -> Path:
     if "ONSET_SHARED" not in os.environ:
         pytest.skip("ONSET_SHARED is not set")
@@ -148,12 +154,12 @@ def test_gadre_tells_what_is_known_of_it() -> None:
     for task in chosen[:4]:
         assert mended[task].verdict == "at_chance"
     for task in chosen[4:]:
-        families = mended[task].extra["families"].values()
-        assert all(family["spearman"] < -0.98 for family in families)
-        assert broken[task].extra["effects"]["family"]["verdict"] == "size_matters"
-        gap = [abs(one[task].extra["effects"]["family"]["points"]) for one in (mended, broken)]
+        families = mended[task].families.values()
+        assert all((family.spearman or 0) < -0.98 for family in families)
+        assert _family(broken[task]).verdict == "differs"
+        gap = [abs(_family(one[task]).pp or 0) for one in (mended, broken)]
         assert gap[1] > 3 * gap[0]
-        r2 = [one[task].predictors["loss"]["r2_left_out"] for one in (mended, broken)]
+        r2 = [one[task].predictors["loss"].r2_held_out or 0 for one in (mended, broken)]
         assert r2[0] > 0.9 > r2[1]
 
 
@@ -163,5 +169,5 @@ def test_gemstones_tell_what_is_known_of_them() -> None:
     frame = read(shared() / "gemstones.csv.gz")
     frame = frame[(frame.metric == "acc") & (frame.task != "mmlu")]
     found = analyze(frame).findings
-    better = [f.predictors["loss"]["r2_left_out"] > f.predictors["flops"]["r2_left_out"] for f in found]
+    better = [(f.predictors["loss"].r2_held_out or 0) > (f.predictors["flops"].r2_held_out or 0) for f in found]
     assert np.mean(better) > 0.8

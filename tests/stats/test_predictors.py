@@ -28,27 +28,27 @@ def family(sizes: int = 4, direction: float = 1.0) -> pd.DataFrame:
 def test_loss_foresees_a_left_out_size_and_compute_does_not(direction: float) -> None:
     """Lost: the paper's main contrast, also for metrics where lower is better."""
     found = predictors(family(direction=direction))
-    assert found["loss"]["r2_left_out"] is not None
-    assert found["flops"]["r2_left_out"] is not None
-    assert found["loss"]["r2_left_out"] > 0.95
-    assert found["loss"]["r2_left_out"] > found["flops"]["r2_left_out"] + 0.02
-    assert found["loss"]["error_points"] < found["flops"]["error_points"]
+    assert found["loss"]["r2_held_out"] is not None
+    assert found["flops"]["r2_held_out"] is not None
+    assert found["loss"]["r2_held_out"] > 0.95
+    assert found["loss"]["r2_held_out"] > found["flops"]["r2_held_out"] + 0.02
+    assert found["loss"]["error_pp"] < found["flops"]["error_pp"]
 
 
 def test_too_few_sizes_say_nothing() -> None:
     """Lost: a number would be shown where no size could be left out."""
-    assert predictors(family(sizes=1))["loss"] == {"r2_left_out": None, "error_points": None}
+    assert predictors(family(sizes=1))["loss"] == {"r2_held_out": None, "error_pp": None}
     two = predictors(family(sizes=2))
-    assert two["params"]["r2_left_out"] is None
-    assert two["loss"]["r2_left_out"] is not None
+    assert two["params"]["r2_held_out"] is None
+    assert two["loss"]["r2_held_out"] is not None
 
 
 def test_a_missing_column_is_missing_not_zero() -> None:
     """Lost: a table without tokens would be told that tokens foresee nothing."""
     found = predictors(family().assign(tokens=np.nan))
-    assert found["tokens"]["r2_left_out"] is None
-    assert found["flops"]["r2_left_out"] is None
-    assert found["loss"]["r2_left_out"] is not None
+    assert found["tokens"]["r2_held_out"] is None
+    assert found["flops"]["r2_held_out"] is None
+    assert found["loss"]["r2_held_out"] is not None
 
 
 def test_gemstones_loss_beats_compute_for_a_left_out_shape() -> None:
@@ -60,4 +60,4 @@ def test_gemstones_loss_beats_compute_for_a_left_out_shape() -> None:
     table = table[(table["metric"] == "acc") & (table["task"] != "mmlu")]
     for _, rows in table.groupby("task"):
         found = predictors(rows)
-        assert (found["loss"]["r2_left_out"] or 0.0) > (found["flops"]["r2_left_out"] or 1.0)
+        assert (found["loss"]["r2_held_out"] or 0.0) > (found["flops"]["r2_held_out"] or 1.0)

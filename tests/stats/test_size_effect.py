@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
-from onset.stats.result import Interval
+from onset.results import Interval
 from onset.stats.size_effect import collapse, effects
 
 
@@ -142,7 +142,7 @@ def test_along_the_loss_a_leap_can_be_told_where_points_cannot() -> None:
 def test_one_size_and_mixed_series_are_refused() -> None:
     """Lost: an effect of size from one size, or two tasks taken for one."""
     one = collapse(planted(0.0, sizes=1))
-    assert one.effect is None
+    assert one.points is None
     assert one.verdict == "unresolved"
     assert "does not vary" in one.why
     mixed = pd.concat([planted(0.0), planted(0.0).assign(task="other")])

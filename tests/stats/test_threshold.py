@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
-from onset.stats.result import Interval
+from onset.results import Interval
 from onset.stats.threshold import ThresholdFit, settle, threshold
 
 PLANTING = Path(__file__).parents[2] / "benchmarks" / "planting.py"

@@ -1,4 +1,4 @@
-"""``onset analyze | forecast | query``: commands that read tables and studies, and train nothing."""
+"""``onset analyze | report | forecast | query``: commands that read tables and studies, and train nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from onset.cli.app import app
 from onset.cli.options import Csv, Json, Level, Loss, Out
-from onset.cli.printing import print_findings, print_frame, print_json, records
+from onset.cli.printing import print_findings, print_frame, print_json, progress_bar, records
 from onset.errors import OnsetError
 
 
@@ -20,32 +20,52 @@ def analyze(
     ],
     out: Out,
     level: Level = 0.95,
+    delta: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="Excess over chance at which the onset loss is read.")
+    ] = 0.02,
     loss: Loss = None,
     margin: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Size effects within so many points count as none (the study's, or 1)."),
+        typer.Option(min=0.01, help="Size effects within so many percentage points count as none (default 1)."),
     ] = None,
     loss_margin: Annotated[
         float | None,
-        typer.Option(min=0.0001, help="The same along the loss, in nats a decade; else points alone count."),
+        typer.Option(min=0.0001, help="The same along the loss, in nats per decade; else the score alone counts."),
     ] = None,
     set_aside: Annotated[
         bool, typer.Option(help="Leave contradicting rows out, counted, instead of refusing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write findings.json, report.html and figures/ from a table or a study's folder."""
+    """Write findings.json, results/, report.html and figures/ from a table or a study's folder."""
     from onset.work.findings import report
 
-    analysis, page = report(
-        source, out, level=level, loss=loss, margin=margin, loss_margin=loss_margin, set_aside=set_aside
-    )
+    with progress_bar("analysing") as progress:
+        analysis, page = report(
+            source, out, level=level, delta=delta, loss=loss, margin=margin, loss_margin=loss_margin,
+            set_aside=set_aside, progress=progress,
+        )  # fmt: skip
     if as_json:
         print_json(analysis.to_json())
         return
-    for note in analysis.extra.get("notes", []):
+    for note in analysis.notes:
         typer.echo(f"note: {note}")
-    print_findings(analysis.summary(), page)
+    print_findings(analysis, page)
+
+
+@app.command("report")
+def report_again(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with findings.json and results/.")],
+    as_json: Json = False,
+) -> None:
+    """Make report.html and figures/ again from findings.json and results/; nothing is fitted."""
+    from onset.work.findings import report_again as again
+
+    analysis, page = again(folder)
+    if as_json:
+        print_json(analysis.to_json())
+        return
+    print_findings(analysis, page)
 
 
 @app.command()
@@ -57,10 +77,11 @@ def forecast(
     loss: Loss = None,
     as_json: Json = False,
 ) -> None:
-    """Foresee scores and onsets with intervals, and back-test such forecasts on the same table."""
-    from onset.work.findings import foresee
+    """Predict scores and onsets with intervals, and back-test such predictions on the same table."""
+    from onset.work.findings import write_forecast
 
-    made, tested, page = foresee(source, targets, out, level=level, loss=loss)
+    with progress_bar("analysing") as progress:
+        made, tested, page = write_forecast(source, targets, out, level=level, loss=loss, progress=progress)
     if as_json:
         summary = None if isinstance(tested, OnsetError) else records(tested.summary())
         print_json({"scores": records(made.scores), "onsets": records(made.onsets), "backtest": summary})
@@ -71,7 +92,7 @@ def forecast(
     if isinstance(tested, OnsetError):
         typer.echo(f"no back-test: {tested.what}")
     else:
-        typer.echo("back-test on this table, the smaller sizes foreseeing the larger:")
+        typer.echo("back-test on this table, the smaller sizes predicting the larger:")
         print_frame(tested.summary(), as_json=False)
     typer.echo(f"report: {page}")
 

@@ -18,7 +18,7 @@ Logs = Annotated[
     list[str] | None, typer.Option("--log", help="Show trainings in tensorboard, wandb or wandb-offline too.")
 ]
 Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")]
-Loss = Annotated[str | None, typer.Option("--loss", help="The loss axis, NAME[:UNIT]; analyze: auto for the best.")]
+Loss = Annotated[str | None, typer.Option("--loss", help="The loss measure, NAME[:UNIT]; analyze: auto for the best.")]
 Models = Annotated[
     list[str], typer.Argument(metavar="MODEL...", help="Checkpoint, run, study, folder, or hub id[@revision].")
 ]

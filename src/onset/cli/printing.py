@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from onset.results import Analysis
+
 
 def terminal(*, stderr: bool = False) -> Console:
     """Where tables and progress go; a pipe or a file has no width of its own, so nothing is folded there."""
@@ -21,16 +25,26 @@ def terminal(*, stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, width=200)
 
 
-def print_findings(summary: pd.DataFrame, page: Path) -> None:
-    """The findings in short, one row a task under its published kind of metric, and where the rest stands."""
-    from onset.work.text_tables import findings_table, headline
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, told of steps done and steps in all; nothing where the error stream is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    short = headline(summary)
-    terminal().print(findings_table(short))
-    if len(short) < len(summary):
-        typer.echo(
-            f"{len(summary) - len(short)} more findings, under other metrics, are in {page.name} and findings.json"
-        )
+    console = terminal(stderr=True)
+    columns = TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, steps: progress.update(task, completed=done, total=steps)
+
+
+def print_findings(analysis: Analysis, page: Path) -> None:
+    """The findings in short, one row a task under its headline metric, and where the rest stands."""
+    from onset.work.text_tables import findings_table, headline_findings
+
+    short, total = headline_findings(analysis), len(analysis.findings)
+    terminal().print(findings_table(analysis))
+    if len(short) < total:
+        typer.echo(f"{total - len(short)} more findings, under other metrics, are in {page.name} and findings.json")
     typer.echo(f"report: {page}")
 
 

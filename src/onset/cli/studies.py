@@ -10,12 +10,11 @@ import typer
 
 from onset.cli.app import app
 from onset.cli.options import Engine, Json, Logs, Out, StudyName, Workers
-from onset.cli.printing import print_findings, print_json, terminal
+from onset.cli.printing import print_findings, print_json, progress_bar, terminal
 from onset.errors import OnsetError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from onset.results import Analysis
     from onset.study.cost import Method
     from onset.study.spec import Run, Study
     from onset.work.engines import local as engines
@@ -160,14 +159,13 @@ def _run(
         )
 
 
-def _found(out: Path) -> tuple[pd.DataFrame, Path]:
-    """The summary of a study's findings and its page: those that stand, or made now."""
+def _found(out: Path) -> tuple[Analysis, Path]:
+    """A study's findings and its page: those that stand, or made now."""
     from onset.work.cached import standing
 
     if (kept := standing(out)) is not None:
         return kept
     from onset.work.findings import report
 
-    with terminal(stderr=True).status("analysing"):
-        analysis, page = report(out, out)
-    return analysis.summary(), page
+    with progress_bar("analysing") as progress:
+        return report(out, out, progress=progress)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from onset.plots.draw import draw
+from onset.plots.draw import plot
 
-plot = draw
-
-__all__ = ["draw", "plot"]
+__all__ = ["plot"]

@@ -1,16 +1,15 @@
-"""The frame behind the picture of loss axes side by side."""
+"""The frame behind the picture of loss measures side by side."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
 from onset.metrics import info as scales
 from onset.plots import words
-from onset.stats.findings import Analysis
+from onset.results import Analysis, LossMeasure, LossName
 
 AXES_SHOWN = 4
 TASKS_SHOWN = 4
@@ -19,26 +18,27 @@ POINTS_SHOWN = 1500
 
 
 def on_axes(analysis: Analysis) -> pd.DataFrame:
-    """The same scores on each of a few loss axes: ``axis, label, task, family, run, loss, score``.
+    """The same scores on each of a few loss measures: ``axis, label, task, family, run, loss, score``.
 
-    Of axes: the best and the default, then the others by rank; drawn in the order of their rank. Of tasks: those whose
-    scores vary most. Empty where no axes were compared.
+    Of measures: the best and the default, then the others by rank; drawn in the order of their rank. Of tasks: those
+    whose scores vary most. Empty where none were compared.
     """
     columns = ["axis", "label", "task", "family", "run", "loss", "score"]
     if analysis.placed is None or analysis.placed.empty:
         return pd.DataFrame(columns=columns)
-    placed, entries = analysis.placed, list(analysis.extra.get("axes", ()))
+    placed, entries = analysis.placed, analysis.loss_measures
+    default = analysis.loss_choice.default if analysis.loss_choice else None
     metric = placed.groupby("task")["metric"].agg(lambda names: scales.headline(sorted(set(names))))
     placed = placed[placed["metric"] == placed["task"].map(metric)]
     spread = placed.groupby("task")["score"].std().sort_values(ascending=False)
     tasks = sorted(spread.index[:TASKS_SHOWN], key=lambda task: words.title(str(task)).rank)
     made = []
-    for entry in _shown(entries, (analysis.extra.get("axis_choice") or {}).get("default") or {}):
-        rows = placed[(placed["loss_name"] == entry["loss_name"]) & (placed["loss_unit"] == entry["loss_unit"])]
+    for entry in _shown(entries, default):
+        rows = placed[(placed["loss_name"] == entry.loss_name) & (placed["loss_unit"] == entry.loss_unit)]
         for task in tasks:
             of_task = rows[rows["task"] == task]
             of_task = of_task.iloc[:: max(1, math.ceil(len(of_task) / POINTS_SHOWN))]
-            axis, label = f"{entry['loss_name']} ({entry['loss_unit']})", words.title(str(task)).text
+            axis, label = f"{entry.loss_name} ({entry.loss_unit})", words.title(str(task)).text
             made.append(of_task.assign(axis=axis, label=label)[columns])
     frame = pd.concat(made, ignore_index=True)
     ordered: pd.DataFrame = frame.astype({"family": "str", "run": "str", "loss": float, "score": float}).sort_values(
@@ -48,10 +48,12 @@ def on_axes(analysis: Analysis) -> pd.DataFrame:
     return ordered
 
 
-def _shown(entries: Sequence[Mapping[str, Any]], default: Mapping[str, str]) -> list[Mapping[str, Any]]:
-    """The axes to draw, of all by rank: the first ones, and the default wherever it stands."""
-    own = (
-        [entry for entry in entries if all(entry[name] == value for name, value in default.items())] if default else []
-    )
+def _shown(entries: Sequence[LossMeasure], default: LossName | None) -> list[LossMeasure]:
+    """The measures to draw, of all by rank: the first ones, and the default wherever it stands."""
+    own = [
+        entry
+        for entry in entries
+        if default is not None and (entry.loss_name, entry.loss_unit) == (default.loss_name, default.loss_unit)
+    ]
     kept = own + [entry for entry in entries if entry not in own][: AXES_SHOWN - len(own)]
     return [entry for entry in entries if entry in kept]

@@ -19,9 +19,7 @@ from onset.plots.frames import Panel, Points
 from onset.plots.performance import Spec
 
 if TYPE_CHECKING:
-    from onset.stats.backtest import Backtest
-    from onset.stats.findings import Analysis
-    from onset.stats.forecast import Forecast
+    from onset.results import Analysis, Backtest, Forecast
 
 PER_FIGURE = 12
 TASKS_PER_FIGURE = 6
@@ -76,7 +74,7 @@ def foreseen(main: Drawing, forecast: Forecast | None, backtest: Backtest | None
     """Pictures of a forecast and a back-test, by name; those that there is something for."""
     made: dict[str, theme.Chart] = {}
     if forecast is not None:
-        chart = foresight.targets(forecast.scores, forecast.observations)
+        chart = _targets(forecast)
         if chart is not None:
             made["forecast"] = chart
     if backtest is not None:
@@ -86,6 +84,11 @@ def foreseen(main: Drawing, forecast: Forecast | None, backtest: Backtest | None
             frame, main.points.sizes, level=words.percent(backtest.level)
         )
     return made
+
+
+def _targets(forecast: Forecast) -> theme.Chart | None:
+    seen = forecast.observations
+    return None if seen is None else foresight.targets(forecast.scores, seen)
 
 
 def compared(analysis: Analysis | None) -> dict[str, theme.Chart]:
@@ -133,7 +136,7 @@ def side_by_side(panels: list[Panel]) -> list[list[Panel]]:
 
 def _law(drawing: Drawing) -> list[str]:
     told = (
-        f"Dashed: chance. Line and band: fitted law with its {drawing.level} interval. "
+        f"Dashed: chance. Line and band: fitted curve with its {drawing.level} interval. "
         f"Vertical line and band: threshold with its {drawing.level} interval."
     )
     return [told, *outside(drawing)]
@@ -165,7 +168,7 @@ def _paged(
 def _finals(drawing: Drawing) -> Iterator[tuple[str, Spec]]:
     chosen = final_panels(drawing)
     what = "the grid" if "grid" in drawing.points.kinds else "every run"
-    told = f"Final checkpoints of {what}. The law is fitted to all checkpoints. Dashed: chance."
+    told = f"Final checkpoints of {what}. The curve is fitted to all checkpoints. Dashed: chance."
     yield from _paged(
         "final_checkpoints", drawing, "loss", "Final checkpoints", [told, *outside(drawing)], panels=chosen
     )

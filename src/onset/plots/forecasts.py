@@ -10,7 +10,7 @@ import pandas as pd
 
 from onset.plots import theme, words
 from onset.plots.frames import METHODS, span
-from onset.plots.palette import CHANCE, INK, Sizes, sizes
+from onset.plots.palette import CHANCE, Sizes, sizes
 from onset.plots.theme import Chart
 
 MOST_PANELS = 12
@@ -28,18 +28,18 @@ def against_truth(frame: pd.DataFrame, known: Sizes, *, level: str) -> Chart:
 
 def _truth(frame: pd.DataFrame, known: Sizes, ends: tuple[float, float], name: str, level: str) -> Chart:
     x = alt.X("seen:Q", title="Observed score", scale=alt.Scale(domain=list(ends), nice=False))
-    y = alt.Y("score:Q", title="Foreseen score", scale=alt.Scale(domain=list(ends), nice=False))
+    y = alt.Y("score:Q", title="Predicted score", scale=alt.Scale(domain=list(ends), nice=False))
     line = pd.DataFrame({"seen": list(ends), "score": list(ends)})
     diagonal = alt.Chart(line).mark_line(color=CHANCE, strokeDash=[5, 4], strokeWidth=1.3).encode(x=x, y=y)
     base = alt.Chart(frame)
-    low = alt.Y("low:Q", title="Foreseen score", scale=alt.Scale(domain=list(ends), nice=False))
+    low = alt.Y("low:Q", title="Predicted score", scale=alt.Scale(domain=list(ends), nice=False))
     bars = base.mark_rule(color=CHANCE, strokeOpacity=0.35, clip=True).encode(x=x, y=low, y2="high:Q")
     dots = base.mark_point(filled=True, size=26, opacity=1, fillOpacity=0.85, clip=True).encode(
         x=x, y=y, color=theme.colour(known, legend=True), tooltip=_told(["label", "metric", "run"], "params"),
     )  # fmt: skip
     covered = float(((frame["low"] <= frame["seen"]) & (frame["seen"] <= frame["high"])).mean())
     error = 100 * float((frame["score"] - frame["seen"]).abs().mean())
-    told = f"mean error {error:.1f} points; {covered:.0%} within {level} intervals"
+    told = f"mean error {error:.1f} pp; {covered:.0%} within {level} intervals"
     return alt.layer(bars, diagonal, dots).properties(width=330, height=260, title=alt.TitleParams(name, subtitle=told))
 
 
@@ -48,7 +48,7 @@ def _told(names: list[str], *numbers: str) -> list[alt.Tooltip]:
         *(alt.Tooltip(f"{name}:N", title="task" if name == "label" else name) for name in names),
         *(alt.Tooltip(f"{name}:Q", title="parameters" if name == "params" else name, format=",") for name in numbers),
         alt.Tooltip("seen:Q", title="observed", format=".4f"),
-        alt.Tooltip("score:Q", title="foreseen", format=".4f"),
+        alt.Tooltip("score:Q", title="predicted", format=".4f"),
         alt.Tooltip("low:Q", title="low", format=".4f"),
         alt.Tooltip("high:Q", title="high", format=".4f"),
     ]
@@ -66,6 +66,8 @@ def targets(scores: pd.DataFrame, observations: pd.DataFrame, *, columns: int = 
         chart = _target(rows, seen, known)
         title = alt.TitleParams(words.title(str(task)).text, subtitle=words.metric_label(str(metric)))
         made.append(chart.properties(width=width, height=round(width * 0.7), title=title))
+    if len(made) == 1:
+        return made[0]
     return alt.concat(*made[:MOST_PANELS], columns=columns) if made else None
 
 
@@ -114,21 +116,3 @@ def loss_law(law: Any, *, width: int = 520) -> Chart:
         base.mark_area(fillOpacity=0.15).encode(x=x, y=y("low"), y2="high:Q", color=colour),
         base.mark_line(strokeWidth=2).encode(x=x, y=y("loss"), color=colour),
     ).properties(width=width, height=round(width * 0.55))
-
-
-def levels(frame: pd.DataFrame, margin: float, title: str) -> Chart:
-    """Offsets from one shared curve by size or category. ``frame``: ``level, offset, low, high`` in points."""
-    drawn = frame.assign(label=[_level(value) for value in frame["level"]])
-    x = alt.X("low:Q", title="Points from the shared curve")
-    y = alt.Y("label:N", title=title, sort=None)
-    within = alt.Chart(pd.DataFrame({"low": [-margin], "high": [margin]}))
-    base = alt.Chart(drawn[["label", "offset", "low", "high"]])
-    return alt.layer(
-        within.mark_rect(color=CHANCE, fillOpacity=0.16).encode(x=x, x2="high:Q"),
-        base.mark_rule(color=INK, strokeWidth=2).encode(y=y, x=x, x2="high:Q"),
-        base.mark_point(filled=True, color=INK, size=60, opacity=1).encode(y=y, x="offset:Q"),
-    ).properties(width=300, height=max(120, 20 * len(drawn)))
-
-
-def _level(value: Any) -> str:
-    return words.count(float(value)) if isinstance(value, int | float | np.number) else str(value)

@@ -16,7 +16,7 @@ from onset.metrics import info as scales
 from onset.plots import words
 from onset.plots.facts import StudyFacts
 from onset.plots.palette import Sizes, sizes
-from onset.stats.findings import Analysis, Finding
+from onset.results import Analysis, Finding
 
 DRAWN_POINTS = 40_000
 """A page draws at most about so many points; above it, points are thinned for drawing, never for fitting."""
@@ -82,7 +82,7 @@ class Panel:
     def threshold(self) -> pd.DataFrame:
         """The threshold and its interval: ``loss, low, high``, one row or none."""
         found = self.finding.threshold
-        rows = [{"loss": found.value, "low": found.low, "high": found.high}] if found else []
+        rows = [{"loss": found.loss, "low": found.low, "high": found.high}] if found else []
         return pd.DataFrame(rows, columns=["loss", "low", "high"])
 
     @property
@@ -252,7 +252,8 @@ def window(points: Points, made: list[Panel]) -> tuple[float, float] | None:
     if whole is None:
         return None
     low = float(losses.min())
-    found = [panel.finding.threshold.high for panel in made if panel.finding.threshold is not None]
+    ends = [end for panel in made for end in (panel.finding.threshold, panel.finding.onset)]
+    found = [end.high for end in ends if end is not None]
     high = max([low + 2 * (float(losses.quantile(0.75)) - low), *(low + 1.6 * (end - low) for end in found)])
     if high - low > 0.7 * (float(losses.max()) - low):
         return None
@@ -270,28 +271,28 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def effects(made: list[Panel]) -> pd.DataFrame:
-    """Size at equal loss: ``label, task, metric, points, low, high, margin, verdict``, one row an estimated effect."""
+    """Size at equal loss: ``label, task, metric, pp, low, high, margin, verdict``, one row an estimated effect."""
     rows = []
     for panel in made:
-        effect = panel.finding.collapse
-        if effect is None or not math.isfinite(effect.points_per_decade):
+        effect = panel.finding.size_effect
+        if effect is None or effect.pp_per_decade is None:
             continue
         rows.append(
             {
                 "label": panel.title.text, "task": panel.finding.task, "metric": panel.finding.metric,
-                "points": effect.points_per_decade, "low": effect.low, "high": effect.high,
-                "margin": effect.margin, "verdict": words.COLLAPSES[effect.verdict],
+                "pp": effect.pp_per_decade, "low": effect.low, "high": effect.high,
+                "margin": effect.margin, "verdict": words.EFFECTS[effect.verdict],
             }
         )  # fmt: skip
-    columns = ["label", "task", "metric", "points", "low", "high", "margin", "verdict"]
+    columns = ["label", "task", "metric", "pp", "low", "high", "margin", "verdict"]
     return pd.DataFrame(rows, columns=columns)
 
 
-RESIDUALS = ["run", "size", "params", "loss", "points"]
+RESIDUALS = ["run", "size", "params", "loss", "pp"]
 
 
 def residuals(panel: Panel, known: Sizes, near: tuple[float, float] | None = None) -> pd.DataFrame:
-    """Observed minus fitted: ``run, size, params, loss, points`` (hundredths of the score), at losses in ``near``."""
+    """Observed minus fitted: ``run, size, params, loss, pp`` (percentage points), at losses in ``near``."""
     rows = panel.finding.residuals
     if rows is None or rows.empty:
         return pd.DataFrame(columns=RESIDUALS)
@@ -307,7 +308,7 @@ def residual_rows(rows: pd.DataFrame, known: Sizes) -> pd.DataFrame:
             "size": rows["params"].astype(float).map(label).fillna(""),
             "params": rows["params"].astype(float),
             "loss": rows["loss"].astype(float),
-            "points": 100 * rows["residual"].astype(float),
+            "pp": 100 * rows["residual"].astype(float),
         }
     )
     return made[RESIDUALS].reset_index(drop=True)
@@ -317,12 +318,12 @@ PREDICTORS = {"loss": "Loss", "flops": "Compute", "params": "Parameters", "token
 
 
 def predictors(made: list[Panel]) -> pd.DataFrame:
-    """How well each predictor foresees a size left out: ``label, task, metric, predictor, r2, error``, long form."""
+    """How well each quantity predicts a held-out size: ``label, task, metric, predictor, r2, error``, long form."""
     rows = [
         {
             "label": panel.title.text, "task": panel.finding.task, "metric": panel.finding.metric,
-            "predictor": PREDICTORS.get(name, name), "r2": _float(values.get("r2_left_out")),
-            "error": _float(values.get("error_points")),
+            "predictor": PREDICTORS.get(name, name), "r2": _float(values.r2_held_out),
+            "error": _float(values.error_pp),
         }
         for panel in made
         for name, values in panel.finding.predictors.items()

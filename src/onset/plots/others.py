@@ -12,7 +12,7 @@ from onset.plots.frames import PREDICTORS, span
 from onset.plots.palette import CHANCE, INK, MUTED, Sizes
 from onset.plots.theme import Chart
 
-COLLAPSE_COLOURS = {"collapses": "#0b6e4f", "size matters": "#b3261e", "cannot tell": "#8a5a00"}
+EFFECT_COLOURS = {"equivalent": "#0b6e4f", "differs": "#b3261e", "inconclusive": "#8a5a00"}
 PREDICTOR_COLOURS = {"Loss": "#0b6e4f", "Compute": "#d1495b", "Parameters": "#e08214", "Tokens": "#5a2ca0"}
 PREDICTOR_SHAPES = {"Loss": "circle", "Compute": "triangle-up", "Parameters": "square", "Tokens": "diamond"}
 
@@ -79,10 +79,10 @@ def residuals(
     width: Any = 300,
     legend: bool = True,
 ) -> Chart:
-    """Observed minus fitted, in points, by size. ``frame`` as of ``frames.residuals``."""
+    """Observed minus fitted, in percentage points, by size. ``frame`` as of ``frames.residuals``."""
     x = theme.x("loss", ends, x_title)
-    y = alt.Y("points:Q", title="Residual (points)", axis=alt.Axis(tickCount=5))
-    zero = alt.Chart(pd.DataFrame({"points": [0.0]})).mark_rule(color=CHANCE, strokeDash=[5, 4]).encode(y=y)
+    y = alt.Y("pp:Q", title="Residual (pp)", axis=alt.Axis(tickCount=5))
+    zero = alt.Chart(pd.DataFrame({"pp": [0.0]})).mark_rule(color=CHANCE, strokeDash=[5, 4]).encode(y=y)
     dots = (
         alt.Chart(frame)
         .mark_point(filled=True, size=34, opacity=1, fillOpacity=0.85, stroke="white", strokeWidth=0.4, clip=True)
@@ -90,26 +90,26 @@ def residuals(
             x=x, y=y, color=theme.colour(known, legend=legend),
             tooltip=[alt.Tooltip("run:N", title="run"), alt.Tooltip("params:Q", title="parameters", format=","),
                      alt.Tooltip("loss:Q", title="loss", format=".4f"),
-                     alt.Tooltip("points:Q", title="residual, points", format="+.2f")],
+                     alt.Tooltip("pp:Q", title="residual, pp", format="+.2f")],
         )
     )  # fmt: skip
     return alt.layer(zero, dots).properties(width=width, height=190)
 
 
 def effects(frame: pd.DataFrame, *, width: Any = 560, level: str = "95 %") -> Chart:
-    """Points of score that ten times the parameters move at equal loss, with the margin. ``frames.effects``."""
+    """What ten times the parameters change at equal loss, in pp, with the margin. ``frames.effects``."""
     margin = float(frame["margin"].iloc[0])
     y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260, grid=True))
-    x = alt.X("low:Q", title=f"Points of score per tenfold parameters at equal loss ({level} interval)", axis=_FEW)
-    verdicts = list(COLLAPSE_COLOURS)
+    x = alt.X("low:Q", title=f"Size effect at equal loss, pp per 10× parameters ({level} interval)", axis=_FEW)
+    verdicts = list(EFFECT_COLOURS)
     colour = alt.Color(
         "verdict:N",
-        scale=alt.Scale(domain=verdicts, range=list(COLLAPSE_COLOURS.values())),
+        scale=alt.Scale(domain=verdicts, range=list(EFFECT_COLOURS.values())),
         legend=alt.Legend(title=None, orient="top"),
     )
     tooltip = [
         alt.Tooltip("label:N", title="task"), alt.Tooltip("metric:N", title="metric"),
-        alt.Tooltip("points:Q", title="points per tenfold parameters", format="+.2f"),
+        alt.Tooltip("pp:Q", title="pp per decade", format="+.2f"),
         alt.Tooltip("low:Q", title="low", format="+.2f"), alt.Tooltip("high:Q", title="high", format="+.2f"),
     ]  # fmt: skip
     within = (
@@ -120,18 +120,18 @@ def effects(frame: pd.DataFrame, *, width: Any = 560, level: str = "95 %") -> Ch
     zero = alt.Chart(pd.DataFrame({"low": [0.0]})).mark_rule(color=CHANCE).encode(x=x)
     base = alt.Chart(frame).encode(y=y, color=colour, tooltip=tooltip)
     bars = base.mark_rule(strokeWidth=2.2).encode(x=x, x2="high:Q")
-    dots = base.mark_point(filled=True, size=70, opacity=1).encode(x=alt.X("points:Q"))
+    dots = base.mark_point(filled=True, size=70, opacity=1).encode(x=alt.X("pp:Q"))
     return alt.layer(within, zero, bars, dots).properties(width=width, height=_ROW * max(3, frame["label"].nunique()))
 
 
 def predictors(frame: pd.DataFrame, *, width: Any = 560) -> Chart:
-    """R² of a left-out size by predictor, one row a task; below zero is drawn at the edge. ``frames.predictors``."""
+    """R² of a held-out size by predictor, one row a task; below zero is drawn at the edge. ``frames.predictors``."""
     drawn = frame.dropna(subset=["r2"]).assign(shown=lambda rows: rows["r2"].clip(lower=-0.5))
     names = [name for name in PREDICTORS.values() if name in set(drawn["predictor"])]
     y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260, grid=True))
     x = alt.X(
         "shown:Q",
-        title="R² on a size that was left out (1 is perfect; at or below −0.5 is drawn at −0.5)",
+        title="Held-out R² (1 is perfect; at or below −0.5 is drawn at −0.5)",
         scale=alt.Scale(domain=[-0.55, 1.02], nice=False),
         axis=_FEW,
     )
@@ -145,7 +145,7 @@ def predictors(frame: pd.DataFrame, *, width: Any = 560) -> Chart:
             shape=alt.Shape("predictor:N", scale=alt.Scale(domain=names, range=[PREDICTOR_SHAPES[n] for n in names])),
             tooltip=[alt.Tooltip("label:N", title="task"), alt.Tooltip("metric:N", title="metric"),
                      alt.Tooltip("predictor:N", title="predictor"), alt.Tooltip("r2:Q", title="R²", format=".3f"),
-                     alt.Tooltip("error:Q", title="mean error, points", format=".2f")],
+                     alt.Tooltip("error:Q", title="mean error, pp", format=".2f")],
         )
     )  # fmt: skip
     zero = alt.Chart(pd.DataFrame({"shown": [0.0]})).mark_rule(color=MUTED, strokeDash=[2, 3]).encode(x=x)

@@ -20,7 +20,7 @@ FAINT = "#dfe3e8"
 CHANCE = "#7a8290"
 BAND = "#3d6f8e"
 
-VERDICT_COLOURS = {"emergent": "#0b6e4f", "smooth": "#1f4e8c", "at_chance": "#5b6472", "unresolved": "#8a5a00"}
+VERDICT_COLOURS = {"emergent": "#0b6e4f", "smooth": "#1f4e8c", "at_chance": "#5b6472", "inconclusive": "#8a5a00"}
 
 _BY_RANK = 8
 """Up to so many sizes are spread evenly over the ramp; more are placed by the logarithm of their size."""

@@ -9,9 +9,7 @@ from onset.plots import figures, files, frames, others, performance, theme
 from onset.plots.figures import Drawing
 
 if TYPE_CHECKING:
-    from onset.stats.backtest import Backtest
-    from onset.stats.findings import Analysis
-    from onset.stats.forecast import Forecast
+    from onset.results import Analysis, Backtest, Forecast
 
 AXIS_NAMES: dict[theme.Axis, str] = {
     "loss": "loss",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from onset.metrics import info as metrics
-from onset.stats.findings import Finding, SizeEffect
-from onset.stats.result import Interval
+from onset.results import Finding, LossInterval, SizeEffect, Threshold
+from onset.results.text import decimals
 
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
@@ -54,8 +54,13 @@ _KNOWN = {
     "gsm8k_zh_mt": ("GSM8K-Chinese (machine translation)", "zh", 5),
 }
 
-VERDICTS = {"emergent": "emergent", "smooth": "smooth", "at_chance": "at chance", "unresolved": "unresolved"}
-COLLAPSES = {"collapses": "collapses", "size_matters": "size matters", "unresolved": "cannot tell"}
+VERDICTS = {
+    "emergent": "emergent",
+    "smooth": "no threshold supported",
+    "at_chance": "not above chance",
+    "inconclusive": "inconclusive",
+}
+EFFECTS = {"equivalent": "equivalent", "differs": "differs", "inconclusive": "inconclusive"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +144,20 @@ def number(value: float | None, decimals: int = 2, *, sign: bool = False) -> str
     return (text.lstrip("+-") if zero else text).replace("-", "−")
 
 
-def decimals(interval: Interval) -> int:
-    """Decimals that show an interval's width and no more."""
-    width = interval.high - interval.low
-    if not math.isfinite(width) or width <= 0:
-        return 3
-    return min(4, max(2, math.ceil(-math.log10(width / 2.5))))
+def losses(found: LossInterval) -> tuple[str, str, str]:
+    """A loss and the ends of its interval, with the decimals that they deserve."""
+    places = decimals(found.low, found.high)
+    return number(found.loss, places), number(found.low, places), number(found.high, places)
 
 
-def losses(interval: Interval) -> tuple[str, str, str]:
-    """A threshold and the ends of its interval, with the decimals that they deserve."""
-    places = decimals(interval)
-    return number(interval.value, places), number(interval.low, places), number(interval.high, places)
+def onset_text(fit: Threshold) -> str:
+    """Verdict, threshold and onset loss in one line."""
+    parts = [VERDICTS[fit.verdict]]
+    for name, found in (("threshold", fit.threshold), ("onset loss", fit.onset)):
+        if found is not None:
+            value, low, high = losses(found)
+            parts.append(f"{name} {value} [{low}, {high}]")
+    return ", ".join(parts)
 
 
 def percent(level: float) -> str:
@@ -183,9 +190,9 @@ def sentence(finding: Finding, seen: Seen, level: float = 0.95, *, name_loss: bo
     """
     on = f"On {finding.task}" + (f" and the loss '{finding.loss_name}'" if name_loss else "")
     told = f"{on}, {_VERDICTS[finding.verdict](finding, _in_text(finding.metric), seen, level)}"
-    size = _size(finding.collapse)
-    said = f"{told}; {size}." if size else f"{told}."
-    return f"{said} {finding.why}" if finding.verdict in ("smooth", "unresolved") and finding.why else said
+    for clause in (_onset(finding, level), _size(finding.size_effect)):
+        told += f"; {clause}" if clause else ""
+    return f"{told}. {finding.why}" if finding.verdict in ("smooth", "inconclusive") and finding.why else f"{told}."
 
 
 def _in_text(metric: str) -> str:
@@ -196,12 +203,13 @@ def _in_text(metric: str) -> str:
 
 def _emergent(finding: Finding, score: str, seen: Seen, level: float) -> str:
     if finding.threshold is None:
-        return f"{score} leaves chance{_chance(finding)} at a loss that could not be placed"
+        return f"{score} exceeds chance{_chance(finding)} below a loss that could not be estimated"
     value, low, high = losses(finding.threshold)
     way = "rises" if finding.direction == "higher" else "falls"
+    level_text = "at or below chance" if finding.direction == "higher" else "at chance or worse"
     return (
-        f"{score} stays at chance{_chance(finding)} until the loss falls to {value} {seen.unit} "
-        f"({percent(level)} interval {low} to {high}), then {way}"
+        f"{score} is {level_text}{_chance(finding)} at losses above {value} {seen.unit} "
+        f"({percent(level)} interval {low} to {high}) and {way} below it"
     )
 
 
@@ -212,42 +220,56 @@ def _smooth(finding: Finding, score: str, seen: Seen, level: float) -> str:
 
 def _at_chance(finding: Finding, score: str, seen: Seen, level: float) -> str:
     return (
-        f"{score} is not shown to leave chance{_chance(finding)} at any loss seen ({seen}); "
+        f"{score} is not shown to exceed chance{_chance(finding)} at any loss seen ({seen}); "
         "what lower losses would bring is not known"
     )
 
 
-def _unresolved(finding: Finding, score: str, seen: Seen, level: float) -> str:
-    return f"the data cannot tell whether {score} has a threshold within the losses seen ({seen})"
+def _inconclusive(finding: Finding, score: str, seen: Seen, level: float) -> str:
+    return f"it is inconclusive whether {score} has a threshold within the losses seen ({seen})"
 
 
-_VERDICTS = {"emergent": _emergent, "smooth": _smooth, "at_chance": _at_chance, "unresolved": _unresolved}
+_VERDICTS = {"emergent": _emergent, "smooth": _smooth, "at_chance": _at_chance, "inconclusive": _inconclusive}
 
 
 def _chance(finding: Finding) -> str:
     return "" if finding.chance is None or not math.isfinite(finding.chance) else f" ({number(finding.chance)})"
 
 
+def _onset(finding: Finding, level: float) -> str:
+    """The clause on the onset loss and width; empty where they were not estimated."""
+    if finding.onset is None:
+        return ""
+    value, low, high = losses(finding.onset)
+    told = f"it exceeds chance by {100 * finding.delta:g} pp at a loss of {value} [{low}, {high}]"
+    if finding.width is not None:
+        width = finding.width
+        ends = f"[{number(width.low)}, {number(width.high)}]"
+        told += f", with an onset width of {number(width.nats)} {ends}"
+    return told
+
+
 def _size(effect: SizeEffect | None) -> str:
     """The clause on size at equal loss; empty where it was not estimated."""
-    if effect is None or not math.isfinite(effect.points_per_decade):
+    if effect is None or effect.pp_per_decade is None:
         return ""
-    margin = f"{effect.margin:g} point{'' if effect.margin == 1 else 's'}"
-    moved = (
-        f"at equal loss ten times the parameters move it by {number(effect.points_per_decade, 1, sign=True)} points "
+    margin = f"{effect.margin:g} pp"
+    told = (
+        f"at equal loss ten times the parameters change it by {number(effect.pp_per_decade, 1, sign=True)} pp "
         f"[{number(effect.low, 1)}, {number(effect.high, 1)}]"
     )
-    if effect.shift is not None:
-        margin += f" or {effect.loss_margin:g} nats"
-        along = effect.shift
-        moved += (
-            f", its curve by {number(along.value, 3, sign=True)} nats [{number(along.low, 3)}, {number(along.high, 3)}]"
+    along = effect.along_loss
+    if along is not None:
+        margin += "" if along.margin is None else f" or {along.margin:g} nats"
+        told += (
+            f", its curve by {number(along.nats_per_decade, 3, sign=True)} nats "
+            f"[{number(along.low, 3)}, {number(along.high, 3)}]"
         )
     return (
-        moved
+        told
         + {
-            "collapses": f", within the margin of {margin}",
-            "size_matters": f", beyond the margin of {margin}",
-            "unresolved": f", so it cannot be told whether size matters by more than {margin}",
+            "equivalent": f", which is equivalent to none (within ±{margin})",
+            "differs": f", which differs from none by more than {margin}",
+            "inconclusive": f", which is inconclusive against a margin of {margin}",
         }[effect.verdict]
     )

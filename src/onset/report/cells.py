@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from onset.plots import words
+from onset.results import SizeEffect
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +72,16 @@ def task(name: str) -> Cell:
     return Cell(title.text, title.text, "" if title.text == name else name)
 
 
-def moved(effect: Mapping[str, Any] | None) -> Cell:
-    """What ten times the parameters move at equal loss: ``points, low, high, verdict``; ``shift`` along the loss."""
-    if effect is None or effect.get("points") is None:
+def size_effect(effect: SizeEffect | None) -> Cell:
+    """What ten times the parameters change at equal loss, and along the loss where that was asked."""
+    if effect is None or effect.pp_per_decade is None:
         return NOTHING
-    note = f"{words.number(effect['low'], 1)} to {words.number(effect['high'], 1)}"
-    if (shift := effect.get("shift")) is not None:
-        along = (words.number(shift.value, 2, sign=True), words.number(shift.low), words.number(shift.high))
-        note += "\ncurve {} nats, {} to {}".format(*along)
-    return Cell(
-        words.number(effect["points"], 1, sign=True), effect["points"], note,
-        words.COLLAPSES[effect["verdict"]],
-    )  # fmt: skip
+    note = f"{words.number(effect.low, 1)} to {words.number(effect.high, 1)}"
+    if (along := effect.along_loss) is not None:
+        shift = (words.number(along.nats_per_decade, 2, sign=True), words.number(along.low), words.number(along.high))
+        note += "\ncurve {} nats, {} to {}".format(*shift)
+    shown = words.number(effect.pp_per_decade, 1, sign=True)
+    return Cell(shown, effect.pp_per_decade, note, words.EFFECTS[effect.verdict])
 
 
 def value(given: Any) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from onset.plots.facts import StudyFacts
 from onset.plots.frames import Panel, Points
 from onset.report import cells
 from onset.report.cells import Row
-from onset.stats.findings import Analysis, Finding
+from onset.results import Analysis, Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +72,13 @@ def _ranges(analysis: Analysis, points: Points) -> dict[tuple[str, str], words.S
 
 def _numbers(finding: Finding) -> Row:
     """Threshold, size effect, correlations, points, runs."""
-    threshold, effect = finding.threshold, finding.collapse
+    threshold = finding.threshold
     if threshold is None:
         at = cells.NOTHING
     else:
         value, low, high = words.losses(threshold)
-        at = cells.Cell(value, threshold.value, f"{low} to {high}")
-    moved = cells.moved(
-        None
-        if effect is None or not math.isfinite(effect.points_per_decade)
-        else {
-            "points": effect.points_per_decade,
-            "low": effect.low,
-            "high": effect.high,
-            "verdict": effect.verdict,
-            "shift": effect.shift,
-        }
-    )
+        at = cells.Cell(value, threshold.loss, f"{low} to {high}")
+    moved = cells.size_effect(finding.size_effect)
     return (
         at, moved, cells.number(finding.spearman), cells.number(finding.pearson), cells.number(finding.chance),
         cells.whole(finding.n_points), cells.whole(finding.n_runs),
@@ -170,5 +159,5 @@ def _end(prompt: str) -> str:
 
 def notes(analysis: Analysis) -> list[str]:
     """What was left out or changed when the table was read."""
-    told = [*analysis.observations.attrs.get("notes", ()), *analysis.extra.get("notes", ())]
+    told = [*analysis.observations.attrs.get("notes", ()), *analysis.notes]
     return list(dict.fromkeys(str(note) for note in told))

@@ -13,7 +13,7 @@ import pandas as pd
 from onset.plots import frames, words
 from onset.plots.frames import Panel, Points
 from onset.plots.palette import VERDICT_COLOURS, shapes
-from onset.stats.findings import Finding
+from onset.results import Finding
 
 DIGITS = 6
 """Significant digits of numbers in the page's data: more than a picture shows."""
@@ -71,7 +71,7 @@ def _residuals(panel: Panel, points: Points, near: tuple[float, float] | None) -
     if frame.empty:
         return None
     frame = frame.iloc[:: max(1, math.ceil(len(frame) / RESIDUALS))]
-    columns = {name: numbers(frame[name]) for name in ("params", "loss", "points")}
+    columns = {name: numbers(frame[name]) for name in ("params", "loss", "pp")}
     return {**columns, "run": frame["run"].tolist(), "size": frame["size"].tolist()}
 
 
@@ -89,7 +89,7 @@ def _threshold(finding: Finding) -> dict[str, Any] | None:
     value, low, high = words.losses(finding.threshold)
     found = finding.threshold
     return {
-        "loss": round_to(found.value), "low": round_to(found.low), "high": round_to(found.high),
+        "loss": round_to(found.loss), "low": round_to(found.low), "high": round_to(found.high),
         "text": f"{value} [{low}, {high}]",
     }  # fmt: skip
 

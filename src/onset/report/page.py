@@ -23,12 +23,11 @@ from onset.plots import figures, files, frames, panels, words
 from onset.plots.facts import StudyFacts
 from onset.plots.figures import Drawing
 from onset.report import content, data, tables
-from onset.stats.findings import Analysis
+from onset.results import Analysis
 from onset.store.parts import write_text
 
 if TYPE_CHECKING:
-    from onset.stats.backtest import Backtest
-    from onset.stats.forecast import Forecast
+    from onset.results import Backtest, Forecast
 
 REPORT = "report.html"
 FIGURES = "figures"
@@ -126,8 +125,8 @@ def sections(book: list[Drawing], report: Report, alone: Mapping[str, Any]) -> d
         "tables": _tables(main, report),
         "legend": data.legend(main.points),
         "axes": panels.axes(main),
-        "claims": analysis.extra.get("claims", ()),
-        "axis_choice": analysis.extra.get("axis_choice"),
+        "claims": analysis.claims,
+        "axis_choice": analysis.loss_choice,
         "has": panels.has(main, alone),
         "unit": main.points.seen.unit,
     }
@@ -138,13 +137,13 @@ def _tables(main: Drawing, report: Report) -> dict[str, tables.Table]:
     return {
         "runs": tables.runs(report.study, main.points.seen.unit),
         "predictors": tables.predictors(main.panels),
-        "turns": tables.turns(report.analysis),
-        "link": tables.link(report.analysis),
-        "axes": tables.axes(report.analysis),
-        "left_out": tables.left_out(report.analysis),
-        "axis_tasks": tables.axis_tasks(report.analysis),
+        "metric_comparisons": tables.metric_comparisons(report.analysis),
+        "factors": tables.factors(report.analysis),
+        "axes": tables.loss_measures(report.analysis),
+        "held_out": tables.held_out(report.analysis),
+        "axis_tasks": tables.loss_tasks(report.analysis),
         "off_curve": tables.off_curve(report.analysis),
-        "carried": tables.carried(report.analysis),
+        "converted": tables.converted(report.analysis),
         "families": tables.families(main.panels),
         "scores": tables.scores(report.forecast),
         "onsets": tables.onsets(report.forecast),

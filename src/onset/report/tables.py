@@ -1,11 +1,11 @@
-"""Tables of the page beside the summary: predictors, turns, what breaks the link, families, loss axes, forecasts."""
+"""Tables of the page beside the summary: predictors, metrics, factors, families, loss measures, forecasts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -14,11 +14,7 @@ from onset.plots.facts import StudyFacts
 from onset.plots.frames import Panel
 from onset.report import cells
 from onset.report.cells import Row
-from onset.stats.findings import Analysis
-
-if TYPE_CHECKING:
-    from onset.stats.backtest import Backtest
-    from onset.stats.forecast import Forecast
+from onset.results import Analysis, Backtest, Difference, Forecast, LossMeasure, Predictor
 
 
 @dataclass(frozen=True)
@@ -45,150 +41,148 @@ def runs(study: StudyFacts | None, unit: str) -> Table:
 
 
 def predictors(panels: list[Panel]) -> Table:
-    """R² of a left-out size and the mean error, one row a task under its headline metric."""
+    """Held-out R² over sizes and the mean error, one row a task under its headline metric."""
     rows: list[Row] = []
     for panel in frames.headlines(panels):
         found = panel.finding.predictors
         if found:
-            rows.append(
-                (cells.task(panel.finding.task), *(_foretold(found.get(name, {})) for name in frames.PREDICTORS))
-            )
+            rows.append((cells.task(panel.finding.task), *(_predicted(found.get(name)) for name in frames.PREDICTORS)))
     return Table(("task", *frames.PREDICTORS.values()), 1, rows)
 
 
-def _foretold(values: Mapping[str, float | None]) -> cells.Cell:
-    r2, error = cells.value(values.get("r2_left_out")), cells.value(values.get("error_points"))
-    note = "" if math.isnan(error) else f"± {words.number(error, 1)} points"
+def _predicted(values: Predictor | None) -> cells.Cell:
+    r2, error = (
+        (math.nan, math.nan) if values is None else (cells.value(values.r2_held_out), cells.value(values.error_pp))
+    )
+    note = "" if math.isnan(error) else f"± {words.number(error, 1)} pp"
     return cells.Cell(words.number(r2), r2, note)
 
 
-def turns(analysis: Analysis) -> Table:
-    """Whether each task's turn is in the model or in the metric; only tasks of which something can be said."""
-    told = [entry for entry in analysis.extra.get("turns", ()) if entry["verdict"] != "cannot_tell"]
+def metric_comparisons(analysis: Analysis) -> Table:
+    """Whether each task's threshold is confirmed by continuous metrics; only tasks of which something can be said."""
+    told = [entry for entry in analysis.metric_comparisons if entry.verdict != "inconclusive"]
     rows = [
-        (cells.task(str(entry["task"])), cells.text(entry["loss_name"]), cells.text(entry["sentence"]),
-         cells.text(entry["why"]))
-        for entry in sorted(told, key=lambda entry: words.title(str(entry["task"])).rank)
-    ]  # fmt: skip
+        (cells.task(entry.task), cells.text(entry.loss_name), cells.text(entry.sentence), cells.text(entry.why))
+        for entry in sorted(told, key=lambda entry: words.title(entry.task).rank)
+    ]
     return Table(("task", "loss", "verdict", "why"), 4, rows)
 
 
-def link(analysis: Analysis) -> Table:
-    """What breaks the link between loss and ability, one row a loss and factor."""
-    names = ("factor", "loss", "the link", "beyond the margin", "within", "cannot tell", "median effect (points)")
+def factors(analysis: Analysis) -> Table:
+    """What has an effect at equal loss, one row a loss measure and factor."""
+    names = ("factor", "loss", "at equal loss", "differs", "equivalent", "inconclusive", "median effect (pp)")
     rows = [
         (
-            cells.text(entry["factor"]), cells.text(entry["loss_name"]),
-            cells.text("breaks it" if entry["breaks"] else "does not break it"), cells.whole(entry["beyond"]),
-            cells.whole(entry["within"]), cells.whole(entry["cannot_tell"]), cells.number(entry["points"], 1),
+            cells.text(entry.factor), cells.text(entry.loss_name),
+            cells.text("has an effect" if entry.has_effect else "no shown effect"), cells.whole(entry.differs),
+            cells.whole(entry.equivalent), cells.whole(entry.inconclusive), cells.number(entry.median_pp, 1),
         )
-        for entry in analysis.extra.get("link", ())
+        for entry in analysis.factor_summary
     ]  # fmt: skip
     return Table(names, 3, rows)
 
 
-def axes(analysis: Analysis) -> Table:
-    """On which held-out loss the scores stand on one curve: R² of what was left out, and how far behind the best."""
-    names = ("loss", "unit", "standing", "R², a family left out", "R², a size left out", "mean error (points)",
+def loss_measures(analysis: Analysis) -> Table:
+    """Which held-out loss predicts the scores best: held-out R², and how far behind the best."""
+    names = ("loss", "unit", "standing", "R², a family held out", "R², a size held out", "mean error (pp)",
              "R² behind the best", "scores")  # fmt: skip
     rows = [
         (
-            cells.text(entry["loss_name"]), cells.text(entry["loss_unit"]), cells.text(_standing(entry)),
-            cells.number(entry["r2_left_out_family"], 3), cells.number(entry["r2_left_out_size"], 3),
-            cells.number(entry.get("error_points"), 1), _behind(entry.get("behind")), cells.whole(entry["n_scores"]),
+            cells.text(entry.loss_name), cells.text(entry.loss_unit), cells.text(_standing(entry)),
+            cells.number(entry.r2_held_out_family, 3), cells.number(entry.r2_held_out_size, 3),
+            cells.number(entry.error_pp, 1), _behind(entry.behind), cells.whole(entry.n_scores),
         )
-        for entry in analysis.extra.get("axes", ())
+        for entry in analysis.loss_measures
     ]  # fmt: skip
     return Table(names, 3, rows)
 
 
-def _standing(entry: Mapping[str, Any]) -> str:
-    if entry.get("best"):
+def _standing(entry: LossMeasure) -> str:
+    if entry.best:
         return "best"
-    behind = entry.get("behind")
-    return "" if behind is None else "worse than the best" if behind["low"] > 0 else "cannot be told from the best"
+    behind = entry.behind
+    return "" if behind is None else "worse than the best" if behind.low > 0 else "not distinguished from the best"
 
 
-def _behind(behind: Mapping[str, Any] | None) -> cells.Cell:
+def _behind(behind: Difference | None) -> cells.Cell:
     if behind is None:
         return cells.NOTHING
-    return cells.between(behind["value"], behind["low"], behind["high"], lambda value: words.number(value, 3))
+    return cells.between(behind.value, behind.low, behind.high, lambda value: words.number(value, 3))
 
 
-def left_out(analysis: Analysis) -> Table:
-    """R² of each family (or size) when it was left out, one column an axis, the best axes first."""
-    entries = list(analysis.extra.get("axes", ()))[:6]
-    group = (analysis.extra.get("axis_choice") or {}).get("left_out", "family")
-    groups = sorted({name for entry in entries for name in entry.get("left_out", {})})
-    names = (f"{group} left out", *(f"{entry['loss_name']} ({entry['loss_unit']})" for entry in entries))
-    rows = [(cells.text(name), *(cells.number(entry["left_out"].get(name), 3) for entry in entries)) for name in groups]
+def held_out(analysis: Analysis) -> Table:
+    """R² of each family (or size) when it was held out, one column a loss measure, the best ones first."""
+    entries = analysis.loss_measures[:6]
+    group = "family" if analysis.loss_choice is None else analysis.loss_choice.held_out
+    groups = sorted({name for entry in entries for name in entry.held_out})
+    names = (f"{group} held out", *(f"{entry.loss_name} ({entry.loss_unit})" for entry in entries))
+    rows = [(cells.text(name), *(cells.number(entry.held_out.get(name), 3) for entry in entries)) for name in groups]
     return Table(names, 1, rows)
 
 
-def axis_tasks(analysis: Analysis) -> Table:
-    """R² of each task on a left-out family (or size), one column an axis, the best axes first."""
-    entries = list(analysis.extra.get("axes", ()))[:6]
-    tasks = sorted(
-        {name for entry in entries for name in entry.get("by_task", {})}, key=lambda name: words.title(name).rank
-    )
-    names = ("task", *(f"{entry['loss_name']} ({entry['loss_unit']})" for entry in entries))
-    rows = [(cells.task(name), *(cells.number(entry["by_task"].get(name), 2) for entry in entries)) for name in tasks]
+def loss_tasks(analysis: Analysis) -> Table:
+    """R² of each task on a held-out family (or size), one column a loss measure, the best ones first."""
+    entries = analysis.loss_measures[:6]
+    tasks = sorted({name for entry in entries for name in entry.by_task}, key=lambda name: words.title(name).rank)
+    names = ("task", *(f"{entry.loss_name} ({entry.loss_unit})" for entry in entries))
+    rows = [(cells.task(name), *(cells.number(entry.by_task.get(name), 2) for entry in entries)) for name in tasks]
     return Table(names, 1, rows)
 
 
 def off_curve(analysis: Analysis) -> Table:
-    """Which families leave the common curve on the best axis, and by how many points."""
-    names = ("family", "on the best axis", "points at equal loss", "tasks")
+    """Which families lie off the common curve on the best loss measure, and by how much."""
+    names = ("family", "on the best loss measure", "pp at equal loss", "tasks")
     rows = [
         (
-            cells.text(entry["family"]), cells.text("leaves the curve" if entry["leaves"] else "not shown to leave it"),
-            cells.between(entry["points"], entry["low"], entry["high"], lambda value: words.number(value, 1)),
-            cells.whole(entry["n_tasks"]),
+            cells.text(entry.family),
+            cells.text("off the curve" if entry.off_curve else "not shown to be off the curve"),
+            cells.between(entry.pp, entry.low, entry.high, lambda value: words.number(value, 1)),
+            cells.whole(entry.n_tasks),
         )
-        for entry in (analysis.extra.get("axis_choice") or {}).get("families", ())
+        for entry in (() if analysis.loss_choice is None else analysis.loss_choice.families)
     ]  # fmt: skip
     return Table(names, 2, rows)
 
 
-def carried(analysis: Analysis) -> Table:
-    """Thresholds on the other loss axes, family by family."""
+def converted(analysis: Analysis) -> Table:
+    """Thresholds on the other loss measures, family by family."""
     names = ("task", "metric", "family", "loss", "unit", "threshold there", "runs")
     rows = [
         (
-            cells.task(str(entry["task"])), cells.text(words.metric_label(str(entry["metric"]))),
-            cells.text(entry["family"]), cells.text(entry["loss_name"]), cells.text(entry["loss_unit"]),
-            cells.between(entry["loss"], entry["low"], entry["high"], lambda value: words.number(value, 3)),
-            cells.whole(entry["n_runs"]),
+            cells.task(entry.task), cells.text(words.metric_label(entry.metric)), cells.text(entry.family),
+            cells.text(entry.loss_name), cells.text(entry.loss_unit),
+            cells.between(entry.loss, entry.low, entry.high, lambda value: words.number(value, 3)),
+            cells.whole(entry.n_runs),
         )
-        for entry in analysis.extra.get("carried", ())
+        for entry in analysis.converted
     ]  # fmt: skip
     return Table(names, 5, rows)
 
 
 def families(panels: list[Panel]) -> Table:
     """The same questions within each family, under each task's headline metric."""
-    names = ("task", "family", "Spearman", "Pearson", "size at equal loss (points)", "points", "runs")
+    names = ("task", "family", "Spearman", "Pearson", "size effect at equal loss (pp)", "points", "runs")
     rows = [
         (
-            cells.task(panel.finding.task), cells.text(name), cells.number(entry["spearman"]),
-            cells.number(entry["pearson"]), cells.moved(entry.get("collapse")), cells.whole(entry["n_points"]),
-            cells.whole(entry["n_runs"]),
+            cells.task(panel.finding.task), cells.text(name), cells.number(entry.spearman),
+            cells.number(entry.pearson), cells.size_effect(entry.size_effect), cells.whole(entry.n_points),
+            cells.whole(entry.n_runs),
         )
         for panel in frames.headlines(panels)
-        for name, entry in panel.finding.extra.get("families", {}).items()
+        for name, entry in panel.finding.families.items()
     ]  # fmt: skip
     return Table(names, 2, rows)
 
 
 def backtest(result: Backtest | None) -> Table:
     """How forecasts and baselines did on sizes that were left out because they were larger."""
-    names = ("method", "forecasts", "mean error (points)", "median error (points)", "within the interval",
-             "width of the interval (points)")  # fmt: skip
+    names = ("method", "forecasts", "mean error (pp)", "median error (pp)", "within the interval",
+             "width of the interval (pp)")  # fmt: skip
     rows = [
         (
             cells.text(frames.METHODS.get(row["method"], row["method"])), cells.whole(row["forecasts"]),
-            cells.number(row["error_points"], 1), cells.number(row["median_error"], 1), cells.share(row["coverage"]),
-            cells.number(row["width_points"], 1),
+            cells.number(row["error_pp"], 1), cells.number(row["median_error_pp"], 1), cells.share(row["coverage"]),
+            cells.number(row["width_pp"], 1),
         )
         for row in ([] if result is None else _records(result.summary()))
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from onset.results.analysis import (
     LossMeasure,
     LossName,
 )
-from onset.results.base import Interval, Record, Result, check_level
+from onset.results.base import Drawable, Interval, Record, Result, check_level
 from onset.results.findings import (
     ChanceSource,
     Direction,
@@ -36,6 +36,7 @@ from onset.results.forecasts import Backtest, Forecast
 
 __all__ = [
     "VERSION", "Analysis", "Backtest", "ChanceSource", "Claim", "ConvertedThreshold", "Difference", "Direction",
+    "Drawable",
     "EffectVerdict", "FactorEffect", "FactorSummary", "FamilyFinding", "FamilyOffset", "Finding", "Forecast",
     "Interval", "LogBayesFactor", "LossChoice", "LossInterval", "LossMeasure", "LossName", "LossShift",
     "MetricComparison", "Predictor", "Record", "Result", "Robustness", "SizeEffect", "Threshold", "Verdict", "Width",

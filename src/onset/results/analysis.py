@@ -144,7 +144,7 @@ class Analysis(Result):
     claims: tuple[Claim, ...] = ()
     observations: pd.DataFrame = Field(default_factory=pd.DataFrame, exclude=True, repr=False)
     """The rows that the findings are about."""
-    placed: Frame
+    placed: Frame = None
     """Where loss measures were compared: the scores on each of them, for drawing."""
 
     def __getitem__(self, key: str | tuple[str, ...]) -> Finding:
@@ -166,6 +166,15 @@ class Analysis(Result):
                 advice=f"analysis['{names[0]}', '{found[0].metric}', '{found[0].loss_name}']",
             )
         return found[0]
+
+    def headlines(self, loss_name: str | None = None) -> list[Finding]:
+        """One finding a task, under its headline metric, on one loss measure (by default that of the first finding)."""
+        name = loss_name or (self.findings[0].loss_name if self.findings else "")
+        by_task: dict[str, dict[str, Finding]] = {}
+        for finding in self.findings:
+            if finding.loss_name == name:
+                by_task.setdefault(finding.task, {})[finding.metric] = finding
+        return [of_task[metrics.headline(of_task)] for of_task in by_task.values()]
 
     def summary(self) -> pd.DataFrame:
         """One row a finding; the loss measure is named where there are two or more."""

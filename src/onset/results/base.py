@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Annotated, Any, Self
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from onset.errors import OnsetError
 
-Frame = Annotated[pd.DataFrame | None, Field(default=None, exclude=True, repr=False)]
+Frame = Annotated[pd.DataFrame | None, Field(exclude=True, repr=False)]
 """A frame that stands beside the JSON (in results/*.parquet), not in it."""
 
 
@@ -50,6 +51,10 @@ class Record(BaseModel):
     def _from_numpy(cls, given: Any) -> Any:
         return {name: _plain(value) for name, value in given.items()} if isinstance(given, Mapping) else given
 
+    def with_changes(self, **changes: Any) -> Self:
+        """A copy with other values in some fields."""
+        return self.model_copy(update=changes)
+
     def to_json(self) -> dict[str, Any]:
         """The content as JSON values."""
         return self.model_dump(mode="json")
@@ -75,7 +80,22 @@ class Record(BaseModel):
         return hash((type(self).__name__, json.dumps(self.to_json(), sort_keys=True)))
 
 
-class Result(Record):
+class Drawable:
+    """Whatever ``onset.plots`` has a chart for."""
+
+    def plot(self) -> Any:
+        """The result as a chart, by whatever is installed for drawing (the entry point ``onset.plots``)."""
+        found = list(metadata.entry_points(group="onset.plots"))
+        if not found:
+            raise OnsetError(
+                "nothing that draws is registered for results",
+                where="entry points 'onset.plots'",
+                advice="use onset.plot(result), or install the package again",
+            )
+        return found[0].load()(self)
+
+
+class Result(Record, Drawable):
     """A result of an analysis: ``summary()`` is a frame, ``to_latex()`` a table, ``plot()`` a chart."""
 
     def summary(self) -> pd.DataFrame:
@@ -103,17 +123,6 @@ class Result(Record):
 
         return latex(self.summary(), type(self).__name__)
 
-    def plot(self) -> Any:
-        """The result as a chart, by whatever is installed for drawing (the entry point ``onset.plots``)."""
-        found = list(metadata.entry_points(group="onset.plots"))
-        if not found:
-            raise OnsetError(
-                "nothing that draws is registered for results",
-                where="entry points 'onset.plots'",
-                advice="use onset.plot(result), or install the package again",
-            )
-        return found[0].load()(self)
-
     def _headline(self) -> str:
         """One line: what the result says."""
         return type(self).__name__
@@ -128,15 +137,13 @@ class Result(Record):
         return f"<div><p>{html.escape(self._headline())}</p>{table}</div>"
 
 
-class Interval(Record):
-    """A value with its interval, in the value's own unit."""
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its interval, in the value's own unit; NaN where there is none."""
 
     value: float
     low: float
     high: float
-
-    def __init__(self, value: float, low: float, high: float) -> None:
-        super().__init__(value=value, low=low, high=high)  # type: ignore[call-arg]
 
 
 def check_level(level: float) -> float:

@@ -97,11 +97,11 @@ class SizeEffect(Result):
     at: Literal["loss", "flops"] = "loss"
     """What is held equal."""
     along_loss: LossShift | None = None
-    levels: Frame
+    levels: Frame = None
     """One row a size: ``level, runs, rows, offset, low, high``, in pp from the common curve."""
-    curve: Frame
+    curve: Frame = None
     """The common curve where it was compared: ``loss, score, low, high``."""
-    residuals: Frame
+    residuals: Frame = None
     """``run, params, loss, residual`` from the common curve, in units of the score."""
 
     def summary(self) -> pd.DataFrame:
@@ -208,10 +208,12 @@ class Threshold(Result):
     """Warnings, such as scores at a few fixed levels, or chance that differs between checkpoints."""
     level: float = 0.95
     delta: float = 0.02
-    curve: Frame
+    curve: Frame = None
     """``loss, score, low, high`` over the losses seen; with ``new_low, new_high`` where a new run was predicted."""
-    residuals: Frame
+    residuals: Frame = None
     """``run, params, loss, residual``: observed minus fitted, in units of the score."""
+    observed: Frame = None
+    """What was fitted, for drawing: ``run, params, loss, score``; an analysis has it in its ``observations``."""
 
     def predict(self, loss: ArrayLike, kind: Literal["mean", "new"] = "mean") -> pd.DataFrame:
         """The curve at losses: ``loss, score, low, high``; missing outside of the losses seen.

@@ -17,9 +17,9 @@ class Forecast(Result):
     onsets: Table
     """One row a task and size: ``tokens`` with ``tokens_low, tokens_high`` until the onset, the same for ``flops``."""
     notes: tuple[str, ...] = ()
-    observations: Frame
+    observations: Frame = None
     """What the forecast was learnt from."""
-    law: Frame
+    law: Frame = None
     """The loss law for drawing: ``params, tokens, loss, low, high``; None where targets were given by loss."""
 
     def summary(self) -> pd.DataFrame:

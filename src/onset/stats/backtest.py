@@ -8,7 +8,6 @@ the band that their residuals give. The baselines are what is commonly done, not
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from onset.errors import OnsetError
+from onset.results import Backtest
 from onset.stats import loss_law as losslaw
 from onset.stats.forecast import forecast
 from onset.stats.headroom import chance_of, direction_of
-from onset.stats.result import Result
 
 Vector = NDArray[np.float64]
 
@@ -28,41 +27,6 @@ FEWEST = 2
 
 METHODS = ("score_from_loss", "score_from_size", "logistic_in_loss", "logistic_in_compute")
 """The forecast given the loss, the forecast given size and tokens (both stages), and the two baselines."""
-
-
-@dataclass(frozen=True)
-class Backtest(Result):
-    """Forecasts of sizes that were left out because they were larger, and what was seen."""
-
-    predictions: pd.DataFrame = field(repr=False)
-    """``task, metric, method, sizes_known, run, params, tokens, loss, seen, score, low, high``."""
-    refusals: pd.DataFrame = field(repr=False)
-    """``task, metric, sizes_known, why``: where no forecast was made."""
-    level: float
-
-    def summary(self) -> pd.DataFrame:
-        """One row a method: forecasts, mean and median absolute error in points, coverage, width in points."""
-        return self._table(["method"])
-
-    def by_task(self) -> pd.DataFrame:
-        """The same, one row a task, metric and method."""
-        return self._table(["task", "metric", "method"])
-
-    def _table(self, keys: list[str]) -> pd.DataFrame:
-        rows = self.predictions
-        told = rows.assign(
-            error=100.0 * (rows["score"] - rows["seen"]).abs(),
-            covered=(rows["low"] <= rows["seen"]) & (rows["seen"] <= rows["high"]),
-            width=100.0 * (rows["high"] - rows["low"]),
-        )
-        table = told.groupby(keys, sort=False).agg(
-            forecasts=("seen", "size"),
-            error_points=("error", "mean"),
-            median_error=("error", "median"),
-            coverage=("covered", "mean"),
-            width_points=("width", "mean"),
-        )
-        return table.reset_index().assign(level=self.level)
 
 
 def backtest(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0) -> Backtest:
@@ -88,7 +52,7 @@ def backtest(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0) -> Backte
         raise OnsetError("nothing could be forecast from the smaller sizes", where=_first_reason(refusals))
     empty = pd.DataFrame(columns=["task", "metric", "sizes_known", "why"])
     lost = pd.concat(refusals, ignore_index=True) if refusals else empty
-    return Backtest(pd.concat(predictions, ignore_index=True), lost, level)
+    return Backtest(level=level, predictions=pd.concat(predictions, ignore_index=True), refusals=lost)
 
 
 def _first_reason(refusals: list[pd.DataFrame]) -> str:

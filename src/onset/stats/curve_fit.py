@@ -24,10 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import least_squares
 
 from onset.errors import OnsetError, did_you_mean
+from onset.results import Drawable, Interval
 from onset.stats.curves import Law, defaults, parameters
 from onset.stats.point_noise import items_variance
 from onset.stats.points import Points, points
-from onset.stats.result import Interval, Result
 
 Array = NDArray[np.float64]
 Bounds = Mapping[str, tuple[float, float]]
@@ -39,7 +39,7 @@ RESAMPLES = 100
 
 
 @dataclass(frozen=True)
-class Fit(Result):
+class Fit(Drawable):
     """One law drawn through the points: named parameters with intervals, or the admission that it failed."""
 
     law: Law = field(repr=False)

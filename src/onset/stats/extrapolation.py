@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from onset.stats.result import Interval
+from onset.results import Interval
 
 Vector = NDArray[np.float64]
 

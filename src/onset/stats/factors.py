@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from onset.metrics import info as scales
-from onset.stats.findings import Finding
+from onset.metrics.info import info
+from onset.results import FactorSummary, Finding
 from onset.tables.observations import COLUMNS
 
 LEVELS = 12
@@ -68,44 +68,47 @@ def of_group(rows: pd.DataFrame) -> list[str]:
     return found
 
 
-def link(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """What breaks the link between loss and ability, over the tasks of one table: one entry a (loss, factor).
+def summarize(findings: Sequence[Finding]) -> tuple[FactorSummary, ...]:
+    """Which factors have an effect at equal loss, over the tasks of one table: one entry a (loss measure, factor).
 
-    ``beyond``, ``within`` and ``cannot_tell`` count (task, metric) pairs by their verdict at equal loss; ``points``
-    is the median size of the effect. A factor breaks the link where more pairs are moved beyond the margin than
-    are shown to stay within it. Only metrics with a bounded range are counted: a margin in points says nothing of a
-    cross-entropy.
+    Counts are of (task, metric) pairs by their verdict. A factor has an effect where more scores differ by more than
+    the margin than are equivalent. Only metrics with a bounded range are counted: a margin in percentage points says
+    nothing of a cross-entropy.
     """
     told = [
-        {"loss_name": finding.loss_name, "factor": name, **effect}
+        {"loss_name": finding.loss_name, "factor": name, "verdict": verdict, "pp": pp}
         for finding in findings
-        if math.isfinite(scales.bounds(finding.metric)[1])
-        for name, effect in finding.extra.get("effects", {}).items()
-        if effect["points"] is not None
+        if math.isfinite(info(finding.metric).high)
+        for name, verdict, pp in _asked(finding)
     ]
-    if not told:
-        return []
-    frame = pd.DataFrame(told)
-    return [
+    frame = pd.DataFrame(told, columns=["loss_name", "factor", "verdict", "pp"])
+    return tuple(
         _entry(str(loss_name), str(factor), rows)
         for (loss_name, factor), rows in frame.groupby(["loss_name", "factor"], sort=False)
-    ]
-
-
-def _entry(loss_name: str, factor: str, rows: pd.DataFrame) -> dict[str, Any]:
-    counts = rows.verdict.value_counts()
-    beyond, within = int(counts.get("size_matters", 0)), int(counts.get("collapses", 0))
-    points = float(rows.points.abs().median())
-    breaks = beyond > within
-    sentence = (
-        f"on '{loss_name}', {factor} {'breaks' if breaks else 'does not break'} the link between loss and score: "
-        f"at equal loss it moves {beyond} of {len(rows)} scores beyond the margin, {within} are shown to stay "
-        f"within it (median {points:.1f} points)"
     )
-    return {
-        "loss_name": loss_name, "factor": factor, "beyond": beyond, "within": within,
-        "cannot_tell": len(rows) - beyond - within, "points": points, "breaks": breaks, "why": sentence,
-    }  # fmt: skip
+
+
+def _asked(finding: Finding) -> list[tuple[str, str, float]]:
+    """Size and every other factor that was asked: name, verdict, effect in pp."""
+    size = finding.size_effect
+    found = [] if size is None or size.pp_per_decade is None else [("params", size.verdict, size.pp_per_decade)]
+    return found + [(one.factor, one.verdict, one.pp) for one in finding.factors if one.pp is not None]
+
+
+def _entry(loss_name: str, factor: str, rows: pd.DataFrame) -> FactorSummary:
+    counts = rows.verdict.value_counts()
+    differs, equivalent = int(counts.get("differs", 0)), int(counts.get("equivalent", 0))
+    median = float(rows.pp.abs().median())
+    has_effect = differs > equivalent
+    why = (
+        f"on '{loss_name}', {factor} {'has an effect' if has_effect else 'has no shown effect'} at equal loss: "
+        f"{differs} of {len(rows)} scores differ by more than the margin, {equivalent} are equivalent "
+        f"(median {median:.1f} pp)"
+    )
+    return FactorSummary(
+        factor=factor, loss_name=loss_name, differs=differs, equivalent=equivalent,
+        inconclusive=len(rows) - differs - equivalent, median_pp=median, has_effect=has_effect, why=why,
+    )  # fmt: skip
 
 
 def _scalars(text: str) -> Mapping[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from onset.errors import OnsetError
 from onset.metrics import info as scales
+from onset.results import FamilyOffset
 from onset.stats.size_effect import MARGIN, collapse
 
 
-def leaving(placed: pd.DataFrame, axis: tuple[str, str], level: float) -> list[dict[str, Any]]:
-    """Each family against the common curve, mean over tasks: ``points, low, high, leaves`` and ``why``.
+def leaving(placed: pd.DataFrame, axis: tuple[str, str], level: float) -> tuple[FamilyOffset, ...]:
+    """Each family against the common curve, mean over tasks.
 
     From ``collapse`` by family where the ability is there, one share of right answers a task; the curve is that of
     the middle family. What moves a family's runs moves all their tasks, so the intervals of the tasks are averaged, not
@@ -34,18 +33,15 @@ def leaving(placed: pd.DataFrame, axis: tuple[str, str], level: float) -> list[d
             middle = found["offset"].median()
             parts.append(found.assign(**{name: found[name] - middle for name in ("offset", "low", "high")}))
     if not parts:
-        return []
+        return ()
     table = pd.concat(parts)
-    return [_entry(str(family), of_family) for family, of_family in table.groupby("level", sort=True)]
+    return tuple(_entry(str(family), of_family) for family, of_family in table.groupby("level", sort=True))
 
 
-def _entry(family: str, rows: pd.DataFrame) -> dict[str, Any]:
-    points, low, high = (float(rows[name].mean()) for name in ("offset", "low", "high"))
-    leaves = (low > 0 or high < 0) and abs(points) > MARGIN
-    side = "above" if points > 0 else "below"
-    stands = f"stands {abs(points):.1f} points {side} the common curve" if leaves else "is not shown to leave it"
-    why = f"Family '{family}' {stands}: {points:+.1f} points [{low:+.1f}, {high:+.1f}] at equal loss."
-    return {
-        "family": family, "points": points, "low": low, "high": high, "leaves": leaves, "n_tasks": len(rows),
-        "why": why,
-    }  # fmt: skip
+def _entry(family: str, rows: pd.DataFrame) -> FamilyOffset:
+    pp, low, high = (float(rows[name].mean()) for name in ("offset", "low", "high"))
+    off = (low > 0 or high < 0) and abs(pp) > MARGIN
+    side = "above" if pp > 0 else "below"
+    lies = f"lies {abs(pp):.1f} pp {side} the common curve" if off else "is not shown to lie off the common curve"
+    why = f"Family '{family}' {lies}: {pp:+.1f} pp [{low:+.1f}, {high:+.1f}] at equal loss."
+    return FamilyOffset(family=family, pp=pp, low=low, high=high, n_tasks=len(rows), off_curve=off, why=why)

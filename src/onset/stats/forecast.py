@@ -9,7 +9,7 @@ bends that were seen say. A task that was never seen beyond chance is refused: i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from onset.errors import OnsetError
+from onset.results import Finding, Forecast, Interval
 from onset.stats import loss_law as losslaw
 from onset.stats import series
 from onset.stats import smoother as smooth
-from onset.stats.findings import Finding
 from onset.stats.headroom import chance_of, direction_of
 from onset.stats.loss_law import LossLaw
 from onset.stats.mixture import Matrix, Vector
-from onset.stats.result import Interval, Result
 
 DRAWS = 400
 """Draws behind each interval."""
@@ -38,34 +37,6 @@ SHRUNK = 2.0
 KEYS = ("task", "metric", "loss_name")
 
 Thresholds = Mapping[tuple[str, str], Interval | None]
-
-
-@dataclass(frozen=True)
-class Forecast(Result):
-    """Predicted scores and onsets; nothing in it was observed."""
-
-    scores: pd.DataFrame = field(repr=False)
-    """One row a target and task: ``task, metric, params, tokens, loss, score, low, high, verdict, why``."""
-    onsets: pd.DataFrame = field(repr=False)
-    """One row a task and size: ``tokens`` with ``low, high`` until the ability sets in, the same for ``flops``."""
-    law: LossLaw | None = field(repr=False)
-    """The loss law, where targets were given by size and tokens."""
-    level: float
-    observations: pd.DataFrame = field(repr=False)
-    """What the forecast was learnt from."""
-
-    def summary(self) -> pd.DataFrame:
-        """The predicted scores."""
-        return self.scores
-
-    def predict(self, loss: Any, task: str | None = None, metric: str | None = None) -> pd.DataFrame:
-        """Prediction intervals at losses, for one task and metric (the only one, or named)."""
-        rows = self.observations
-        rows = rows if task is None else rows[rows["task"] == task]
-        rows = rows if metric is None else rows[rows["metric"] == metric]
-        if rows.empty or any(rows[name].nunique() > 1 for name in ("task", "metric")):
-            raise OnsetError("name one task and metric", advice="forecast.predict(loss, task=..., metric=...)")
-        return forecast(rows, pd.DataFrame({"loss": np.atleast_1d(loss)}), thresholds={}, level=self.level).scores
 
 
 def forecast(
@@ -100,12 +71,15 @@ def forecast(
         raise OnsetError("no task of the table is asked for", advice="leave out the targets' task and metric columns")
     found = _thresholds(groups, level, seed) if thresholds is None else dict(thresholds)
     onsets = _onsets(obs, groups, wanted, law, found, level, rng)
-    return Forecast(pd.concat(scores, ignore_index=True), onsets, law, level, obs)
+    return Forecast(level=level, scores=pd.concat(scores, ignore_index=True), onsets=onsets, observations=obs)
 
 
 def thresholds_of(findings: list[Finding] | tuple[Finding, ...]) -> Thresholds:
     """The thresholds of emergent findings, as ``forecast`` takes them."""
-    return {(finding.task, finding.metric): finding.threshold for finding in findings}
+    return {
+        (finding.task, finding.metric): finding.threshold.interval if finding.threshold else None
+        for finding in findings
+    }
 
 
 def _checked(targets: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from onset.results import Interval
 from onset.stats import smoother as smooth
-from onset.stats.result import Interval
 from onset.stats.series import points as points_of
 
 Vector = NDArray[np.float64]

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from onset.results import Analysis, Difference, LossChoice, LossMeasure, LossName
 from onset.stats import loss_map as lossmap
 from onset.stats import loss_scores as contest
 from onset.stats.family_offsets import leaving
-from onset.stats.findings import Analysis
-from onset.stats.loss_scores import Axis, Difference, Foresight
+from onset.stats.loss_scores import Axis, Foresight
+from onset.stats.loss_scores import Difference as Gap
 from onset.stats.predictors import predictors
 from onset.tables import losses
 from onset.tables import study as records
@@ -36,7 +36,7 @@ class Comparison:
     default: Axis
     found: Mapping[Axis, Foresight]
     best: Axis
-    gaps: Mapping[Axis, Difference | None]
+    gaps: Mapping[Axis, Gap | None]
     """By how much the best exceeds each other axis, intervals that hold all at once."""
     group: str
     """What was left out: 'family' or 'size'."""
@@ -66,8 +66,8 @@ class Comparison:
         best, rest = self.best, self.ranked()[1:]
         found = self.found[best]
         parts = [
-            f"Of {len(self.found)} loss axes {words(best)} foresees a left-out {self.group} best: R² {found.r2:.3f}, "
-            f"off by {found.error_points:.1f} points on average."
+            f"Of {len(self.found)} loss measures {words(best)} predicts a held-out {self.group} best: "
+            f"R² {found.r2:.3f}, mean error {found.error_points:.1f} pp."
         ]
         if not rest:
             return parts[0]
@@ -76,11 +76,11 @@ class Comparison:
         if self.default not in self.found:
             parts.append(f"{words(self.default)}, the default, is not among them and stays.")
         elif self.default == best:
-            parts.append("It is the default, and stays.")
+            parts.append("It is the default.")
         elif self.default in self.alike:
-            parts.append("The data cannot tell the default from the best, so the default stays.")
+            parts.append("The data cannot tell the default from the best, so the default is kept.")
         else:
-            parts.append("The default is shown to be worse, and gives way to the best.")
+            parts.append("The default is shown to predict worse than the best.")
         if self.gaps[rest[0]] is not None:
             parts.append(f"Intervals ({self.level:.0%}, all at once) are over {self._scope(rest[0])}.")
         return " ".join(parts)
@@ -106,7 +106,7 @@ def words(axis: Axis) -> str:
     return f"{axis[0]} ({axis[1]})"
 
 
-def _worse(gap: Difference | None) -> bool:
+def _worse(gap: Gap | None) -> bool:
     return gap is not None and gap.low > 0
 
 
@@ -168,61 +168,60 @@ def choose(obs: pd.DataFrame, source: str | Path, level: float = 0.95) -> str | 
 
 
 def compare(analysis: Analysis, source: str | Path, *, default: Axis | None = None) -> Analysis:
-    """The analysis with its axes compared; as it is where there is one axis, or nothing that can tell them apart.
+    """The analysis with its loss measures compared; as it is where there is one, or nothing that can tell them apart.
 
-    ``extra["axes"]`` has one entry an axis, best first: ``loss_name, loss_unit, n_scores``, mean R² on a left-out
-    ``family`` and ``size`` (null where there is one), ``error_points``, and ``behind``: by how much the best exceeds
-    it. ``extra["axis_choice"]`` says what was chosen and why, and which families leave the curve on the best axis.
-    ``extra["carried"]`` has every threshold on the other axes. ``default`` is the axis that stays unless another is
-    better, by default that of the analysis.
+    ``loss_measures`` has one entry a measure, best first; ``loss_choice`` says what was chosen and why, and which
+    families lie off the curve on the best; ``converted`` has every threshold under the other measures. ``default`` is
+    the measure that stays unless another is better, by default that of the analysis.
     """
     held_out = all_losses(Path(source))
     obs = analysis.observations
     if held_out is None or obs.loss_name.nunique() > 1:
         return analysis
-    carried = lossmap.carried(analysis, held_out)
+    converted = lossmap.converted(analysis, held_out)
+    here = str(obs.loss_name.iloc[0]), str(obs.loss_unit.iloc[0])
     made = judge(obs, held_out, analysis.level)
     if made is None:
-        if not carried:
-            return analysis
-        at = str(obs.loss_name.iloc[0]), str(obs.loss_unit.iloc[0])
-        said = lossmap.sentences(carried, at, [(entry["loss_name"], entry["loss_unit"]) for entry in carried])
-        notes = [*analysis.extra.get("notes", []), *said]
-        return replace(analysis, extra={**analysis.extra, "carried": carried, "notes": notes})
+        said = lossmap.sentences(converted, here, [(entry.loss_name, entry.loss_unit) for entry in converted])
+        return analysis.model_copy(update={"converted": converted, "notes": (*analysis.notes, *said)})
     made = replace(made, default=default or made.default)
-    families = leaving(made.placed, made.best, analysis.level) if made.group == "family" else []
-    entries = [_entry(axis, made) for axis in made.ranked()]
-    choice = {
-        "chosen": _named(made.chosen), "best": _named(made.best), "default": _named(made.default),
-        "left_out": made.group, "cannot_be_told_from_best": [_named(axis) for axis in made.alike if axis != made.best],
-        "too_few_checkpoints": list(made.left), "families": families, "why": made.sentence,
-    }  # fmt: skip
-    here = str(obs.loss_name.iloc[0]), str(obs.loss_unit.iloc[0])
-    stand = f"{made.sentence} The findings stand on {words(here)}."
-    notes = [*analysis.extra.get("notes", []), stand, *(entry["why"] for entry in families if entry["leaves"])]
-    notes += lossmap.sentences(carried, here, made.ranked())
-    extra = {**analysis.extra, "axes": entries, "axis_choice": choice, "carried": carried, "notes": notes}
-    return replace(analysis, extra=extra, placed=made.placed)
+    families = leaving(made.placed, made.best, analysis.level) if made.group == "family" else ()
+    choice = LossChoice(
+        chosen=_named(made.chosen), best=_named(made.best), default=_named(made.default), held_out=made.group,
+        not_distinguished=tuple(_named(axis) for axis in made.alike if axis != made.best),
+        too_few_checkpoints=made.left, families=families, why=made.sentence,
+    )  # fmt: skip
+    used = f"{made.sentence} The findings use {words(here)}."
+    if made.chosen != here:
+        used += f" To use {words(made.chosen)} instead, analyse again with --loss auto."
+    off = [family.why for family in families if family.off_curve]
+    notes = (*analysis.notes, used, *off, *lossmap.sentences(converted, here, made.ranked()))
+    return analysis.model_copy(
+        update={
+            "loss_measures": tuple(_entry(axis, made) for axis in made.ranked()), "loss_choice": choice,
+            "converted": converted, "notes": notes, "placed": made.placed,
+        }
+    )  # fmt: skip
 
 
-def _entry(axis: Axis, made: Comparison) -> dict[str, Any]:
+def _entry(axis: Axis, made: Comparison) -> LossMeasure:
     found = made.found[axis]
     rows = made.placed[(made.placed.loss_name == axis[0]) & (made.placed.loss_unit == axis[1])]
-    sizes = [predictors(of_score)["loss"]["r2_left_out"] for _, of_score in rows.groupby(["task", "metric"])]
+    sizes = [predictors(of_score)["loss"]["r2_held_out"] for _, of_score in rows.groupby(["task", "metric"])]
     known = pd.Series([value for value in sizes if value is not None], dtype=float)
-    return {
-        "loss_name": axis[0], "loss_unit": axis[1], "n_scores": len(sizes),
-        "r2_left_out_size": None if known.empty else float(known.mean()),
-        "r2_left_out_family": found.r2 if made.group == "family" else None,
-        "error_points": found.error_points, "chosen": axis == made.chosen, "best": axis == made.best,
-        "behind": contest.told(made.gaps.get(axis)),
-        "left_out": {str(name): 1 - float(value) for name, value in found.by_group.items()},
-        "by_task": dict(found.by_task),
-    }  # fmt: skip
+    gap = made.gaps.get(axis)
+    return LossMeasure(
+        loss_name=axis[0], loss_unit=axis[1], n_scores=len(sizes),
+        r2_held_out_size=None if known.empty else float(known.mean()),
+        r2_held_out_family=found.r2 if made.group == "family" else None,
+        error_pp=found.error_points, chosen=axis == made.chosen, best=axis == made.best,
+        behind=gap and Difference(value=gap.value, low=gap.low, high=gap.high, sample=gap.sample, wins=gap.wins),
+        held_out={str(name): 1 - float(value) for name, value in found.by_group.items()}, by_task=dict(found.by_task),
+    )  # fmt: skip
 
 
-def _named(axis: Axis) -> dict[str, str]:
-    return {"loss_name": axis[0], "loss_unit": axis[1]}
+def _named(axis: Axis) -> LossName:
+    return LossName(loss_name=axis[0], loss_unit=axis[1])
 
 
 def all_losses(source: Path) -> pd.DataFrame | None:

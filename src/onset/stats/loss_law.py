@@ -16,7 +16,7 @@ from scipy import optimize
 from scipy.special import ndtri
 
 from onset.errors import OnsetError
-from onset.stats.result import Interval, Result
+from onset.results import Drawable, Interval
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -37,7 +37,7 @@ _ROWS = 200
 
 
 @dataclass(frozen=True)
-class LossLaw(Result):
+class LossLaw(Drawable):
     """A fitted L(N, D); ``draws`` are the same five parameters from resampled runs."""
 
     E: float
@@ -79,7 +79,7 @@ class LossLaw(Result):
 
 
 @dataclass(frozen=True)
-class SizeLaw(Result):
+class SizeLaw(Drawable):
     """The paper's L(N) = L_inf + (N0 / N)^alpha at a fixed number of tokens."""
 
     L_inf: float

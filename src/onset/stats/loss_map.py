@@ -10,6 +10,7 @@ of how runs differ. With one run there is no interval.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +21,7 @@ from scipy import stats
 
 from onset.errors import OnsetError
 from onset.metrics import info as scales
-from onset.stats.findings import Analysis
-from onset.stats.result import Interval, Result
+from onset.results import Analysis, ConvertedThreshold, Drawable, Interval
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -41,7 +41,7 @@ WIDER = 1.15
 
 
 @dataclass(frozen=True)
-class LossMap(Result):
+class LossMap(Drawable):
     """A fitted map from one loss to another."""
 
     floor_source: float
@@ -197,23 +197,22 @@ def between(
     return fit(both["loss"], both["loss_target"], both["run"], level=level, seed=seed)
 
 
-def carried(analysis: Analysis, held_out: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every threshold of an analysis on every other axis of its losses, family by family.
+def converted(analysis: Analysis, held_out: pd.DataFrame) -> tuple[ConvertedThreshold, ...]:
+    """Every threshold of an analysis on every other loss measure, family by family.
 
-    Entries have ``task, metric, family, loss_name, loss_unit, loss, low, high, n_runs``; only where the threshold lies
-    among the losses that the family has seen on both axes and the family has two runs.
+    Only where the threshold lies among the losses that the family has seen under both and the family has two runs.
     """
     found = [finding for finding in analysis.findings if finding.threshold is not None]
     obs = analysis.observations
     if not found or obs.empty:
-        return []
+        return ()
     here = (str(obs.loss_name.iloc[0]), str(obs.loss_unit.iloc[0]))
     axes = [
         (str(name), str(unit))
         for name, unit in held_out[["loss_name", "loss_unit"]].drop_duplicates().itertuples(index=False)
         if (name, unit) != here
     ]
-    told: list[dict[str, Any]] = []
+    told: list[ConvertedThreshold] = []
     for family, runs in obs.groupby("family")["run"].unique().items():
         of_family = held_out[held_out["run"].isin(list(runs))]
         for axis in axes:
@@ -222,33 +221,39 @@ def carried(analysis: Analysis, held_out: pd.DataFrame) -> list[dict[str, Any]]:
             except OnsetError:  # this family has no such loss, or too few of them
                 continue
             for finding in found:
-                if finding.threshold is None or (there := made.carry(finding.threshold)) is None:
+                if finding.threshold is None or (there := made.carry(finding.threshold.interval)) is None:
                     continue
                 told.append(
-                    {
-                        "task": finding.task, "metric": finding.metric, "family": str(family), "loss_name": axis[0],
-                        "loss_unit": axis[1], "loss": there.value, "low": there.low, "high": there.high,
-                        "n_runs": made.n_runs,
-                    }
+                    ConvertedThreshold(
+                        task=finding.task, metric=finding.metric, family=str(family), loss_name=axis[0],
+                        loss_unit=axis[1], loss=there.value, low=there.low, high=there.high, n_runs=made.n_runs,
+                    )
                 )  # fmt: skip
-    return told
+    return tuple(told)
 
 
-def sentences(told: list[dict[str, Any]], here: tuple[str, str], wanted: list[tuple[str, str]]) -> list[str]:
-    """Thresholds carried from the axis ``here`` in words, one a task, to the first of the wanted axes that has them."""
-    there = {(entry["loss_name"], entry["loss_unit"]) for entry in told}
+def sentences(
+    told: Sequence[ConvertedThreshold], here: tuple[str, str], wanted: Sequence[tuple[str, str]]
+) -> list[str]:
+    """Thresholds converted from the measure ``here`` in words, one a task, to the first of the wanted that has them."""
+    there = {(entry.loss_name, entry.loss_unit) for entry in told}
     axis = next((one for one in wanted if one in there), None)
-    rows = pd.DataFrame([entry for entry in told if (entry["loss_name"], entry["loss_unit"]) == axis])
+    if axis is None:
+        return []
+    of_tasks: dict[str, list[ConvertedThreshold]] = {}
+    for entry in told:
+        if (entry.loss_name, entry.loss_unit) == axis:
+            of_tasks.setdefault(entry.task, []).append(entry)
     made = []
-    for task, of_task in [] if rows.empty else rows.groupby("task", sort=True):
-        metric = scales.headline(sorted(set(of_task["metric"])))
+    for task in sorted(of_tasks):
+        metric = scales.headline({entry.metric for entry in of_tasks[task]})
         parts = [
-            f"{row['family'] or 'all runs'} {row['loss']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-            for row in of_task[of_task["metric"] == metric].to_dict("records")
+            f"{entry.family or 'all runs'} {entry.loss:.3f} [{entry.low:.3f}, {entry.high:.3f}]"
+            for entry in of_tasks[task]
+            if entry.metric == metric
         ]
-        assert axis is not None
         made.append(
-            f"The threshold of {task} ({metric}), carried from {here[0]} ({here[1]}) to {axis[0]} ({axis[1]}): "
+            f"The threshold of {task} ({metric}), converted from {here[0]} ({here[1]}) to {axis[0]} ({axis[1]}): "
             + "; ".join(parts) + "."
         )  # fmt: skip
     return made

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -165,10 +164,3 @@ def against_best(found: Mapping[Axis, Foresight], level: float) -> tuple[Axis, d
     rivals = [axis for axis in found if axis != best]
     together = 1 - (1 - level) / max(len(rivals), 1)
     return best, {axis: difference(found[best], found[axis], together) for axis in rivals}
-
-
-def told(gap: Difference | None) -> dict[str, Any] | None:
-    """A difference as a JSON value."""
-    if gap is None:
-        return None
-    return {"value": gap.value, "low": gap.low, "high": gap.high, "sample": gap.sample, "wins": gap.wins}

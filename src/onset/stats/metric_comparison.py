@@ -1,7 +1,7 @@
-"""Is the turn in the model or in the metric? One verdict per task, over all the metrics of the same items.
+"""Is a threshold confirmed by continuous metrics? One verdict per task, over all the metrics of the same items.
 
 Accuracy and exact match are discontinuous: they can jump where the model improves smoothly (Schaeffer et al.
-2023). A turn that continuous metrics show as well is the model's own. A continuous metric counts only from
+2023). A threshold that continuous metrics show as well is the model's own. A continuous metric counts only from
 its chance level on, the best score of a predictor that ignores the question: a Brier score that falls to
 0.75 from above it (four choices) has shown no ability (Du et al. 2024).
 """
@@ -9,77 +9,80 @@ its chance level on, the best score of a predictor that ignores the question: a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Literal
 
 from onset.errors import OnsetError
 from onset.metrics.info import info
-from onset.stats.findings import Finding
+from onset.results import Finding, MetricComparison
+from onset.results.text import interval
 
-TurnVerdict = Literal["model", "metric", "cannot_tell"]
+Comparison = Literal["model", "metric", "inconclusive"]
 
-SENTENCES: Mapping[TurnVerdict, str] = {
-    "model": "the turn is in the model",
-    "metric": "the turn is in the metric",
-    "cannot_tell": "cannot tell",
+SENTENCES: Mapping[Comparison, str] = {
+    "model": "confirmed by continuous metrics",
+    "metric": "absent under continuous metrics",
+    "inconclusive": "inconclusive",
 }
 
 
-class Turn(TypedDict):
-    """Where the turn is, and why; ``sentence`` is the verdict in words."""
+def compare_metrics(findings: Sequence[Finding]) -> tuple[MetricComparison, ...]:
+    """One comparison for each task and loss measure, in the order of the findings."""
+    keys = dict.fromkeys((finding.task, finding.loss_name) for finding in findings)
+    return tuple(
+        compare_task([finding for finding in findings if (finding.task, finding.loss_name) == key]) for key in keys
+    )
 
-    verdict: TurnVerdict
-    sentence: str
-    why: str
 
+def compare_task(findings: Sequence[Finding]) -> MetricComparison:
+    """Whether the threshold of one task stands under continuous metrics (one task, one loss measure).
 
-def turn(findings: Sequence[Finding]) -> Turn:
-    """Where the turn of one task is, from its findings under several metrics (one task, one loss).
-
-    ``model``: accuracy (or exact match) has a threshold, and so have the continuous metrics that can speak.
-    ``metric``: it has one, and they are better than chance before it without a turn. Else ``cannot_tell``.
+    ``model``: a discontinuous metric has a threshold, and so have the continuous metrics that can tell. ``metric``: it
+    has one, and they are better than chance above it without a threshold. Else ``inconclusive``.
     """
-    if len({(finding.task, finding.loss_name) for finding in findings}) > 1:
-        raise OnsetError("turn takes the findings of one task and one loss", advice="call it once for each task")
-    jumps = [finding for finding in findings if info(finding.metric).continuous is False]
-    smooth = [finding for finding in findings if info(finding.metric).continuous]
-    if not jumps or not smooth:
-        missing = "a discontinuous metric, such as accuracy" if not jumps else "a continuous metric"
-        return _told("cannot_tell", f"the task was not measured by {missing}")
-    turned = [finding for finding in jumps if finding.verdict == "emergent"]
-    if not turned:
-        states = ", ".join(f"{finding.metric} is {finding.verdict}" for finding in jumps)
-        return _told("cannot_tell", f"there is no established turn to explain: {states}")
-    return _weighed(turned[0], smooth)
+    if len({(finding.task, finding.loss_name) for finding in findings}) != 1:
+        raise OnsetError("findings of one task and one loss measure are compared", advice="call it once for each task")
+    discontinuous = [finding for finding in findings if info(finding.metric).continuous is False]
+    continuous = [finding for finding in findings if info(finding.metric).continuous]
+    if not discontinuous or not continuous:
+        missing = "a continuous metric" if discontinuous else "a discontinuous metric, such as accuracy"
+        return _comparison(findings[0], "inconclusive", f"the task was not measured by {missing}")
+    emergent = [finding for finding in discontinuous if finding.verdict == "emergent"]
+    if not emergent:
+        states = ", ".join(f"{finding.metric} is {finding.verdict.replace('_', ' ')}" for finding in discontinuous)
+        return _comparison(findings[0], "inconclusive", f"there is no threshold to confirm: {states}")
+    return _weighed(emergent[0], continuous)
 
 
-def _weighed(jump: Finding, others: Sequence[Finding]) -> Turn:
+def _weighed(jump: Finding, others: Sequence[Finding]) -> MetricComparison:
     """The verdict once the discontinuous metric has a threshold."""
     model = [finding for finding in others if finding.verdict == "emergent"]
     # Without a chance level a metric falls with the loss from the start: that is fluency, not yet the ability.
     metric = [finding for finding in others if finding.verdict == "smooth" and finding.chance is not None]
     silent = [finding for finding in others if finding not in model and finding not in metric]
-    parts = [f"{jump.metric} turns at {_at(jump)}"]
-    parts += [f"{finding.metric} turns at {_at(finding)}" for finding in model]
-    parts += [f"{finding.metric} is beyond chance without a turn" for finding in metric]
-    parts += [f"{finding.metric} says nothing ({_silence(finding)})" for finding in silent]
-    verdict: TurnVerdict = "cannot_tell"
+    parts = [f"{jump.metric} has a threshold at {_at(jump)}"]
+    parts += [f"{finding.metric} has one at {_at(finding)}" for finding in model]
+    parts += [f"{finding.metric} exceeds chance without a threshold" for finding in metric]
+    parts += [f"{finding.metric} does not tell ({_reason(finding)})" for finding in silent]
+    verdict: Comparison = "inconclusive"
     if model and not metric:
         verdict = "model"
     elif metric and not model:
         verdict = "metric"
-    return _told(verdict, "; ".join(parts))
+    return _comparison(jump, verdict, "; ".join(parts))
 
 
 def _at(finding: Finding) -> str:
     where = finding.threshold
-    return f"{where.value:.3g} [{where.low:.3g}, {where.high:.3g}]" if where else "an unstated loss"
+    return interval(where.loss, where.low, where.high) if where else "an unstated loss"
 
 
-def _silence(finding: Finding) -> str:
+def _reason(finding: Finding) -> str:
     if finding.verdict == "smooth":
-        return "no known chance level, so a smooth course is no ability"
+        return "no known chance level, so a smooth curve is no ability"
     return finding.verdict.replace("_", " ")
 
 
-def _told(verdict: TurnVerdict, why: str) -> Turn:
-    return Turn(verdict=verdict, sentence=SENTENCES[verdict], why=why)
+def _comparison(finding: Finding, verdict: Comparison, why: str) -> MetricComparison:
+    return MetricComparison(
+        task=finding.task, loss_name=finding.loss_name, verdict=verdict, sentence=SENTENCES[verdict], why=why
+    )

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
@@ -60,14 +60,22 @@ class Workers:
                     pipe.close()
             worker.wait()
 
-    def map(self, call: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
-        """``call`` of every item, in the items' order. Both must be picklable; the first error is raised here."""
+    def map(
+        self, call: Callable[[Item], Answer], items: Iterable[Item], *, done: Callable[[], None] | None = None
+    ) -> list[Answer]:
+        """``call`` of every item, in the items' order. Both must be picklable; the first error is raised here.
+
+        ``done`` is called in this process after each item, in the order in which they are done.
+        """
         listed: Sequence[Item] = list(items)
+        told = done or _nothing
         if not self.count or len(listed) < 2:
-            return [call(item) for item in listed]
+            return [_and_tell(call(item), told) for item in listed]
         with ThreadPoolExecutor(self.count) as threads:
             futures = [threads.submit(self._ask, call, item) for item in listed]
             try:
+                for future in as_completed(futures):
+                    _and_tell(future.result(), told)
                 return [future.result() for future in futures]
             except BaseException:
                 for future in futures:
@@ -92,6 +100,15 @@ class Workers:
             raise answer
         found: Answer = answer
         return found
+
+
+def _nothing() -> None:
+    pass
+
+
+def _and_tell(answer: Answer, told: Callable[[], None]) -> Answer:
+    told()
+    return answer
 
 
 def serve() -> None:

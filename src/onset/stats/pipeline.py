@@ -1,44 +1,58 @@
-"""Analyse a table: every (task, metric, loss) of it, from threshold to predictors, as findings.
+"""Analyse a table: every (task, metric, loss measure) of it, from threshold to predictors, as findings.
 
-Thresholds are fitted first, one by one, then settled together, so that a table of many tasks does not claim more
-than its share of false ones. The rest (size and other effects, predictors, families) follows the settled verdicts.
-Results do not depend on how many processes share the work.
+Thresholds come first, one by one; then they are judged together, so that a table of many tasks does not claim more
+than its share of false ones. Size and other effects, predictors and families follow. Results do not depend on how
+many processes share the work.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, TypedDict
 
 import pandas as pd
 
-from onset.errors import OnsetError
-from onset.stats import factors
-from onset.stats.findings import Analysis, Finding
-from onset.stats.metric_comparison import turn
+from onset.results import (
+    Analysis,
+    FactorEffect,
+    FamilyFinding,
+    Finding,
+    Interval,
+    LossInterval,
+    Predictor,
+    SizeEffect,
+    Threshold,
+    check_level,
+)
+from onset.stats import convert, factors
+from onset.stats.metric_comparison import compare_metrics
 from onset.stats.parallel import Workers, cores
 from onset.stats.predictors import predictors
-from onset.stats.size_effect import MARGIN, CollapseFit, collapse
+from onset.stats.size_effect import MARGIN, collapse
 from onset.stats.threshold import ThresholdFit, settle, threshold
-from onset.store.parts import write_text
 from onset.tables.losses import NATS
 from onset.tables.observations import check
 
-ABILITY = ["task", "metric", "loss_name"]
+DELTA = 0.02
+"""Excess over chance at which the onset loss is read."""
+KEYS = ["task", "metric", "loss_name"]
 WORTH_A_PROCESS = 6
 """With fewer groups than this, starting processes costs more than it saves."""
 
+Progress = Callable[[int, int], None]
+"""Told after each step of the work: steps done, and steps in all."""
 
-class Settings(TypedDict):
+
+@dataclass(frozen=True)
+class Settings:
     """What every group is analysed with."""
 
     level: float
+    delta: float
     margin: float
     loss_margin: float | None
+    seed: int
 
 
 def analyze(
@@ -46,46 +60,77 @@ def analyze(
     *,
     source: str = "",
     level: float = 0.95,
+    delta: float = DELTA,
     margin: float = MARGIN,
     loss_margin: float | None = None,
     seed: int = 0,
     jobs: int | None = None,
+    progress: Progress | None = None,
 ) -> Analysis:
-    """Findings on every (task, metric, loss) of a table of observations.
+    """Findings on every (task, metric, loss measure) of a table of observations.
 
-    ``level`` is that of all intervals, ``margin`` the points (0.01 of a score) within which a size effect counts as
-    none, ``loss_margin`` the same along the loss (nats a decade, where it is in nats; by default points alone count),
-    ``jobs`` the number of processes (by default one a core). Raises OnsetError for a table that contradicts itself
-    (see ``observations.check``).
+    ``level`` is that of all intervals, ``delta`` the excess over chance (in units of the score) at which the onset
+    loss is read, ``margin`` the percentage points within which a size effect counts as none, ``loss_margin`` the same
+    along the loss (nats per decade, where the loss is in nats; by default pp alone count), ``jobs`` the number of
+    processes (by default one a core). ``progress`` is told of each step. Raises OnsetError for a table that
+    contradicts itself (see ``observations.check``) and for a level outside of (0.5, 1).
     """
-    if not 0.5 < level < 1:
-        raise OnsetError(
-            f"level {level} is no confidence level", advice="give a number between 0.5 and 1, such as 0.95"
-        )
+    settings = Settings(check_level(level), delta, margin, loss_margin, seed)
     obs = check(obs)
     rows = factors.spread_out(_with_flops(obs))
-    groups = [group.reset_index(drop=True) for _, group in rows.groupby(ABILITY, sort=True)]
-    settings = Settings(level=level, margin=margin, loss_margin=loss_margin)
+    groups = [group.reset_index(drop=True) for _, group in rows.groupby(KEYS, sort=True)]
+    step = _counter(2 * len(groups), progress)
     with Workers(_processes(jobs, len(groups))) as workers:
-        fits = settle(workers.map(partial(_threshold, level=level, seed=seed), groups))
-        findings = workers.map(partial(_finding, settings=settings), list(zip(groups, fits, strict=True)))
-    findings, turns = _turns(findings)
-    extra = {
-        "notes": obs.attrs.get("notes", []),
-        "margin": margin,
-        "loss_margin": loss_margin,
-        "turns": turns,
-        "link": factors.link(findings),
-    }
-    return Analysis(source=source, findings=tuple(findings), observations=obs, level=level, extra=extra)
+        fits = settle(workers.map(partial(_fit, settings=settings), groups, done=step))
+        found = [convert.threshold(fit, group, delta) for group, fit in zip(groups, fits, strict=True)]
+        pairs = list(zip(groups, found, strict=True))
+        findings = tuple(workers.map(partial(_finding, settings=settings), pairs, done=step))
+    return Analysis(
+        source=source, level=level, delta=delta, margin=margin, loss_margin=loss_margin, findings=findings,
+        notes=tuple(obs.attrs.get("notes", ())), metric_comparisons=compare_metrics(findings),
+        factor_summary=factors.summarize(findings), observations=obs,
+    )  # fmt: skip
 
 
-def write(analysis: Analysis, out: str | Path) -> Path:
-    """Write findings.json into ``out``, complete or not at all; the same analysis gives the same bytes."""
-    path = Path(out) / "findings.json"
-    text = json.dumps(analysis.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
-    return path
+def fit_threshold(rows: pd.DataFrame, *, level: float = 0.95, delta: float = DELTA, seed: int = 0) -> Threshold:
+    """The threshold of the rows of one (task, metric, loss measure), with the rows for drawing."""
+    fit = threshold(rows, level=check_level(level), seed=seed)
+    found = convert.threshold(fit, rows, delta)
+    return found.with_changes(observed=rows[["run", "params", "loss", "score"]])
+
+
+def fit_size_effect(
+    rows: pd.DataFrame,
+    *,
+    by: str = "params",
+    margin: float = MARGIN,
+    loss_margin: float | None = None,
+    threshold: Threshold | LossInterval | Interval | float | None = None,
+    level: float = 0.95,
+) -> SizeEffect:
+    """The effect of ``by`` on the rows of one (task, metric, loss measure) at equal loss, below a threshold."""
+    where = threshold.threshold if isinstance(threshold, Threshold) else threshold
+    if isinstance(where, LossInterval):
+        where = where.interval
+    if isinstance(where, int | float):
+        where = Interval(float(where), float(where), float(where))
+    fit = collapse(
+        factors.spread_out(rows), by=by, margin=margin, loss_margin=loss_margin, threshold=where,
+        level=check_level(level),
+    )  # fmt: skip
+    return convert.size_effect(fit, level)
+
+
+def _counter(steps: int, progress: Progress | None) -> Callable[[], None]:
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, steps)
+
+    return step
 
 
 def _processes(jobs: int | None, groups: int) -> int:
@@ -99,35 +144,31 @@ def _with_flops(obs: pd.DataFrame) -> pd.DataFrame:
     return obs.assign(flops=obs.flops.fillna(6.0 * obs.params * obs.tokens))
 
 
-def _threshold(rows: pd.DataFrame, level: float, seed: int) -> ThresholdFit:
-    """The fit without its drawn laws: a finding keeps the curve, and the laws are much to carry."""
-    return replace(threshold(rows, level=level, seed=seed), laws=None)
+def _fit(rows: pd.DataFrame, settings: Settings) -> ThresholdFit:
+    """The fit without its draws: a finding keeps the curve, and the draws are much to carry between processes."""
+    return replace(threshold(rows, level=settings.level, seed=settings.seed), laws=None)
 
 
-def _finding(pair: tuple[pd.DataFrame, ThresholdFit], settings: Settings) -> Finding:
-    """The finding of one group, from its settled threshold."""
-    rows, fit = pair
-    first = rows.iloc[0]
+def _finding(pair: tuple[pd.DataFrame, Threshold], settings: Settings) -> Finding:
+    """The finding of one group, from its threshold."""
+    rows, found = pair
     spearman, pearson = correlations(rows)
-    present = fit.verdict in ("emergent", "smooth")
-    effects = _effects(rows, fit, settings) if present else {}
-    size = effects.get("params")
-    extra: dict[str, Any] = {"loss_unit": str(first.loss_unit), "p_value": fit.p_value}
-    extra["effects"] = {name: _effect_json(effect) for name, effect in effects.items()}
-    if size:  # the same question at equal compute: is it the loss that makes one curve of all sizes?
-        at_compute = collapse(
-            rows, threshold=fit.threshold, margin=settings["margin"], level=settings["level"], at="flops"
-        )
-        extra["size_at_equal_compute"] = _effect_json(at_compute)
-    if rows.family.nunique() > 1:
-        extra["families"] = _families(rows, fit, settings)
+    present = found.verdict in ("emergent", "smooth")
+    sizes = rows.params.nunique() > 1
     return Finding(
-        task=str(first.task), metric=str(first.metric), loss_name=str(first.loss_name),
-        direction=fit.direction, chance=fit.chance, n_points=len(rows), n_runs=rows.run.nunique(),
-        spearman=spearman, pearson=pearson, verdict=fit.verdict, why=fit.why, threshold=fit.threshold,
-        collapse=size.effect if size else None, predictors=predictors(rows), extra=extra,
-        curve=fit.curve, residuals=fit.residuals,
-    )  # fmt: skip
+        **_fields(found),
+        spearman=spearman,
+        pearson=pearson,
+        size_effect=_size_effect(rows, found, settings) if present and sizes else None,
+        size_at_equal_compute=_at_equal_compute(rows, found, settings) if present and sizes else None,
+        predictors={name: Predictor(**values) for name, values in predictors(rows).items()},
+        factors=_factors(rows, found, settings) if present else (),
+        families=_families(rows, found, settings) if rows.family.nunique() > 1 else {},
+    )
+
+
+def _fields(found: Threshold) -> Mapping[str, object]:
+    return {name: getattr(found, name) for name in Threshold.model_fields}
 
 
 def correlations(rows: pd.DataFrame) -> tuple[float | None, float | None]:
@@ -137,52 +178,49 @@ def correlations(rows: pd.DataFrame) -> tuple[float | None, float | None]:
     return float(rows.loss.rank().corr(rows.score.rank())), float(rows.loss.corr(rows.score))
 
 
-def _effects(rows: pd.DataFrame, fit: ThresholdFit, settings: Settings) -> dict[str, CollapseFit]:
-    """What each factor moves at equal loss, where the ability is there."""
-    return {name: _moved(rows, name, fit, settings) for name in factors.of_group(rows)}
+def _size_effect(rows: pd.DataFrame, found: Threshold, settings: Settings) -> SizeEffect:
+    in_nats = found.loss_unit == NATS  # the margin along the loss says nothing in another unit
+    fit = collapse(
+        rows, by="params", threshold=_where(found), margin=settings.margin,
+        loss_margin=settings.loss_margin if in_nats else None, level=settings.level,
+    )  # fmt: skip
+    return convert.size_effect(fit, settings.level)
 
 
-def _moved(rows: pd.DataFrame, by: str, fit: ThresholdFit, settings: Settings) -> CollapseFit:
-    in_nats = bool((rows.loss_unit == NATS).all())  # the margin along the loss says nothing in another unit
-    along = settings["loss_margin"] if in_nats else None
-    return collapse(
-        rows, by=by, threshold=fit.threshold, margin=settings["margin"], loss_margin=along, level=settings["level"]
+def _where(found: Threshold) -> Interval | None:
+    """Below what loss effects are asked: the threshold, where there is one."""
+    return found.threshold.interval if found.threshold else None
+
+
+def _at_equal_compute(rows: pd.DataFrame, found: Threshold, settings: Settings) -> SizeEffect:
+    """The same question at equal compute: is it the loss that makes one curve of all sizes?"""
+    where = _where(found)
+    fit = collapse(rows, threshold=where, margin=settings.margin, level=settings.level, at="flops")
+    drawn = {"levels": None, "curve": None, "residuals": None, "at": "flops"}
+    return convert.size_effect(fit, settings.level).model_copy(update=drawn)
+
+
+def _factors(rows: pd.DataFrame, found: Threshold, settings: Settings) -> tuple[FactorEffect, ...]:
+    """What each factor but size changes at equal loss, where the ability is there."""
+    where = _where(found)
+    return tuple(
+        convert.factor_effect(
+            name, collapse(rows, by=name, threshold=where, margin=settings.margin, level=settings.level)
+        )
+        for name in factors.of_group(rows)
+        if name != "params"
     )
 
 
-def _effect_json(effect: CollapseFit) -> dict[str, Any]:
-    points = effect.points
-    return {
-        "verdict": effect.verdict,
-        "points": points and points.value, "low": points and points.low, "high": points and points.high,
-        "p_value": effect.p_value, "why": effect.why,
-    }  # fmt: skip
-
-
-def _families(rows: pd.DataFrame, fit: ThresholdFit, settings: Settings) -> dict[str, Any]:
-    """The same question within each family: how closely loss and score go together, and whether size matters."""
-    found: dict[str, Any] = {}
+def _families(rows: pd.DataFrame, found: Threshold, settings: Settings) -> dict[str, FamilyFinding]:
+    """The same questions within each family: how closely loss and score go together, and the size effect."""
+    made: dict[str, FamilyFinding] = {}
     for name, family in rows.groupby("family", sort=True):
         spearman, pearson = correlations(family)
-        entry: dict[str, Any] = {
-            "n_points": len(family), "n_runs": family.run.nunique(), "spearman": spearman, "pearson": pearson
-        }  # fmt: skip
-        if fit.verdict in ("emergent", "smooth") and family.params.nunique() > 1:
-            entry["collapse"] = _effect_json(_moved(family, "params", fit, settings))
-        found[str(name)] = entry
-    return found
-
-
-def _turns(findings: Sequence[Finding]) -> tuple[list[Finding], list[dict[str, Any]]]:
-    """The verdict over the metrics of each (task, loss), told once for the table and with each finding."""
-    told: list[dict[str, Any]] = []
-    by_task: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for key in dict.fromkeys((finding.task, finding.loss_name) for finding in findings):
-        verdict = turn([finding for finding in findings if (finding.task, finding.loss_name) == key])
-        by_task[key] = verdict
-        told.append({"task": key[0], "loss_name": key[1], **verdict})
-    marked = [
-        replace(finding, extra={**finding.extra, "turns": by_task[finding.task, finding.loss_name]})
-        for finding in findings
-    ]
-    return marked, told
+        asked = found.verdict in ("emergent", "smooth") and family.params.nunique() > 1
+        effect = _size_effect(family, found, settings) if asked else None
+        made[str(name)] = FamilyFinding(
+            n_points=len(family), n_runs=int(family.run.nunique()), spearman=spearman, pearson=pearson,
+            size_effect=effect and effect.model_copy(update={"levels": None, "curve": None, "residuals": None}),
+        )  # fmt: skip
+    return made

@@ -21,7 +21,7 @@ FEWEST_SIZES = {"loss": 2, "flops": 2, "params": 3, "tokens": 2}
 
 
 def predictors(obs: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """For loss, flops, params and tokens: ``r2_left_out`` and ``error_points`` over left-out sizes.
+    """For loss, flops, params and tokens: ``r2_held_out`` and ``error_pp`` over left-out sizes.
 
     ``obs`` are rows of one (task, metric, loss). R² is of all left-out predictions together, against the
     mean of all scores: at most 1, and below 0 where the mean would have done better. The error is the mean
@@ -55,7 +55,7 @@ def _better_is_higher(obs: pd.DataFrame) -> bool:
 def _foresight(values: Vector, score: Vector, size: Vector, name: str, rising: bool) -> dict[str, float | None]:
     known = np.isfinite(values) & np.isfinite(score) & np.isfinite(size)
     values, score, size = values[known], score[known], size[known]
-    nothing: dict[str, float | None] = {"r2_left_out": None, "error_points": None}
+    nothing: dict[str, float | None] = {"r2_held_out": None, "error_pp": None}
     sizes = np.unique(size)
     if len(sizes) < FEWEST_SIZES[name]:
         return nothing
@@ -69,8 +69,8 @@ def _foresight(values: Vector, score: Vector, size: Vector, name: str, rising: b
     if spread <= 0:
         return nothing
     return {
-        "r2_left_out": 1.0 - float(np.sum((score - guess) ** 2)) / spread,
-        "error_points": 100.0 * float(np.mean(np.abs(score - guess))),
+        "r2_held_out": 1.0 - float(np.sum((score - guess) ** 2)) / spread,
+        "error_pp": 100.0 * float(np.mean(np.abs(score - guess))),
     }
 
 

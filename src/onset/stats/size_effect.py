@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from scipy import special
 
 from onset.errors import OnsetError, did_you_mean
+from onset.results import Drawable, Interval
 from onset.stats import headroom as shows
 from onset.stats import smoother as smooth
-from onset.stats.findings import CollapseVerdict, SizeEffect
 from onset.stats.mixture import Matrix, Mixture, Vector
-from onset.stats.result import Interval, Result
 from onset.stats.series import points as points_of
 
 MARGIN = 1.0
 """Points that ten times the parameters may move a score before size is said to matter."""
 
+CollapseVerdict = Literal["collapses", "size_matters", "unresolved"]
 At = Literal["loss", "flops"]
 """What is held equal."""
 
@@ -40,7 +40,7 @@ NUMERIC = ("params", "tokens", "flops")
 
 
 @dataclass(frozen=True)
-class CollapseFit(Result):
+class CollapseFit(Drawable):
     """What one column moves at equal loss; all effects in points (0.01 of the score)."""
 
     by: str
@@ -62,17 +62,6 @@ class CollapseFit(Result):
     """``run, params, loss, residual`` from the shared curve, in units of the score."""
     loss_margin: float | None = None
     """Nats a decade that count as none along the loss; None where points alone were asked."""
-
-    @property
-    def effect(self) -> SizeEffect | None:
-        """As it stands in findings.json; None where nothing could be compared."""
-        if self.points is None:
-            return None
-        found = self.points
-        shift = self.shift if self.loss_margin is not None else None
-        return SizeEffect(
-            self.verdict, found.value, found.low, found.high, self.margin, self.why, shift, self.loss_margin
-        )
 
     def summary(self) -> pd.DataFrame:
         """One row: what was compared, its effect with interval, and the verdict."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,16 +19,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from onset.errors import OnsetError
+from onset.results import Drawable, Interval
 from onset.stats.below_chance import Crossing, Worse, crossing, lifted
 from onset.stats.curve_priors import Family, span
-from onset.stats.findings import Verdict
 from onset.stats.marginal_likelihood import Sample, Weighed, weigh
 from onset.stats.point_noise import Noise
 from onset.stats.points import Direction, Points, direction_of, points
-from onset.stats.result import Interval, Result
 from onset.stats.robustness import complaint
 
 Array = NDArray[np.float64]
+
+Verdict = Literal["emergent", "smooth", "at_chance", "unresolved"]
 
 LEAVES = 2.0
 """Log evidence from which a score is said to leave chance."""
@@ -79,7 +81,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class ThresholdFit(Result):
+class ThresholdFit(Drawable):
     """What one (task, metric, loss) says of a threshold."""
 
     verdict: Verdict

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
 import onset
-from onset.stats.findings import FINDINGS_VERSION, summary_of
+from onset.errors import OnsetError
+from onset.results import Analysis, load
 
 
-def standing(folder: Path) -> tuple[pd.DataFrame, Path] | None:
-    """The summary of a study's findings and its page, where both are newer than all that they are made from.
+def standing(folder: Path) -> tuple[Analysis, Path] | None:
+    """A study's findings and its page, where both are newer than all that they are made from.
 
     That is every row and description of its runs, the study itself, and onset's own code. None where anything is
     newer or missing, or findings.json is not one of this version: then the study is to be analysed.
@@ -24,12 +22,10 @@ def standing(folder: Path) -> tuple[pd.DataFrame, Path] | None:
         # A folder is as new as the newest name in it, so parts that were taken away count too.
         if max(path.stat().st_mtime_ns for path in _made_from(folder)) >= made:
             return None
-        value = json.loads(findings.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        analysis = load(folder)
+    except (OSError, OnsetError):
         return None
-    if not isinstance(value, dict) or value.get("version") != FINDINGS_VERSION:
-        return None
-    return summary_of(value["findings"]), page
+    return analysis, page
 
 
 def _made_from(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""From a table or a study's folder to findings.json, figures and the page. Runs without torch."""
+"""From a table or a study's folder to findings.json, results/, figures and the page. Runs without torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pandas as pd
 
 from onset.errors import OnsetError
 from onset.report import page
-from onset.stats import loss_comparison as axes
-from onset.stats.backtest import Backtest, backtest
-from onset.stats.findings import Analysis
-from onset.stats.forecast import Forecast, forecast, thresholds_of
+from onset.results import Analysis, Backtest, Forecast, check_level, load, load_forecast, save
+from onset.stats import loss_comparison
+from onset.stats.backtest import backtest
+from onset.stats.forecast import forecast, thresholds_of
 from onset.stats.paper_claims import with_claims
-from onset.stats.pipeline import analyze, write
+from onset.stats.pipeline import DELTA, Progress, analyze
 from onset.store.parts import whole_file, write_text
 from onset.study.files import parse
 from onset.study.spec import FindingsSpec
@@ -21,7 +21,7 @@ from onset.tables.observations import read, sift
 from onset.work.facts import gather
 
 AUTO = "auto"
-"""In place of a loss axis: the one that the data shows to be best, else the default."""
+"""In place of a loss measure: the one that the data shows to be best, else the default."""
 
 
 def report(
@@ -29,41 +29,57 @@ def report(
     out: Path,
     *,
     level: float = 0.95,
+    delta: float = DELTA,
     loss: str | None = None,
     margin: float | None = None,
     loss_margin: float | None = None,
     set_aside: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[Analysis, Path]:
-    """Analyse ``source`` and write findings.json, report.html and figures/ below ``out``.
+    """Analyse ``source`` and write findings.json, results/, report.html and figures/ below ``out``.
 
-    Margins that are not given are the study's own, or one point.
-    ``loss`` ``auto`` takes the axis on which families stand best on one curve, where the data can tell it from the
-    default: see ``axes``.
+    Margins that are not given are the study's own, or one percentage point. ``loss`` ``auto`` takes the loss measure
+    that predicts held-out families best, where the data can tell it from the default: see ``loss_comparison``.
     With ``set_aside`` rows that contradict themselves go to set_aside.csv; without it they are one OnsetError.
     Returns the analysis and the page's path.
     """
+    check_level(level)
     observations = _observations(source, out, None if loss == AUTO else loss, set_aside)
     default = None
     if loss == AUTO:
         default = str(observations.loss_name.iloc[0]), str(observations.loss_unit.iloc[0])
-        chosen = axes.choose(observations, source, level)
+        chosen = loss_comparison.choose(observations, source, level)
         observations = observations if chosen is None else _observations(source, out, chosen, set_aside)
     stated = _stated(source)
     analysis = analyze(
         observations,
         source=str(source),
         level=level,
+        delta=delta,
         margin=margin or stated.margin,
         loss_margin=loss_margin or stated.loss_margin,
+        progress=progress,
     )
-    analysis = with_claims(axes.compare(analysis, source, default=default))
-    write(analysis, out)
-    facts = gather(source) if source.is_dir() else None
-    return analysis, page.write(out, analysis, facts)
+    analysis = with_claims(loss_comparison.compare(analysis, source, default=default))
+    save(analysis, out)
+    return analysis, _page(analysis, out, source)
 
 
-def foresee(
-    source: Path, targets: Path, out: Path, *, level: float = 0.95, loss: str | None = None
+def report_again(folder: Path) -> tuple[Analysis, Path]:
+    """The page and the figures of a folder made again from its findings.json and results/; nothing is fitted."""
+    analysis = load(folder)
+    made, tested = load_forecast(folder)
+    return analysis, _page(analysis, folder, Path(analysis.source), made, tested)
+
+
+def write_forecast(
+    source: Path,
+    targets: Path,
+    out: Path,
+    *,
+    level: float = 0.95,
+    loss: str | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Forecast, Backtest | OnsetError, Path]:
     """Forecast the targets of a CSV table from ``source``; write forecast.csv, onsets.csv, backtest.csv and the page.
 
@@ -71,6 +87,7 @@ def foresee(
     table; where the table is too small for one, the reason is returned instead. Onsets are told only of abilities
     whose threshold the table shows.
     """
+    check_level(level)
     observations = read(source, loss)
     try:
         wanted = pd.read_csv(targets)
@@ -78,7 +95,7 @@ def foresee(
         raise OnsetError(
             f"cannot read the targets: {error}", where=targets, advice="give a CSV with a column loss, or params,tokens"
         ) from error
-    analysis = analyze(observations, source=str(source), level=level)
+    analysis = analyze(observations, source=str(source), level=level, progress=progress)
     made = forecast(observations, wanted, thresholds=thresholds_of(analysis.findings), level=level)
     tested: Backtest | OnsetError
     try:
@@ -90,9 +107,17 @@ def foresee(
     known = None if isinstance(tested, OnsetError) else tested
     if known is not None:
         write_text(out / "backtest.csv", known.summary().to_csv(index=False))
-    write(analysis, out)
+    save(analysis, out, forecast=made, backtest=known)
+    return made, tested, _page(analysis, out, source, made, known)
+
+
+def _page(
+    analysis: Analysis, out: Path, source: Path, made: Forecast | None = None, tested: Backtest | None = None
+) -> Path:
     facts = gather(source) if source.is_dir() else None
-    return made, tested, page.write(out, analysis, facts, forecast=made, backtest=known)
+    if made is not None and made.observations is None:
+        made = made.with_changes(observations=analysis.observations)
+    return page.write(out, analysis, facts, forecast=made, backtest=tested)
 
 
 def _stated(source: Path) -> FindingsSpec:

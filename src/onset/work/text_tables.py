@@ -6,15 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-HEADLINES = ("accuracy", "exact_match", "acc", "acc_norm")
-"""Metrics of a task that a short table shows."""
+from onset.results import Analysis, Finding, LossInterval, SizeEffect
+from onset.results.text import interval
 
-VERDICT_STYLES = {"emergent": "bold green", "smooth": "cyan", "at_chance": "dim", "unresolved": "yellow"}
+VERDICT_STYLES = {"emergent": "bold green", "smooth": "cyan", "at_chance": "dim", "inconclusive": "yellow"}
 
 
 def rows_table(rows: Sequence[Mapping[Any, Any]], columns: Sequence[str] | None = None) -> Table:
@@ -98,36 +97,43 @@ def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def headline(summary: pd.DataFrame) -> pd.DataFrame:
-    """One row a task: accuracy or exact match where it has them; a task without either keeps all its rows."""
-    published = summary["metric"].isin(HEADLINES)
-    covered = set(summary.loc[published, "task"])
-    return summary[published | ~summary["task"].isin(covered)]
-
-
-def findings_table(summary: pd.DataFrame) -> Table:
-    """The findings of a summary frame: verdict, threshold with interval, collapse."""
+def findings_table(analysis: Analysis) -> Table:
+    """One row a task under its headline metric: onset loss, threshold, size effect; the loss where there are two."""
+    several = len({finding.loss_name for finding in analysis.findings}) > 1
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("task", "metric", "verdict", "threshold (loss)", "size effect (points per decade)"):
+    names = ["task", "metric", *(["loss"] if several else []), "verdict", "onset loss", "threshold",
+             "size effect (pp per decade)"]  # fmt: skip
+    for name in names:
         table.add_column(name, overflow="fold")
-    for row in summary.to_dict(orient="records"):
-        verdict = str(row["verdict"])
-        threshold = (
-            "" if _missing(row["threshold"]) else f"{row['threshold']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-        )
+    for finding in headline_findings(analysis):
+        loss = [Text(finding.loss_name)] if several else []
+        verdict = Text(finding.verdict.replace("_", " "), style=VERDICT_STYLES[finding.verdict])
         table.add_row(
-            Text(str(row["task"])), Text(str(row["metric"])),
-            Text(verdict, style=VERDICT_STYLES.get(verdict, "")), threshold, _moved(row),
+            Text(finding.task), Text(finding.metric), *loss, verdict, _loss(finding.onset), _loss(finding.threshold),
+            _size(finding.size_effect),
         )  # fmt: skip
     return table
 
 
-def _moved(row: Mapping[Any, Any]) -> str:
-    """What ten times the parameters move at equal loss: points, nats of the curve where asked for, the verdict."""
-    if _missing(row["points_per_decade"]):
+def headline_findings(analysis: Analysis) -> list[Finding]:
+    """One finding a task and loss measure, under the task's headline metric."""
+    return [
+        finding
+        for name in dict.fromkeys(finding.loss_name for finding in analysis.findings)
+        for finding in analysis.headlines(name)
+    ]
+
+
+def _loss(found: LossInterval | None) -> str:
+    return "" if found is None else interval(found.loss, found.low, found.high)
+
+
+def _size(effect: SizeEffect | None) -> str:
+    """What ten times the parameters change at equal loss: pp with interval, nats where asked for, the verdict."""
+    if effect is None or effect.pp_per_decade is None:
         return ""
-    along = "" if _missing(row["nats_per_decade"]) else f" or {row['nats_per_decade']:+.3f} nats:"
-    return f"{row['points_per_decade']:+.1f}{along} {str(row['collapse']).replace('_', ' ')}"
+    along = "" if effect.along_loss is None else f" or {effect.along_loss.nats_per_decade:+.3f} nats"
+    return f"{interval(effect.pp_per_decade, effect.low, effect.high, 1)}{along} {effect.verdict}"
 
 
 def count(value: float) -> str:
