@@ -165,3 +165,11 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert one.batch(0)[:, 0].tolist() == [653, 225, 321, 241, 441, 685]
     assert one.batch(3).dtype == np.int64
     assert one.batch(3).shape == (6, 9)
+
+
+def test_processes_cut_the_rows_of_the_same_batch() -> None:
+    """Each process of a training reads its own rows: together they must be the batch of one process."""
+    mixture = Mixture([made(500), made(300)], [2.0, 1.0], 16, 6, 3)
+    whole = mixture.batch(5)
+    parts = [mixture.batch(5, rows) for rows in (range(2), range(2, 5), range(5, 6))]
+    assert np.array_equal(np.concatenate(parts), whole)

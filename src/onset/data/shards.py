@@ -135,10 +135,14 @@ class Mixture:
         self.chunks = tuple(-(-(shard.tokens - 1) // context) for shard in shards)
         self._units = [max(1, round(weight / sum(weights) * WEIGHT_UNITS)) for weight in weights]
 
-    def batch(self, step: int) -> npt.NDArray[np.int64]:
-        """The batch of a step (0 is the first): ids (batch, context + 1); inputs and targets overlap by all but one."""
-        out = np.empty((self.rows, self.context + 1), dtype=np.int64)
-        for row, (source, chunk) in enumerate(self.dealt(step)):
+    def batch(self, step: int, rows: range | None = None) -> npt.NDArray[np.int64]:
+        """The batch of a step (0 is the first): ids (batch, context + 1); inputs and targets overlap by all but one.
+
+        With ``rows``, only those of it: (rows, context + 1).
+        """
+        wanted = range(self.rows) if rows is None else rows
+        out = np.empty((len(wanted), self.context + 1), dtype=np.int64)
+        for row, (source, chunk) in enumerate(self.dealt(step, wanted)):
             shard = self.shards[source]
             start = chunk * self.context
             ids = shard.ids[start : start + self.context + 1]
@@ -146,9 +150,10 @@ class Mixture:
             out[row, len(ids) :] = shard.eos
         return out
 
-    def dealt(self, step: int) -> Iterator[tuple[int, int]]:
-        """The (source, chunk) of each row of a step's batch."""
-        for slot in range(step * self.rows, (step + 1) * self.rows):
+    def dealt(self, step: int, rows: range | None = None) -> Iterator[tuple[int, int]]:
+        """The (source, chunk) of each row of a step's batch, or of those rows of it."""
+        for row in range(self.rows) if rows is None else rows:
+            slot = step * self.rows + row
             source, drawn = _deal(slot, self._units)
             epoch, place = divmod(drawn, self.chunks[source])
             yield source, _shuffled(place, self.chunks[source], _mix(self.seed, source, epoch))
