@@ -10,6 +10,7 @@ import torch
 from onset.data import tokenizer as tokenizers
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
+from onset.models import initialisation
 from onset.models import transformer as models
 from onset.models.transformer import Decoder
 from onset.study.spec import Shape, TokenizerSpec
@@ -121,3 +122,33 @@ def test_a_damaged_folder_is_one_clear_error(damage: str, tokenizer: Tokenizer, 
     with pytest.raises(OnsetError, match="cannot load the checkpoint") as caught:
         models.load(tmp_path)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_rows_drawn_alone_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is sharded from the start must begin with the weights of one that is not."""
+    monkeypatch.setattr(initialisation, "BLOCK", 10 * 64)
+    size = torch.Size((33, 64))
+    whole = initialisation.drawn("blocks.0.qkv", size, 5, 0.1)
+    for rows in (range(7), range(7, 20), range(20, 33), range(9, 9)):
+        assert torch.equal(initialisation.drawn("blocks.0.qkv", size, 5, 0.1, rows), whole[rows.start : rows.stop])
+    assert whole.std() == pytest.approx(0.1, rel=0.1)
+    assert not torch.equal(initialisation.drawn("blocks.1.qkv", size, 5, 0.1), whole)
+    assert not torch.equal(initialisation.drawn("blocks.0.qkv", size, 6, 0.1), whole)
+
+
+def test_large_weights_are_written_in_several_files_that_load(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file of 128 GB can be neither uploaded nor read in parts."""
+    transformers = pytest.importorskip("transformers")
+    monkeypatch.setattr(models, "SHARD", "50KB")
+    model = stirred(SHAPES["grouped"])
+    models.save(model, tokenizer, tmp_path)
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+    assert not (tmp_path / "model.safetensors").exists()
+    for one, other in zip(models.load(tmp_path).parameters(), model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    tokens = torch.randint(0, 262, (2, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)(tokens).logits
+        assert (theirs - model(tokens)).abs().max() < 1e-4

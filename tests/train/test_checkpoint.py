@@ -10,7 +10,8 @@ import torch
 
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir
-from onset.train import checkpoint
+from onset.train import checkpoint, states
+from onset.train.parallel import Mesh
 
 
 def fill(folder: Path) -> None:
@@ -62,9 +63,11 @@ def test_states_are_read_back_and_only_the_newest_kept(tmp_path: Path) -> None:
     for step in (3, 12, 40):
         checkpoint.write_state(rundir, step, {"w": torch.full((3,), float(step))}, {"step": step}, keep=2)
     assert checkpoint.states(rundir) == [12, 40]
-    tensors, facts = checkpoint.read_state(rundir, 40)
+    tensors = {"w": torch.zeros(3)}
+    folder = checkpoint.state_folder(rundir, 40)
+    states.fill(folder, tensors, Mesh())
     assert tensors["w"].tolist() == [40.0] * 3
-    assert facts == {"step": 40}
+    assert states.facts_of(folder) == {"step": 40}
     checkpoint.drop_states(rundir)
     assert checkpoint.states(rundir) == []
 
@@ -84,3 +87,13 @@ def test_leftovers_of_a_kill_are_swept(tmp_path: Path) -> None:
     (tmp_path / "run" / "steps" / ".00000009.1.ab.part").mkdir()
     checkpoint.sweep(rundir)
     assert [entry.name for entry in (tmp_path / "run" / "steps").iterdir()] == ["00000007"]
+
+
+def test_old_checkpoints_are_looked_at_without_reading_them(tmp_path: Path) -> None:
+    """A resume that reads every checkpoint of a large run takes hours before its first step."""
+    folder = tmp_path / "x"
+    checkpoint.write_folder(folder, fill)
+    (folder / "b.txt").write_text("texT", encoding="utf-8")
+    assert checkpoint.fault(folder, contents=False) is None
+    (folder / "a.bin").unlink()
+    assert "a.bin is missing" in str(checkpoint.fault(folder, contents=False))

@@ -13,6 +13,7 @@ from onset.study import cost as sizing
 from onset.study.presets import preset
 from onset.study.spec import Optimizer, Run, Shape
 from onset.train import loss as chunked
+from onset.train import passes
 from onset.train.loss import ChunkedLoss, chunk_loss
 from onset.train.precision import Arithmetic, choose, method
 from onset.train.step import Stepper
@@ -147,3 +148,13 @@ def test_what_the_packer_was_told_the_trainer_accepts(device: str, monkeypatch: 
                 if device == "cuda":  # and with the whole card where nothing is said
                     assert (found.together is None) == fit.usual
                     choose(run, 65_024, **settings)
+
+
+def test_one_worker_compiles_more_shapes_than_torch_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker trains run after run; torch gives a function up after eight shapes, and the ninth run would die."""
+    monkeypatch.setattr(passes, "COMPILER", "eager")
+    for layers in range(1, 11):
+        shape = SHAPE.model_copy(update={"layers": layers})
+        stepper = Stepper(Decoder(shape, VOCAB, 1), Optimizer(), arithmetic(engine="compiled"), batch=2)
+        ids = torch.randint(0, VOCAB, (2, 17))
+        assert stepper.step(ids[:, :-1], ids[:, 1:], 1e-3).finite

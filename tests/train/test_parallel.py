@@ -14,14 +14,15 @@ from onset.errors import OnsetError
 from onset.models import transformer as models
 from onset.store.rundir import RunDir
 from onset.train import checkpoint
-from onset.train.parallel import joined
+from onset.train.parallel import Mesh, joined
 
 TEAM = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np, torch
 from onset.data import tokenizer as tokenizers
-from onset.train.parallel import TeamStepper, follow, joined
+from onset.train.parallel import Mesh, joined
 from onset.data.shards import Mixture, Shard
 from onset.train.trainer import Job, train
 from onset.store.rundir import RunDir
@@ -31,39 +32,39 @@ shape = Shape(layers=2, width=32, heads=4, kv_heads=2, hidden=48, context=16)
 run = Run(name="r", shape=shape, tokens=16 * 5 * 24, batch=5, checkpoints=(80, 80 * 5, 80 * 12, 80 * 18), seed=3)
 tokenizer = tokenizers.train(["some words of a small corpus"] * 10, TokenizerSpec(vocab=262))
 
-def job(name, team=None):
+def job(name):
     ids = np.random.default_rng(0).integers(1, 20, 3000).astype(np.uint16)
     mixture = Mixture([Shard(Path("nowhere"), 3000, 1, 3000, 0, ids)], [1.0], 16, run.batch, run.seed)
     rundir = RunDir(Path(sys.argv[1]) / "runs" / name)
     rundir.create({"digest": "x"})
-    stepper = None if team is None else lambda arithmetic: TeamStepper(run, tokenizer.vocab, arithmetic, team)
-    return Job(run, tokenizer.vocab, mixture, tokenizer, rundir, precision="float32", stepper=stepper)
+    return Job(run, tokenizer.vocab, mixture, tokenizer, rundir, precision="float32")
 
 def after(steps):
     asked = iter(range(steps))
     return lambda: next(asked, None) is None
 
+def alone(name, **settings):
+    if mesh.leads:
+        train(job(name), **settings)
+    mesh.told(None)
+
 torch.set_num_threads(1)
-with joined("cpu") as team:
-    if team.leads:
-        try:
-            train(job("one"))
-            train(job("two", team))
-            train(job("mixed"), should_stop=after(7))  # one process, then two, then one
-            train(job("mixed", team), should_stop=after(9))
-            train(job("mixed"))
-            train(job("again", team), should_stop=after(8))
-            train(job("again", team))
-        finally:
-            team.say("end")
-    else:
-        follow(team)
+with joined("cpu") as mesh:
+    alone("one")
+    train(job("two"), mesh)
+    alone("mixed", should_stop=after(7))  # one process, then two, then one
+    train(job("mixed"), mesh, should_stop=after(9) if mesh.rank == 1 else None)
+    alone("mixed")
+    train(replace(job("again"), state_seconds=0.0), mesh, should_stop=after(8))
+    train(job("again"), mesh)
+    if mesh.size == 4:
+        train(job("hybrid"), replace(mesh, per_host=2))
 """
 
 
-def torchrun(folder: Path, script: str, *arguments: str) -> None:
+def torchrun(folder: Path, script: str, *arguments: str, processes: int = 2) -> None:
     (folder / "script.py").write_text(script, encoding="utf-8")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--nproc-per-node=2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={processes}"]
     command += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
     command += [str(folder / "script.py"), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -95,7 +96,21 @@ def test_two_processes_train_like_one_and_a_run_may_change_their_number(tmp_path
         assert (one - two).abs().max() < 1e-4
 
 
-def test_outside_torchrun_it_says_how_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    with pytest.raises(OnsetError, match="not one of torchrun's"), joined("cpu"):
+@pytest.mark.slow
+def test_shards_within_a_host_and_copies_between_hosts_train_like_one(tmp_path: Path) -> None:
+    torchrun(tmp_path, TEAM, str(tmp_path), processes=4)
+    assert losses(tmp_path, "hybrid") == pytest.approx(losses(tmp_path, "one"), abs=2e-6)
+    told = json.loads(RunDir(tmp_path / "runs" / "hybrid").done_path.read_text(encoding="utf-8"))["arithmetic"]
+    assert (told["shards"], told["replicas"]) == (2, 2)
+
+
+def test_rows_of_a_batch_are_each_ones_once() -> None:
+    for batch, size in ((5, 2), (8, 8), (7, 3)):
+        rows = [row for rank in range(size) for row in Mesh(rank, size).rows(batch)]
+        assert rows == list(range(batch))
+
+
+def test_alone_it_says_how_to_start_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(OnsetError, match="not started to train together"), joined("cpu"):
         pass

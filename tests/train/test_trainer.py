@@ -28,6 +28,7 @@ from onset.study.spec import Run, Schedule, Shape, TokenizerSpec
 from onset.train import checkpoint
 from onset.train import precision as arithmetic
 from onset.train.step import Outcome, Stepper
+from onset.train.stopping import stopped_by_signals
 from onset.train.trainer import Job, Progress, train
 
 SHAPE = Shape(layers=2, width=32, heads=4, kv_heads=2, hidden=48, context=16)
@@ -130,7 +131,7 @@ def test_it_is_so_without_kernels_too(job: Callable[..., Job], monkeypatch: pyte
 def test_damage_is_named_and_what_is_whole_is_used(job: Callable[..., Job], damage: str) -> None:
     alone, hurt = job("a"), job("b")
     assert train(alone)
-    train(hurt, should_stop=stop_after(20))
+    train(hurt, should_stop=stop_after(18))
     assert checkpoint.states(hurt.rundir) == [12, 18]
     state = checkpoint.state_folder(hurt.rundir, 18)
     newest = hurt.rundir.checkpoint(18)
@@ -270,6 +271,62 @@ def test_precision_is_as_said(job: Callable[..., Job]) -> None:
         assert arithmetic.choose(RUN, 262, precision=precision, threads=1, device="cpu").bfloat16 is bfloat16
 
 
+def test_a_run_that_is_always_stopped_before_its_checkpoint_makes_progress(job: Callable[..., Job]) -> None:
+    """A scheduler that ends every job after a day must not see the same day trained for ever."""
+    run = RUN.model_copy(update={"checkpoints": (RUN.tokens,)})
+    alone, stopped = job("a", run), job("b", run)
+    assert train(alone)
+    calls = 0
+    while not train(stopped, should_stop=stop_after(5)):
+        calls += 1
+        assert checkpoint.states(stopped.rundir)[-1] == 5 * calls
+    assert calls == 4
+    assert_same(alone, stopped)
+
+
+def test_states_are_written_between_checkpoints_by_the_clock(job: Callable[..., Job]) -> None:
+    """A machine that fails without a signal costs minutes, not all since the last declared checkpoint."""
+    run = RUN.model_copy(update={"checkpoints": (RUN.tokens,)})
+    one, seen = job("a", run, state_seconds=0.0), []
+    assert train(one, on_progress=lambda here: seen.append(checkpoint.states(one.rundir)))
+    assert seen[10] == [9, 10]
+    assert checkpoint.states(one.rundir) == []
+
+
+def test_a_signal_is_obeyed_once_the_state_is_written(job: Callable[..., Job]) -> None:
+    """Schedulers send SIGTERM before a job's time is over: without the state that time is lost."""
+    one, came = job("a", RUN.model_copy(update={"checkpoints": (RUN.tokens,)})), []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(checkpoint.states(one.rundir)))
+    try:
+        with stopped_by_signals() as asked:
+            finished = train(
+                one,
+                on_progress=lambda here: signal.raise_signal(signal.SIGTERM) if here.step == 7 else None,
+                should_stop=asked,
+            )
+        assert not finished
+        assert came == [[7]]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_how_auto_was_decided_is_recorded(job: Callable[..., Job]) -> None:
+    """The digest holds the word 'auto': the records must tell which precision it became."""
+    one = job("a")
+    assert train(one)
+    told = json.loads(one.rundir.done_path.read_text(encoding="utf-8"))["arithmetic"]
+    assert told["bfloat16"] is arithmetic.choose(RUN, 262, precision="auto", threads=1, device="cpu").bfloat16
+
+
+def test_deterministic_algorithms_are_asked_for_and_left_as_before(job: Callable[..., Job]) -> None:
+    seen = []
+    assert train(
+        job("a", deterministic=True), on_progress=lambda here: seen.append(torch.are_deterministic_algorithms_enabled())
+    )
+    assert all(seen)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_torch_threads_are_left_as_they_were(job: Callable[..., Job]) -> None:
     before = torch.get_num_threads()
     train(job("a", threads=2))
@@ -282,8 +339,10 @@ from pathlib import Path
 import numpy as np
 from onset.data.shards import Mixture, Shard
 from onset.train.step import Outcome, Stepper
+from onset.train.stopping import stopped_by_signals
 from onset.data.tokenizer import Tokenizer
 from onset.train.trainer import Job, train
+from onset.train.stopping import stopped_by_signals
 from onset.store.rundir import RunDir
 from onset.study.spec import Run
 folder, name = Path(sys.argv[1]), sys.argv[2]
@@ -294,7 +353,8 @@ mixture = Mixture([Shard(Path("nowhere"), 3000, 1, 3000, 0, ids)], [1.0], 16, ru
 rundir = RunDir(folder / "runs" / name)
 rundir.create({"digest": "x"})
 print("ready", flush=True)
-train(Job(run, tokenizer.vocab, mixture, tokenizer, rundir))
+with stopped_by_signals() as asked:
+    train(Job(run, tokenizer.vocab, mixture, tokenizer, rundir), should_stop=asked)
 """
 
 
@@ -320,10 +380,42 @@ def test_a_run_killed_at_random_moments_equals_one_left_alone(
         try:
             process.wait(timeout=float(draw.uniform(0, took / 2)) if attempt < 6 else None)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
+            process.send_signal((signal.SIGKILL, signal.SIGTERM)[attempt % 2])
             process.wait()
             kills += 1
         if killed.rundir.done:
             break
     assert kills >= 3
     assert_same(alone, killed)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_ends_the_job_every_few_seconds_makes_progress(
+    tokenizer: Tokenizer, tmp_path: Path, job: Callable[..., Job]
+) -> None:
+    """With states at declared checkpoints alone, a job of a day's limit would begin the same day again for ever."""
+    run = RUN.model_copy(update={"tokens": 64 * 6000, "checkpoints": (64 * 6000,)})
+    (tmp_path / "run.json").write_text(run.model_dump_json(), encoding="utf-8")
+    tokenizer.save(tmp_path / "tokenizer")
+    alone, ended = job("a", run), job("b", run)
+    began = time.perf_counter()
+    assert train(alone)
+    took = time.perf_counter() - began
+    reached = [0]
+    for _ in range(40):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path), "b"], stdout=subprocess.PIPE, env=dict(os.environ)
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            process.wait(timeout=took / 4)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait() == -signal.SIGTERM
+        if ended.rundir.done:
+            break
+        reached.append(checkpoint.states(ended.rundir)[-1])
+        assert reached[-1] > reached[-2]
+    assert len(reached) > 2
+    assert_same(alone, ended)

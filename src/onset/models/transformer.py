@@ -7,13 +7,13 @@ same logits. The one difference inside is that queries, keys and values come fro
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,8 +21,14 @@ from torch.utils.checkpoint import checkpoint
 
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
+from onset.models import initialisation
 from onset.store.parts import whole_file, write_text
 from onset.study.spec import Shape
+
+SHARD = "5GB"
+"""Weights above this are written in several files."""
+
+INDEX = "model.safetensors.index.json"
 
 EPSILON = 1e-5
 """Added to the mean square in RMSNorm."""
@@ -84,22 +90,13 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def initialise(self, seed: int, deviation: float = 1.0) -> None:
-        """Set gains to 1 and draw matrices from normal distributions.
-
-        Their deviation is sqrt(2 / (5 width)), and 2 / (layers sqrt(width)) for those that write to the stream,
-        both times ``deviation``.
-        The first is "small init" (Nguyen and Salazar 2019, arXiv 1910.05895), the second Wang's; together they are
-        the rule of GPT-NeoX-20B and Pythia (Black et al. 2022, arXiv 2204.06745, section 2.1).
-        """
-        draw = torch.Generator().manual_seed(seed)  # of its own: nothing else is disturbed, nor disturbs it
-        small = math.sqrt(2 / (5 * self.shape.width))
-        writing = min(small, 2 / (self.shape.layers * math.sqrt(self.shape.width)))
+        """Set gains to 1 and draw matrices as ``onset.models.initialisation`` says."""
         for name, parameter in self.named_parameters():
             if parameter.dim() == 1:
                 parameter.fill_(1.0)
             else:
-                scale = writing if name.endswith((".out", ".down")) else small
-                parameter.normal_(0.0, scale * deviation, generator=draw)
+                scale = initialisation.deviation(name, self.shape, deviation)
+                parameter.copy_(initialisation.drawn(name, parameter.shape, seed, scale))
 
     def hidden(self, tokens: Tensor, *, recompute: bool = False) -> Tensor:
         """The normed stream after the last block, (batch, length, width), for token ids (batch, length).
@@ -250,12 +247,29 @@ def take_glm_weights(model: Decoder, weights: Mapping[str, Tensor]) -> None:
 
 
 def save(model: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write model.safetensors, config.json and the tokenizer's files, each whole, into a folder."""
+    """Write the weights, config.json and the tokenizer's files, each whole, into a folder.
+
+    The weights are model.safetensors, or above ``SHARD`` several files with an index, as transformers reads them.
+    """
     config = glm_config(model.shape, model.vocab, tokenizer.eos)
-    with whole_file(folder / "model.safetensors") as beside:
-        save_file(glm_weights(model), beside, metadata={"format": "pt"})
+    weights = glm_weights(model)
+    plan = split_torch_state_dict_into_shards(weights, max_shard_size=SHARD)
+    for name, tensors in plan.filename_to_tensors.items():
+        with whole_file(folder / name) as beside:
+            save_file({key: weights[key] for key in tensors}, beside, metadata={"format": "pt"})
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
     write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
     tokenizer.save(folder)
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder that ``save`` wrote."""
+    if not (folder / INDEX).exists():
+        return load_file(folder / "model.safetensors")
+    names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    return {key: tensor for name in sorted(names) for key, tensor in load_file(folder / name).items()}
 
 
 def load(folder: Path) -> Decoder:
@@ -264,7 +278,7 @@ def load(folder: Path) -> Decoder:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         shape = shape_of(config)
         model = Decoder(shape, config["vocab_size"], seed=None)
-        take_glm_weights(model, load_file(folder / "model.safetensors"))
+        take_glm_weights(model, _read_weights(folder))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise OnsetError(
             f"cannot load the checkpoint: {error}",

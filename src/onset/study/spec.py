@@ -315,11 +315,23 @@ class Study(Spec):
     """Arithmetic of training: bfloat16 where the machine is faster in it, or as said."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Gigabytes that one training may hold: how much of a batch is in hand at once is chosen to fit."""
+    deterministic: bool = False
+    """Deterministic algorithms only: training on GPUs is then bitwise repeatable, and slower."""
+    state_minutes: float = Field(default=10.0, gt=0)
+    """At most so many minutes of training are lost where it is stopped. Not part of the digest."""
     findings: FindingsSpec = FindingsSpec()
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_defaults(handler(self), {"memory_gb": None, "findings": FindingsSpec().model_dump(mode="json")})
+        return _without_defaults(
+            handler(self),
+            {
+                "memory_gb": None,
+                "deterministic": False,
+                "state_minutes": 10.0,
+                "findings": FindingsSpec().model_dump(mode="json"),
+            },
+        )
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -359,6 +371,8 @@ class Study(Spec):
             "tokenizer": tokenizer.model_dump(mode="json", exclude={"path"}),
             "precision": self.precision,
         }
+        if self.deterministic:
+            identity["deterministic"] = True
         if uses_world and self.world is not None:
             identity["world"] = self.world.model_dump(mode="json", exclude={"items", "valid_documents"})
         return identity
@@ -367,7 +381,7 @@ class Study(Spec):
         """Sixty-four hexadecimal digits that change with anything that changes a result."""
         if run is not None:
             return _digest(self.identity(run))
-        whole = self.model_dump(mode="json", exclude={"mixes", "validation", "tokenizers", "data"})
+        whole = self.model_dump(mode="json", exclude={"mixes", "validation", "tokenizers", "data", "state_minutes"})
         whole["version"] = SPEC_VERSION
         whole["mixes"] = {name: _content(mix) for name, mix in self.mixes.items()}
         whole["tokenizers"] = {k: v.model_dump(mode="json", exclude={"path"}) for k, v in self.tokenizers.items()}

@@ -3,7 +3,7 @@
 ::
 
     steps/<step>/   model.safetensors, config.json, tokenizer.json, ..., checksums.json
-    resume/<step>/  state.safetensors (weights and optimiser), state.json, checksums.json
+    resume/<step>/  what ``onset.train.states`` writes, checksums.json
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from onset.data.tokenizer import Tokenizer
@@ -29,36 +29,55 @@ from onset.store.object_store import ELSEWHERE
 from onset.store.rundir import STEP_DIGITS, RunDir
 
 CHECKSUMS = "checksums.json"
+STATE = "state.safetensors"
+SIZE = "size:"
+"""Begins what stands for a checksum where only the size is known."""
 
 
-def write(rundir: RunDir, step: int, model: Decoder, tokenizer: Tokenizer) -> None:
-    """Write the checkpoint of a step, complete or not at all; one that is there already is left as it is."""
-    if not rundir.checkpoint(step).exists():
+def write(rundir: RunDir, step: int, model: Decoder | None, tokenizer: Tokenizer) -> None:
+    """Write the checkpoint of a step, complete or not at all; one that is there already is left as it is.
+
+    ``model`` is None in a process that does not lead: it writes nothing.
+    """
+    if model is not None and not rundir.checkpoint(step).exists():
         write_folder(rundir.checkpoint(step), lambda folder: models.save(model, tokenizer, folder))
 
 
 def write_state(rundir: RunDir, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: int) -> None:
-    """Write the resume state of a step, read it back to be sure, then drop all but the newest ``keep``."""
+    """Write the resume state of a step from one process, then drop all but the newest ``keep``."""
 
     def fill(folder: Path) -> None:
-        save_file(dict(tensors), folder / "state.safetensors")
-        (folder / "state.json").write_text(json.dumps(dict(facts), indent=2) + "\n", encoding="utf-8")
+        save_file({name: one.detach().to("cpu", copy=True) for name, one in tensors.items()}, folder / STATE)
+        _tell(folder, facts)
 
     folder = state_folder(rundir, step)
     if folder.exists():
         remove(folder)
     write_folder(folder, fill)
-    if (why := fault(folder)) is not None:
-        raise OnsetError(f"what was written does not read back: {why}", where=folder, advice="check the disk")
+    _drop_old(rundir, keep)
+
+
+def settle_state(rundir: RunDir, step: int, written: Path, facts: Mapping[str, Any], keep: int) -> None:
+    """Put a folder that several processes have filled in its place, then drop all but the newest ``keep``.
+
+    Its checksums are the files' sizes: to read all shards again would take one process many minutes.
+    """
+    _tell(written, facts)
+    sums = {entry.name: f"{SIZE}{entry.stat().st_size}" for entry in sorted(written.iterdir())}
+    folder = state_folder(rundir, step)
+    if folder.exists():
+        remove(folder)
+    _settle(written, folder, sums)
+    _drop_old(rundir, keep)
+
+
+def _tell(folder: Path, facts: Mapping[str, Any]) -> None:
+    (folder / "state.json").write_text(json.dumps(dict(facts), indent=2) + "\n", encoding="utf-8")
+
+
+def _drop_old(rundir: RunDir, keep: int) -> None:
     for old in states(rundir)[:-keep]:
         remove(state_folder(rundir, old))
-
-
-def read_state(rundir: RunDir, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and facts of a resume state that ``fault`` found whole."""
-    folder = state_folder(rundir, step)
-    facts: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    return load_file(folder / "state.safetensors"), facts
 
 
 def states(rundir: RunDir) -> list[int]:
@@ -69,7 +88,7 @@ def states(rundir: RunDir) -> list[int]:
 
 def remove(folder: Path) -> None:
     """Remove a folder so that a kill on the way leaves nothing that looks like it."""
-    gone = _beside(folder)
+    gone = beside(folder)
     os.rename(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)
 
@@ -97,16 +116,11 @@ def set_aside(folder: Path) -> Path:
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder by ``fill``, add checksums of its files, flush, and rename it to its place."""
-    beside = _beside(folder)
+    part = beside(folder)
     try:
-        beside.mkdir(parents=True)
-        fill(beside)
-        sums = {entry.name: _checksum(entry) for entry in sorted(beside.iterdir())}
-        (beside / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
-        for entry in (*beside.iterdir(), beside):
-            _flush(entry)
-        os.rename(beside, folder)
-        _flush(folder.parent)
+        part.mkdir(parents=True)
+        fill(part)
+        _settle(part, folder, {entry.name: _checksum(entry) for entry in sorted(part.iterdir())})
     except (OSError, SafetensorError) as error:
         raise OnsetError(
             f"cannot write: {getattr(error, 'strerror', None) or error}",
@@ -114,13 +128,23 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
             advice="free some space or choose another folder with --out, then run the same command again: it resumes",
         ) from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
 
 
-def fault(folder: Path) -> str | None:
+def _settle(part: Path, folder: Path, sums: Mapping[str, str]) -> None:
+    """Flush a filled folder with its checksums and rename it to its place."""
+    (part / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+    for entry in (*part.iterdir(), part):
+        _flush(entry)
+    os.rename(part, folder)
+    _flush(folder.parent)
+
+
+def fault(folder: Path, *, contents: bool = True) -> str | None:
     """What is wrong with a folder that ``write_folder`` made (cut short, edited, a file missing), or None.
 
-    Of one that stands in a store elsewhere nothing is known to be wrong.
+    Without ``contents`` files are not read: only what is missing or added is noticed. Of a folder that stands in a
+    store elsewhere nothing is known to be wrong.
     """
     if (folder / ELSEWHERE).exists():
         return None
@@ -129,7 +153,7 @@ def fault(folder: Path) -> str | None:
         if not isinstance(sums, dict):
             return f"{CHECKSUMS} was edited"
         for name, expected in sums.items():
-            if _checksum(folder / name) != expected:
+            if not _matches(folder / name, str(expected), contents=contents):
                 return f"{name} is not what was written"
         added = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")} - {*sums, CHECKSUMS}
         if added:
@@ -150,8 +174,17 @@ def sweep(rundir: RunDir) -> None:
                     shutil.rmtree(entry, ignore_errors=True)
 
 
-def _beside(folder: Path) -> Path:
+def beside(folder: Path) -> Path:
+    """A name beside a folder under which it is filled; ``sweep`` removes what a kill leaves of it."""
     return folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
+
+
+def _matches(file: Path, expected: str, *, contents: bool) -> bool:
+    """Whether a file has the checksum, or the size, that it was written with. Raises FileNotFoundError without it."""
+    size = file.stat().st_size
+    if expected.startswith(SIZE):
+        return expected == f"{SIZE}{size}"
+    return not contents or _checksum(file) == expected
 
 
 def _checksum(file: Path) -> str:

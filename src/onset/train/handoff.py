@@ -6,17 +6,20 @@ To its own training that is a run that was stopped there: it goes on, to the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from onset.data.tokenizer import Tokenizer
+from onset.models.transformer import Decoder
 from onset.store.parts import write_text
 from onset.store.rundir import RunDir
-from onset.study.cost import STATES_KEPT
 from onset.train import checkpoint
 from onset.train.log import lines_to
-from onset.train.step import Stepper
+from onset.train.parallel import Mesh
+from onset.train.states import Saver
+from onset.train.step import Steps
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,44 @@ class Trunk:
     tokenizer: Tokenizer
     branches: tuple[Branch, ...]
 
-    def hand_on(self, step: int, stepper: Stepper, facts: Mapping[str, Any]) -> None:
-        """Give every branch what is due at this step; one that another process holds, or that has begun, is left."""
+    def hand_on(self, step: int, model: Decoder | None, stepper: Steps, saver: Saver, facts: Mapping[str, Any]) -> None:
+        """Give every branch what is due at this step; one that another process holds, or that has begun, is left.
+
+        Every process of the mesh calls it; ``model`` is the whole one on the process that leads, which decides.
+        """
         for branch in self.branches:
             if step > branch.step or not (step in branch.declared or step == branch.step):
                 continue
-            with branch.rundir.lock() as held:
-                if held and not branch.rundir.done and not _begun(branch):
-                    self._give(branch, step, stepper, facts)
+            with self._held(branch, saver.mesh) as held:
+                if saver.mesh.told(held):
+                    self._give(branch, step, model, stepper, saver, facts)
+
+    @contextmanager
+    def _held(self, branch: Branch, mesh: Mesh) -> Iterator[bool]:
+        """Whether this process holds a branch that still needs what its trunk gives."""
+        if not mesh.leads:
+            yield False
+            return
+        with branch.rundir.lock() as held:
+            yield held and not branch.rundir.done and not _begun(branch)
 
     def due(self, step: int) -> bool:
         """Whether any branch gets something at this step."""
         return any(step == branch.step or step in branch.declared for branch in self.branches)
 
-    def _give(self, branch: Branch, step: int, stepper: Stepper, facts: Mapping[str, Any]) -> None:
-        branch.rundir.create(branch.meta)
+    def _give(
+        self, branch: Branch, step: int, model: Decoder | None, stepper: Steps, saver: Saver, facts: Mapping[str, Any]
+    ) -> None:
+        if saver.mesh.leads:
+            branch.rundir.create(branch.meta)
         if step in branch.declared:
-            checkpoint.write(branch.rundir, step, stepper.model, self.tokenizer)
+            checkpoint.write(branch.rundir, step, model, self.tokenizer)
         if step == branch.step:
-            write_text(branch.rundir.log_path, "".join(lines_to(self.rundir.log_path, step)))
+            if saver.mesh.leads:
+                write_text(branch.rundir.log_path, "".join(lines_to(self.rundir.log_path, step)))
             trunk = {"run": self.rundir.name, "steps": step}
-            checkpoint.write_state(branch.rundir, step, stepper.state(), {**facts, "trunk": trunk}, STATES_KEPT)
+            saver.write(branch.rundir, step, stepper.state(), {**facts, "trunk": trunk})
+            saver.finish()  # the branch's lock is held until it is written
 
 
 def _begun(branch: Branch) -> bool:

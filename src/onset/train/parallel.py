@@ -1,9 +1,9 @@
-"""One run on several processes: PyTorch's own FSDP2, led by one of them.
+"""One run on several processes: PyTorch's FSDP2 with hybrid sharding; every process runs the trainer's own loop.
 
-Every process of a team holds its share of weights, gradients and moments, and takes its share of each batch. The
-first process leads: it alone runs the trainer, reads batches and writes files, and tells the others each step what
-to do; they ``follow``. What the leader writes is gathered first, so checkpoints and resume states are those of a run
-on one process, and a run may go on with any number of them.
+Each process holds its rows of weights, gradients and moments, knows the step, and reads its own rows of the batch.
+Nothing is sent but what PyTorch's collectives send, one vote a step on whether to save or to stop, and what is
+gathered for a declared checkpoint. The first process alone writes the log and the checkpoints. A run may go on with
+any number of processes: see ``onset.train.states``.
 """
 
 from __future__ import annotations
@@ -11,103 +11,103 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.distributed_c10d import _set_pg_timeout
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-from onset.cpu.flat import Flat
 from onset.errors import OnsetError
-from onset.models.transformer import Decoder
+from onset.models import initialisation
+from onset.models.transformer import Decoder, rotary_table
 from onset.study.cost import TORCH_PIECE_TOKENS
 from onset.study.spec import Run
 from onset.train.loss import ChunkedLoss, chunk_loss
 from onset.train.precision import Arithmetic
 from onset.train.step import Outcome
 
-WAIT = timedelta(days=1)
-"""So long followers wait for a word of the leader, who may be measuring or writing."""
+TIMEOUT = timedelta(minutes=30)
+"""So long a process waits for the others: one that is lost is noticed then at the latest."""
 
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
+"""Backends of the process group by kind of device; recovery states are written through the CPU's."""
 
-CONNECT = timedelta(seconds=60)
-"""So long processes try to find each other; those that do not are ended, and torchrun starts all of them again."""
-
-MEET = timedelta(minutes=30)
-"""So long a process waits for the others within a step: one that is lost is noticed then at the latest."""
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True)
-class Team:
-    """The processes that torchrun started, and this one's place among them."""
+class Mesh:
+    """The processes that train one run together, and this one's place among them. By default it is alone."""
 
-    rank: int
-    size: int
-    device: torch.device
-    mesh: DeviceMesh
-    words: dist.ProcessGroup
-    """Where the leader's words go: of the CPU, whatever the device is."""
+    rank: int = 0
+    size: int = 1
+    device: str = "cpu"
+    per_host: int = 1
+    """Processes on one host."""
+    words: dist.ProcessGroup | None = None
+    """A group of the CPU for votes and what the first process tells."""
+    files: dist.ProcessGroup | None = None
+    """Another one for recovery states, which are written while steps and votes go on."""
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the first."""
+        """Whether this process writes the log and the checkpoints."""
         return self.rank == 0
 
-    def say(self, *words: Any) -> None:
-        """Tell the followers what to do."""
-        dist.broadcast_object_list([words], src=0, group=self.words)
+    def any(self, *asked: bool) -> list[bool]:
+        """Whether any process asks, question by question; every process gets the same answers."""
+        if self.size == 1:
+            return list(asked)
+        votes = torch.tensor(asked, dtype=torch.int32)
+        dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=self.words)
+        return [bool(vote) for vote in votes]
 
-    def hear(self) -> tuple[Any, ...]:
-        """What the leader says next."""
-        words: list[Any] = [None]
-        dist.broadcast_object_list(words, src=0, group=self.words)
-        return tuple(words[0])
+    def told(self, value: Told) -> Told:
+        """The first process's value, on every process."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0, group=self.words)
+        return values[0]
+
+    def rows(self, batch: int) -> range:
+        """The rows of a batch that are this process's."""
+        first, more = divmod(batch, self.size)
+        begin = self.rank * first + min(self.rank, more)
+        return range(begin, begin + first + (self.rank < more))
 
 
 @contextlib.contextmanager
-def joined(kind: str) -> Iterator[Team]:
-    """Be one of torchrun's processes within, on devices of that kind ('cpu' or 'cuda').
+def joined(kind: str) -> Iterator[Mesh]:
+    """The mesh of this process within, on devices of that kind ('cpu' or 'cuda').
 
-    Raises OnsetError where torchrun did not start this process.
+    The process group is the one that stands (Ray Train's), or is made from the environment (torchrun's). Raises
+    OnsetError where there is neither.
     """
-    if "LOCAL_RANK" not in os.environ:
-        raise OnsetError("this process is not one of torchrun's", advice="start it with: torchrun --nproc-per-node N")
-    cuda = kind == "cuda"
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
-    if cuda:
+    ours = not dist.is_initialized()
+    if ours and "RANK" not in os.environ:
+        raise OnsetError(
+            "this process was not started to train together with others", advice="start it with Ray Train or torchrun"
+        )
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = f"cuda:{local if local < torch.cuda.device_count() else 0}" if kind == "cuda" else "cpu"
+    if kind == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=CONNECT)
+    if ours:
+        dist.init_process_group(BACKENDS[kind], timeout=TIMEOUT)
     try:
-        words = dist.new_group(backend="gloo", timeout=CONNECT)
-        assert words is not None
-        assert dist.group.WORLD is not None
-        # A group's timeout is also that of its connecting, where now and then a word gets lost after a restart: a
-        # day's patience there would be a day's hang.
-        _set_pg_timeout(MEET, dist.group.WORLD)
-        _set_pg_timeout(WAIT, words)
-        mesh = init_device_mesh(kind, (dist.get_world_size(),))
-        yield Team(dist.get_rank(), dist.get_world_size(), device, mesh, words)
+        words, files = (dist.new_group(backend="gloo", timeout=TIMEOUT) for _ in range(2))
+        per_host = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
+        yield Mesh(dist.get_rank(), dist.get_world_size(), device, per_host, words, files)
     finally:
-        dist.destroy_process_group()
-
-
-def arithmetic_of(arithmetic: Arithmetic, team: Team) -> Arithmetic:
-    """The arithmetic of a run that a team does: autograd, with the number of processes in its device."""
-    version = arithmetic.version.split()[0]  # without the kernels'
-    bfloat16 = arithmetic.bfloat16 and (team.device.type == "cuda" or arithmetic.engine != "kernels")
-    return replace(
-        arithmetic,
-        engine="torch",
-        bfloat16=bfloat16,
-        device=f"{arithmetic.device} x{team.size}",
-        version=version,
-    )
+        if ours:
+            dist.destroy_process_group()
 
 
 class _Loss(nn.Module):
@@ -123,46 +123,61 @@ class _Loss(nn.Module):
         return loss
 
 
-class Share:
-    """This process's share of a model and its optimiser. Every method is called by all processes of a team at once."""
+class ShardedStepper:
+    """This process's share of a model and its optimiser. Every method is called by all processes at once."""
 
-    def __init__(self, run: Run, vocab: int, arithmetic: Arithmetic, team: Team) -> None:
-        if run.batch < team.size:
-            raise OnsetError(
-                f"a batch of {run.batch} sequences cannot be shared by {team.size} processes",
-                where=f"run '{run.name}'",
-                advice="use fewer processes, or a larger batch",
-            )
-        self.team, self.clip = team, run.optimizer.clip
+    def __init__(self, run: Run, vocab: int, arithmetic: Arithmetic, mesh: Mesh) -> None:
+        self.mesh, self.run, self.vocab, self.arithmetic = mesh, run, vocab, arithmetic
+        self.clip = run.optimizer.clip
         self.together = max(1, (arithmetic.together or TORCH_PIECE_TOKENS) // run.shape.context)
-        decoder = Decoder(run.shape, vocab, run.seed, run.initialisation).to(team.device)
+        kind = torch.device(mesh.device).type
+        if arithmetic.replicas > 1:
+            sizes = (arithmetic.replicas, arithmetic.shards)
+            devices = init_device_mesh(kind, sizes, mesh_dim_names=("replicas", "shards"))
+        else:
+            devices = init_device_mesh(kind, (arithmetic.shards,), mesh_dim_names=("shards",))
         half = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if arithmetic.bfloat16 else MixedPrecisionPolicy()
-        for block in decoder.blocks:
-            fully_shard(block, mesh=team.mesh, mp_policy=half)
-        self.loss = _Loss(decoder, recompute=arithmetic.recompute)
-        fully_shard(self.loss, mesh=team.mesh, mp_policy=half)
-        self.parameters = dict(decoder.named_parameters())
         with torch.device("meta"):
-            self.layout = Flat(Decoder(run.shape, vocab, seed=None))
+            decoder = Decoder(run.shape, vocab, seed=None)
+        for block in decoder.blocks:
+            if arithmetic.engine == "compiled":
+                block.compile()
+            fully_shard(block, mesh=devices, mp_policy=half)
+        self.loss = _Loss(decoder, recompute=arithmetic.recompute)
+        fully_shard(self.loss, mesh=devices, mp_policy=half)
+        self.loss.to_empty(device=mesh.device)
+        decoder.cosine, decoder.sine = (table.to(mesh.device) for table in rotary_table(run.shape))
+        self.parameters: dict[str, nn.Parameter] = dict(decoder.named_parameters())
         # The optimiser works on the local rows alone: an element's update needs no other element.
         self.rows = {name: _local(parameter) for name, parameter in self.parameters.items()}
+        self._draw()
         groups: list[dict[str, Any]] = [
-            {"params": [row for row in self.rows.values() if row.dim() >= 2], "weight_decay": self._decay(run)},
+            {"params": [row for row in self.rows.values() if row.dim() >= 2]},
             {"params": [row for row in self.rows.values() if row.dim() < 2], "weight_decay": 0.0},
         ]
-        betas = (run.optimizer.beta1, run.optimizer.beta2)
-        self.adam = torch.optim.AdamW(groups, betas=betas, eps=run.optimizer.epsilon, fused=True)
+        adam = run.optimizer
+        self.adam = torch.optim.AdamW(
+            groups, betas=(adam.beta1, adam.beta2), eps=adam.epsilon, weight_decay=adam.weight_decay, fused=True
+        )
 
-    @staticmethod
-    def _decay(run: Run) -> float:
-        return run.optimizer.weight_decay
+    @torch.no_grad()
+    def _draw(self) -> None:
+        """Set this process's rows to what one process would begin with."""
+        run = self.run
+        for name, parameter in self.parameters.items():
+            row = self.rows[name]
+            if row.dim() < 2:
+                row.fill_(1.0)
+            elif row.numel():
+                scale = initialisation.deviation(name, run.shape, run.initialisation)
+                row.copy_(initialisation.drawn(name, parameter.shape, run.seed, scale, local_rows(parameter)))
 
     def step(self, inputs: Tensor, targets: Tensor, rate: float) -> Outcome:
-        """One optimisation step on the whole batch (rows, context), of which this process takes its rows."""
+        """One optimisation step on a batch of which ``inputs`` and ``targets`` (rows, context) are this process's."""
         total = self._passes(inputs, targets)
-        gradients = {name: _local(parameter.grad) for name, parameter in self.parameters.items() if _has(parameter)}
+        gradients = {name: _local(one.grad) for name, one in self.parameters.items() if one.grad is not None}
         square = sum((gradient.double().square().sum() for gradient in gradients.values()), start=total.new_zeros(()))
-        sums = torch.stack([total, square])
+        sums = torch.stack([total, square / self.arithmetic.replicas])
         dist.all_reduce(sums)
         outcome = Outcome(float(sums[0]), float(sums[1].sqrt()))
         if outcome.finite:
@@ -183,144 +198,60 @@ class Share:
         pass without a row of its own is one of no weight. FSDP takes the mean of the gradients over the processes, so
         each weighs its rows by their number.
         """
-        size, tokens = self.team.size, targets.numel()
-        ids = inputs.tensor_split(size)[self.team.rank].to(self.team.device)
-        right = targets.tensor_split(size)[self.team.rank].to(self.team.device)
-        most = -(-len(inputs) // size)
+        size, batch, context = self.mesh.size, self.run.batch, self.run.shape.context
+        most = -(-batch // size)
         passes = -(-most // self.together)
-        total = torch.zeros((), dtype=torch.float64, device=self.team.device)
-        for part, aim in zip(ids.tensor_split(passes), right.tensor_split(passes), strict=True):
+        total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+        for part, aim in zip(inputs.tensor_split(passes), targets.tensor_split(passes), strict=True):
             empty = len(part) == 0
-            loss = self.loss(ids[:1] if empty else part, right[:1] if empty else aim, 0.0 if empty else size / tokens)
+            share = 0.0 if empty else size / (batch * context)
+            loss = self.loss(inputs[:1] if empty else part, targets[:1] if empty else aim, share)
             loss.backward()
             total += loss.detach().double() / size
         return total
 
-    def model(self) -> dict[str, Tensor]:
-        """The whole weights by name, on the CPU; empty on followers, who take part in gathering them."""
-        return self._gathered({name: self.rows[name] for name in self.parameters})
-
-    def state(self) -> dict[str, Tensor]:
-        """What ``Stepper.state`` would give of this run on one process; empty on followers."""
-        found = {"values": self._flat(self.model())}
-        if not self.adam.state:
-            return found if self.team.leads else {}
-        border = self.layout.border
-        for key in ("exp_avg", "exp_avg_sq"):
-            flat = self._flat(self._gathered({name: self.adam.state[row][key] for name, row in self.rows.items()}))
-            found |= {f"matrices.{key}": flat[:border].clone(), f"gains.{key}": flat[border:].clone()}
-        step = next(iter(self.adam.state.values()))["step"].cpu()
-        found |= {"matrices.step": step.clone(), "gains.step": step.clone()}
-        return found if self.team.leads else {}
-
-    @torch.no_grad()
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take up a state that the leader has in hand; followers give nothing."""
-        self._spread(tensors.get("values"), self.rows)
-        told = [float(tensors["matrices.step"]) if "matrices.step" in tensors else None]
-        dist.broadcast_object_list(told, src=0, group=self.team.words)
-        if told[0] is None:
-            return
-        for row in self.rows.values():
-            step = torch.tensor(told[0], dtype=torch.float32, device=self.team.device)
-            self.adam.state[row] = {"step": step, "exp_avg": torch.zeros_like(row), "exp_avg_sq": torch.zeros_like(row)}
-        for key in ("exp_avg", "exp_avg_sq"):
-            parts = [tensors[f"{name}.{key}"] for name in ("matrices", "gains")] if self.team.leads else None
-            moments = {name: self.adam.state[row][key] for name, row in self.rows.items()}
-            self._spread(None if parts is None else torch.cat(parts), moments)
-
-    def _gathered(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = {}
+    def whole(self) -> Decoder | None:
+        """The whole model on the first process's CPU; None on the others, who take part in gathering it."""
+        found = Decoder(self.run.shape, self.vocab, seed=None) if self.mesh.leads else None
+        places = dict(found.named_parameters()) if found is not None else {}
         for name, parameter in self.parameters.items():
-            assert isinstance(parameter, DTensor)
-            whole = DTensor.from_local(
-                rows[name].detach(), self.team.mesh, [Shard(0)], shape=parameter.shape, stride=parameter.stride()
-            ).full_tensor()
-            if self.team.leads:
-                found[name] = whole.cpu()
+            sharded = parameter.detach()
+            assert isinstance(sharded, DTensor)
+            tensor = sharded.full_tensor()
+            if name in places:
+                places[name].data.copy_(tensor)
         return found
 
-    def _flat(self, whole: dict[str, Tensor]) -> Tensor:
-        """Tensors by name as one buffer of the layout that one process has."""
-        if not whole:
-            return torch.empty(0)
-        flat = torch.zeros(self.layout.values.shape)
-        for name, view in self.layout.views(flat).items():
-            view.copy_(whole[name])
-        return flat
-
-    def _spread(self, flat: Tensor | None, rows: dict[str, Tensor]) -> None:
-        """Put each process's rows of the leader's buffer into place."""
-        views = {} if flat is None else self.layout.views(flat)
-        for name, (_, shape) in self.layout.layout.items():
-            whole = torch.empty(shape, device=self.team.device)
-            if self.team.leads:
-                whole.copy_(views[name])
-            dist.broadcast(whole, src=0)
-            height = -(-shape[0] // self.team.size)  # FSDP cuts as torch.chunk does
-            first = min(self.team.rank * height, shape[0])
-            rows[name].copy_(whole[first : first + height])
-
-
-class TeamStepper:
-    """The leader's stepper: in the trainer's eyes like ``Stepper``, its work done by all."""
-
-    def __init__(self, run: Run, vocab: int, arithmetic: Arithmetic, team: Team) -> None:
-        self.team, self.run, self.vocab = team, run, vocab
-        self.arithmetic = arithmetic_of(arithmetic, team)
-        team.say("begin", run, vocab, self.arithmetic)
-        self.share = Share(run, vocab, self.arithmetic, team)
-        self.master = self.share.layout
-        self._model: Decoder | None = None
-
-    def step(self, inputs: Tensor, targets: Tensor, rate: float) -> Outcome:
-        """See ``Stepper.step``."""
-        self._model = None
-        self.team.say("step", inputs.cpu(), targets.cpu(), rate)
-        return self.share.step(inputs, targets, rate)
-
-    @property
-    def model(self) -> Decoder:
-        """The whole model on the CPU, gathered when it is asked for."""
-        if self._model is None:
-            self.team.say("model")
-            self._model = Decoder(self.run.shape, self.vocab, seed=None)
-            self._model.load_state_dict(self.share.model())
-        return self._model
-
     def state(self) -> dict[str, Tensor]:
-        """See ``Stepper.state``."""
-        self.team.say("state")
-        return self.share.state()
+        """All that the next steps depend on, by parameter; sharded tensors."""
+        found: dict[str, Tensor] = {f"weights/{name}": one.detach() for name, one in self.parameters.items()}
+        for name, parameter in self.parameters.items():
+            for key, value in self._moments(self.rows[name]).items():
+                found[key if key == "step" else f"{key}/{name}"] = (
+                    value if key == "step" else _sharded(value, parameter)
+                )
+        return found
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """See ``Stepper.restore``."""
-        self._model = None
-        self.team.say("restore")
-        self.share.restore(tensors)
+    def _moments(self, row: Tensor) -> dict[str, Tensor]:
+        """The optimiser's state of a row, made where there is none yet."""
+        state = self.adam.state[row]
+        if not state:
+            state["step"] = torch.zeros((), device=row.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(row), torch.zeros_like(row)
+        return {key: state[key] for key in ("step", "exp_avg", "exp_avg_sq")}
+
+    @torch.no_grad()
+    def restored(self, tensors: dict[str, Tensor]) -> None:
+        """Take up the step count after the tensors that ``state`` gave were filled in place."""
+        for row in self.rows.values():
+            self._moments(row)["step"].copy_(tensors["step"])
 
 
-def follow(team: Team) -> None:
-    """A follower's life: do what the leader says until he says that it is over."""
-    share: Share | None = None
-    while True:
-        word, *rest = team.hear()
-        if word == "end":
-            return
-        if word == "begin":
-            try:
-                run, vocab, arithmetic = rest
-                share = Share(run, vocab, arithmetic, team)
-            except OnsetError:
-                share = None  # the leader meets the same fault, and tells it
-            continue
-        assert share is not None
-        if word == "step":
-            share.step(*rest)
-        elif word == "restore":
-            share.restore({})
-        else:
-            getattr(share, word)()
+def local_rows(tensor: Tensor) -> range:
+    """Which rows of a sharded tensor this process holds."""
+    assert isinstance(tensor, DTensor)
+    shape, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
+    return range(offset[0], offset[0] + shape[0])
 
 
 def _local(tensor: Tensor | None) -> Tensor:
@@ -330,5 +261,9 @@ def _local(tensor: Tensor | None) -> Tensor:
     return local
 
 
-def _has(parameter: nn.Parameter) -> bool:
-    return parameter.grad is not None
+def _sharded(rows: Tensor, like: nn.Parameter) -> DTensor:
+    """Rows as the sharded tensor that they are a part of."""
+    assert isinstance(like, DTensor)
+    return DTensor.from_local(
+        rows, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+    )

@@ -25,6 +25,9 @@ from onset.study.cost import TORCH_PIECE_TOKENS
 from onset.train.loss import ChunkedLoss, chunk_loss
 from onset.train.precision import Arithmetic
 
+COMPILER = "inductor"
+"""Backend of torch.compile."""
+
 
 class Passes(Protocol):
     """Fills the master's gradients from a batch."""
@@ -54,9 +57,11 @@ class TorchPasses:
         if bfloat16:
             self.worker = Decoder(model.shape, model.vocab, seed=None).to(model.embedding.device, torch.bfloat16)
             self.copy = Flat(self.worker)
+        if compiled:
+            torch.compiler.reset()  # torch gives up a function compiled for more than eight shapes in one process
         hidden = partial(self.worker.hidden, recompute=recompute)
-        self.hidden = torch.compile(hidden, fullgraph=True, dynamic=False) if compiled else hidden
-        self.chunk = torch.compile(chunk_loss, fullgraph=True) if compiled else chunk_loss
+        self.hidden = torch.compile(hidden, fullgraph=True, dynamic=False, backend=COMPILER) if compiled else hidden
+        self.chunk = torch.compile(chunk_loss, fullgraph=True, backend=COMPILER) if compiled else chunk_loss
 
     def run(self, inputs: Tensor, targets: Tensor) -> float:
         """See ``Passes``."""

@@ -1,9 +1,10 @@
-"""One optimisation step: forward, backward, clipping, AdamW."""
+"""One optimisation step on one device: forward, backward, clipping, AdamW."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +29,34 @@ class Outcome:
         return math.isfinite(self.loss) and math.isfinite(self.norm)
 
 
+class Steps(Protocol):
+    """What the trainer asks of a model in training, on one device or sharded over several."""
+
+    arithmetic: Arithmetic
+
+    def step(self, inputs: Tensor, targets: Tensor, rate: float) -> Outcome:
+        """Update the weights on this process's rows (rows, context) of a batch at a rate.
+
+        The outcome is the whole batch's; one that is not finite changes no weight.
+        """
+        ...
+
+    def whole(self) -> Decoder | None:
+        """The whole model, on the process that leads; None on others, who must call it too."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps depend on, in place.
+
+        By parameter ``weights/NAME``, ``exp_avg/NAME`` and ``exp_avg_sq/NAME``, and ``step``.
+        """
+        ...
+
+    def restored(self, tensors: dict[str, Tensor]) -> None:
+        """Take up what is not in place, after the tensors of ``state`` were filled."""
+        ...
+
+
 class Stepper:
     """Trains a decoder's float32 weights in place, by the passes that its arithmetic says."""
 
@@ -50,9 +79,13 @@ class Stepper:
             eps=optimizer.epsilon,
             fused=True,
         )
+        self._moments = {key: torch.zeros_like(self.master.values) for key in ("exp_avg", "exp_avg_sq")}
+        for index, part in enumerate(self._weights):
+            moments = {key: self.master.parts(moment)[index] for key, moment in self._moments.items()}
+            self.adam.state[part] = {"step": torch.zeros((), device=part.device), **moments}
 
     def step(self, inputs: Tensor, targets: Tensor, rate: float) -> Outcome:
-        """Update the weights on one batch (rows, context) at a rate; one whose loss is not finite changes none."""
+        """See ``Steps``."""
         loss = self.passes.run(inputs, targets)
         outcome = Outcome(loss, float(torch.linalg.vector_norm(self.master.gradients)))
         if not outcome.finite:
@@ -64,21 +97,19 @@ class Stepper:
         self.adam.step()
         return outcome
 
+    def whole(self) -> Decoder:
+        """See ``Steps``."""
+        return self.model
+
     def state(self) -> dict[str, Tensor]:
-        """All that the next steps depend on: weights and both moments."""
-        found = {"values": self.master.values}
-        for name, part in zip(("matrices", "gains"), self._weights, strict=True):
-            for key, value in self.adam.state[part].items():
-                found[f"{name}.{key}"] = value
-        return found
+        """See ``Steps``."""
+        found = {f"weights/{name}": view for name, view in self.master.views(self.master.values).items()}
+        for key, moment in self._moments.items():
+            found |= {f"{key}/{name}": view for name, view in self.master.views(moment).items()}
+        return found | {"step": self.adam.state[self._weights[0]]["step"]}
 
     @torch.no_grad()
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take up a state that ``state`` gave."""
-        self.master.values.copy_(tensors["values"])
-        for name, part in zip(("matrices", "gains"), self._weights, strict=True):
-            self.adam.state[part] = {
-                key.removeprefix(f"{name}."): value.to(part.device, copy=True)
-                for key, value in tensors.items()
-                if key.startswith(f"{name}.")
-            }
+    def restored(self, tensors: dict[str, Tensor]) -> None:
+        """See ``Steps``."""
+        for part in self._weights:
+            self.adam.state[part]["step"].copy_(tensors["step"])

@@ -1,19 +1,20 @@
 """A run, trained: batches to steps to checkpoints, resumed exactly where it was left.
 
-A resume equals a run that never stopped, bitwise on the same machine and thread count: batches are a function of
-seed and step, and the resume state holds weights and optimiser. Nothing is evaluated here; ``on_checkpoint`` is
-where held-out losses are measured.
+On a processor a resume equals a run that never stopped, bitwise with the same machine and thread count: batches are a
+function of seed and step, and the recovery state holds weights and optimiser. On GPUs it does so within rounding, and
+bitwise with deterministic algorithms. Every process of a training runs this same loop; the first one alone writes the
+log and the checkpoints. Nothing is evaluated here; ``on_checkpoint`` is where held-out losses are measured.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -24,21 +25,23 @@ from onset.errors import OnsetError
 from onset.models.transformer import Decoder
 from onset.store.parts import write_text
 from onset.store.rundir import RunDir
-from onset.study.cost import STATES_KEPT, checkpoint_steps
+from onset.study.cost import checkpoint_steps
 from onset.study.spec import Run
-from onset.train import checkpoint
+from onset.train import checkpoint, states
 from onset.train.anomalies import Watch
 from onset.train.handoff import Branch, Trunk
 from onset.train.log import Log
+from onset.train.parallel import Mesh, ShardedStepper
 from onset.train.precision import Arithmetic, choose
 from onset.train.schedule import rate
-from onset.train.step import Outcome, Stepper
+from onset.train.states import Saver
+from onset.train.step import Outcome, Stepper, Steps
 from onset.train.trackers import mirrors
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a training needs. The run's directory exists and this process holds its lock."""
+    """All that a training needs. The run's directory exists and the process that leads holds its lock."""
 
     run: Run
     vocab: int
@@ -49,14 +52,17 @@ class Job:
     """'auto', 'float32' or 'bfloat16'."""
     threads: int = 1
     device: str = "cpu"
+    """Where one process trains; several train where their mesh says."""
     memory: int | None = None
-    """Bytes that the training may hold."""
+    """Bytes that the training may hold on each device."""
     logs: tuple[str, ...] = ()
     """Where the log is shown too: 'tensorboard', 'wandb', 'wandb-offline'."""
     branches: tuple[Branch, ...] = ()
     """Runs that take over this one's first steps instead of training them."""
-    stepper: Callable[[Arithmetic], Stepper] | None = None
-    """What does the steps where it is not this process alone: see ``distributed``."""
+    state_seconds: float = 600.0
+    """Recovery states are written at least so often."""
+    deterministic: bool = False
+    """Whether torch may use deterministic algorithms only."""
 
 
 @dataclass(frozen=True)
@@ -74,60 +80,74 @@ class Progress:
 
 def train(
     job: Job,
+    mesh: Mesh | None = None,
     *,
     on_checkpoint: Callable[[int, Decoder], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> bool:
-    """Train a run to its end, or go on with it; returns False where ``should_stop`` ended it early.
+    """Train a run to its end, or go on with it; returns False where ``should_stop`` ended it early, its state saved.
 
-    ``on_checkpoint(step, model)`` is called once a checkpoint is on disk, and again for the newest one after a
-    resume; it must leave the model as it is. ``on_notice`` is told what was found damaged and what is odd. Raises
-    OnsetError when the loss is not finite (the reason is then in the run's FAILED; the run may allow some batches to
-    be left out), and when the disk cannot be written.
+    ``mesh`` names the processes that train it together: each calls this with the same job. ``on_checkpoint(step,
+    model)`` is called once a checkpoint is on disk, and again for the newest one after a resume; it must leave the
+    model as it is. ``on_notice`` is told what was found damaged and what is odd. These and ``on_progress`` are called
+    in the process that leads; ``should_stop`` is asked in all, and any can end it. Raises OnsetError when the loss is
+    not finite (the reason is then in the run's FAILED; the run may allow some batches to be left out), and when the
+    disk cannot be written.
     """
+    mesh = mesh or Mesh(device=job.device)
     hooks = _Hooks(
         on_checkpoint or (lambda step, model: None),
         on_progress or (lambda here: None),
-        on_notice or (lambda text: None),
+        (mesh.leads and on_notice) or (lambda text: None),
         should_stop or (lambda: False),
     )
     if job.mixture.context != job.run.shape.context or job.mixture.rows != job.run.batch:
         raise OnsetError(f"the mixture's batches are not of run '{job.run.name}'s shape", where=job.rundir.path)
-    checkpoint.sweep(job.rundir)
-    _set_damaged_aside(job, hooks.notice)
-    if job.rundir.done and set(checkpoint_steps(job.run)) <= set(job.rundir.steps()):
+    if mesh.told(mesh.leads and _whole_already(job, hooks.notice)):
         return True
-    job.rundir.done_path.unlink(missing_ok=True)
-    job.rundir.failed_path.unlink(missing_ok=True)
-    arithmetic = choose(
-        job.run, job.vocab, precision=job.precision, threads=job.threads, device=job.device, memory=job.memory
-    )
-    with _threads(1 if arithmetic.engine == "kernels" else job.threads):  # the kernels' passes bring their own threads
-        stepper = (job.stepper or partial(_alone, job))(arithmetic)
-        arithmetic = stepper.arithmetic
-        first = _resume(job, stepper, hooks.notice)
-        log = Log(job.rundir.log_path, first.step)
-        try:
-            if job.logs:
-                log.mirrors = mirrors(job.logs, job.rundir.path, job.rundir.meta(), log.lines())
-            finished = _steps(job, stepper, first, log, hooks)
-        finally:
-            log.close()
-    if finished:
-        write_text(
-            job.rundir.done_path,
-            json.dumps({"steps": job.run.steps, "time": time.time(), "arithmetic": arithmetic.told()} | first.told())
-            + "\n",
+    arithmetic = mesh.told(
+        choose(
+            job.run, job.vocab, precision=job.precision, threads=job.threads, device=mesh.device, memory=job.memory,
+            processes=mesh.size, per_host=mesh.per_host,
         )
+    )  # fmt: skip
+    # The kernels' passes bring their own threads.
+    with _threads(1 if arithmetic.engine == "kernels" else job.threads), _determinism(job.deterministic):
+        stepper = _stepper(job, arithmetic, mesh)
+        first = _resume(job, mesh, stepper, hooks.notice)
+        log = Log(job.rundir.log_path, first.step) if mesh.leads else None
+        try:
+            if log is not None and job.logs:
+                log.mirrors = mirrors(job.logs, job.rundir.path, job.rundir.meta(), log.lines())
+            finished = _Training(job, mesh, stepper, first, log, hooks).carry_on()
+        finally:
+            if log is not None:
+                log.close()
+    if finished and mesh.leads:
+        told = {"steps": job.run.steps, "time": time.time(), "arithmetic": arithmetic.told()} | first.told()
+        write_text(job.rundir.done_path, json.dumps(told) + "\n")
         checkpoint.drop_states(job.rundir)
     return finished
 
 
-def _alone(job: Job, arithmetic: Arithmetic) -> Stepper:
-    """The stepper of a run that one process does."""
-    model = Decoder(job.run.shape, job.vocab, job.run.seed, job.run.initialisation).to(job.device)
+def _whole_already(job: Job, notice: Callable[[str], None]) -> bool:
+    """Whether nothing is left to do; else the folder is made ready for a training."""
+    checkpoint.sweep(job.rundir)
+    _set_damaged_aside(job, notice)
+    if job.rundir.done and set(checkpoint_steps(job.run)) <= set(job.rundir.steps()):
+        return True
+    job.rundir.done_path.unlink(missing_ok=True)
+    job.rundir.failed_path.unlink(missing_ok=True)
+    return False
+
+
+def _stepper(job: Job, arithmetic: Arithmetic, mesh: Mesh) -> Steps:
+    """What does the steps: of one process, or this process's share."""
+    if mesh.size > 1:
+        return ShardedStepper(job.run, job.vocab, arithmetic, mesh)
+    model = Decoder(job.run.shape, job.vocab, job.run.seed, job.run.initialisation).to(mesh.device)
     return Stepper(model, job.run.optimizer, arithmetic, batch=job.run.batch)
 
 
@@ -154,45 +174,97 @@ class _Past:
         return {name: value for name, value in (("trunk", self.trunk), ("skipped", self.skipped)) if value}
 
 
-def _steps(job: Job, stepper: Stepper, past: _Past, log: Log, hooks: _Hooks) -> bool:
-    """The steps after ``past``, with their log lines and checkpoints; False where it was asked to stop."""
-    run, declared = job.run, frozenset(checkpoint_steps(job.run))
-    trunk = Trunk(job.rundir, job.tokenizer, job.branches)
-    if past.step in declared:
-        _show(job, stepper, past.step, hooks)
-    speed = Speed(run.tokens_per_step)
-    watch = Watch(hooks.notice, (line["loss"] for line in log.before if line["loss"] is not None))
-    for step in range(past.step, run.steps):
-        if hooks.stop():
-            return False
-        batch = torch.from_numpy(job.mixture.batch(step)).to(job.device)
+class _Training:
+    """The steps after ``past``, with their log lines, checkpoints and recovery states."""
+
+    def __init__(self, job: Job, mesh: Mesh, stepper: Steps, past: _Past, log: Log | None, hooks: _Hooks) -> None:
+        self.job, self.mesh, self.stepper, self.past, self.log, self.hooks = job, mesh, stepper, past, log, hooks
+        self.declared = frozenset(checkpoint_steps(job.run))
+        self.trunk = Trunk(job.rundir, job.tokenizer, job.branches)
+        self.saver = Saver(mesh, job.state_seconds)
+        self.saved = past.step
+        self.speed = Speed(job.run.tokens_per_step)
+        losses = (line["loss"] for line in log.before if line["loss"] is not None) if log is not None else ()
+        self.watch = Watch(hooks.notice, losses)
+
+    def carry_on(self) -> bool:
+        """Go to the end; False where it was asked to stop, its state saved."""
+        if self.past.step in self.declared:
+            self._show(self.past.step, self.stepper.whole())
+        for step in range(self.past.step, self.job.run.steps):
+            stop, due = self.mesh.any(self.hooks.stop(), self.saver.due())
+            if stop or due:
+                self._save(step)
+            if stop:
+                self.saver.finish()
+                return False
+            self._step(step)
+            self.saver.poll()
+        self.saver.finish()
+        return True
+
+    def _step(self, step: int) -> None:
+        """One step, and what is declared after it."""
+        job, run = self.job, self.job.run
+        batch = torch.from_numpy(job.mixture.batch(step, self.mesh.rows(run.batch))).to(self.mesh.device)
         learning_rate = rate(run.schedule, step, run.steps)
-        outcome = stepper.step(batch[:, :-1], batch[:, 1:], learning_rate)
+        outcome = self.stepper.step(batch[:, :-1], batch[:, 1:], learning_rate)
         done = step + 1
         if outcome.finite:
-            watch.see(done, outcome.loss)
+            self.watch.see(done, outcome.loss)
         else:
-            _skip(job, done, outcome, past, hooks.notice)
-        here = Progress(
-            done, run.steps, done * run.tokens_per_step, outcome.loss, learning_rate, outcome.norm, speed.tick()
-        )
-        log.add(_line(here, skipped=not outcome.finite))
-        hooks.progress(here)
-        if done in declared or trunk.due(done):
-            log.flush()
-            trunk.hand_on(done, stepper, _facts(stepper, past))  # before our own state: a kill in between loses none
-        if done in declared:
-            checkpoint.write(job.rundir, done, stepper.model, job.tokenizer)
-            checkpoint.write_state(job.rundir, done, stepper.state(), _facts(stepper, past), STATES_KEPT)
-            _show(job, stepper, done, hooks)
-            speed.restart()
-    return True
+            _skip(job, self.mesh, done, outcome, self.past, self.hooks.notice)
+        if self.log is not None:
+            tokens = done * run.tokens_per_step
+            here = Progress(done, run.steps, tokens, outcome.loss, learning_rate, outcome.norm, self.speed.tick())
+            self.log.add(_line(here, skipped=not outcome.finite))
+            self.hooks.progress(here)
+        if done in self.declared or self.trunk.due(done):
+            self._declare(done)
+
+    def _declare(self, done: int) -> None:
+        """Write what is declared at a step: for the branches, the checkpoint, the state."""
+        if self.log is not None:
+            self.log.flush()
+        model = self.stepper.whole()
+        # Before our own state: a kill in between loses none.
+        self.trunk.hand_on(done, model, self.stepper, self.saver, _facts(self.stepper, self.past))
+        if done in self.declared:
+            checkpoint.write(self.job.rundir, done, model, self.job.tokenizer)
+            self._save(done)
+            self._show(done, model)
+        self.speed.restart()
+
+    def _save(self, step: int) -> None:
+        """Write a recovery state, unless that of this step is there."""
+        if step == self.saved:
+            return
+        if self.log is not None:
+            self.log.flush()
+        self.saver.write(self.job.rundir, step, self.stepper.state(), _facts(self.stepper, self.past))
+        self.saved = step
+        self.speed.restart()
+
+    def _show(self, step: int, model: Decoder | None) -> None:
+        """Let the hook see the model at a checkpoint, with all of the run's threads at its service."""
+        if model is not None:
+            with _threads(self.job.threads), torch.no_grad():
+                self.hooks.checkpoint(step, model)
 
 
-def _show(job: Job, stepper: Stepper, step: int, hooks: _Hooks) -> None:
-    """Let the hook see the model at a checkpoint, with all of the run's threads at its service."""
-    with _threads(job.threads), torch.no_grad():
-        hooks.checkpoint(step, stepper.model)
+@contextmanager
+def _determinism(wanted: bool) -> Iterator[None]:
+    """Torch with deterministic algorithms only, within; it says which one has no such form."""
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for; read when it is first used
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager
@@ -207,19 +279,43 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _set_damaged_aside(job: Job, notice: Callable[[str], None]) -> None:
-    """Move damaged checkpoints out of the way, each with a notice."""
-    for step in job.rundir.steps():
+    """Move damaged checkpoints out of the way, each with a notice.
+
+    The newest is read whole; of the others only what is missing or added is noticed here, and the rest where they are
+    evaluated: to read all of a large run again would take hours.
+    """
+    steps = job.rundir.steps()
+    for step in steps:
         folder = job.rundir.checkpoint(step)
-        if (why := checkpoint.fault(folder)) is not None:
+        if (why := checkpoint.fault(folder, contents=step == steps[-1])) is not None:
             aside = checkpoint.set_aside(folder)
             notice(f"checkpoint {step} of {job.rundir.name} is damaged ({why}): moved to {aside.name}, made again")
 
 
-def _resume(job: Job, stepper: Stepper, notice: Callable[[str], None]) -> _Past:
-    """Take up the newest usable resume state; with none, the run starts from the beginning.
+def _resume(job: Job, mesh: Mesh, stepper: Steps, notice: Callable[[str], None]) -> _Past:
+    """Take up the newest usable recovery state; with none, the run starts from the beginning."""
+    step = mesh.told(_usable(job, stepper, notice) if mesh.leads else None)
+    if step is None:
+        return _Past()
+    folder = checkpoint.state_folder(job.rundir, step)
+    facts = states.facts_of(folder)
+    tensors = stepper.state()
+    states.fill(folder, tensors, mesh)
+    stepper.restored(tensors)
+    if facts["arithmetic"] != stepper.arithmetic.told():
+        notice(
+            f"{job.rundir.name} goes on with other arithmetic ({stepper.arithmetic}) than it began with "
+            f"({facts['arithmetic']}): results agree within rounding only"
+        )
+    if step in checkpoint_steps(job.run):
+        checkpoint.write(job.rundir, step, stepper.whole(), job.tokenizer)
+    return _Past(step, facts.get("trunk"), list(facts.get("skipped", [])))
 
-    Usable: whole, of this model and this arithmetic, and with every declared checkpoint before it on disk (that of
-    its own step is written again from it).
+
+def _usable(job: Job, stepper: Steps, notice: Callable[[str], None]) -> int | None:
+    """The newest step whose state is whole, of this model, and has every declared checkpoint before it on disk.
+
+    That of its own step is written again from it.
     """
     there = set(job.rundir.steps())
     declared = checkpoint_steps(job.run)
@@ -231,30 +327,21 @@ def _resume(job: Job, stepper: Stepper, notice: Callable[[str], None]) -> _Past:
             continue
         if any(earlier < step and earlier not in there for earlier in declared):
             continue
-        tensors, facts = checkpoint.read_state(job.rundir, step)
-        past = _Past(step, facts.get("trunk"), list(facts.get("skipped", [])))
-        present = _facts(stepper, past)
-        if facts["layout"] != present["layout"]:
+        if states.facts_of(folder)["layout"] != _layout(stepper):
             notice(f"the resume state at step {step} of {job.rundir.name} is of another version: not used")
             continue
-        if facts["arithmetic"] != present["arithmetic"]:
-            notice(
-                f"{job.rundir.name} goes on with other arithmetic ({stepper.arithmetic}) than it began with "
-                f"({facts['arithmetic']}): results agree within rounding only"
-            )
-        stepper.restore(tensors)
-        if step in declared:
-            checkpoint.write(job.rundir, step, stepper.model, job.tokenizer)
-        return past
-    return _Past()
+        return step
+    return None
 
 
-def _facts(stepper: Stepper, past: _Past) -> dict[str, Any]:
-    """What a resume state says of itself."""
-    return {
-        "arithmetic": stepper.arithmetic.told(),
-        "layout": {name: [start, *shape] for name, (start, shape) in stepper.master.layout.items()},
-    } | past.told()
+def _facts(stepper: Steps, past: _Past) -> dict[str, Any]:
+    """What a recovery state says of itself."""
+    return {"arithmetic": stepper.arithmetic.told(), "layout": _layout(stepper)} | past.told()
+
+
+def _layout(stepper: Steps) -> dict[str, list[int]]:
+    """Name and shape of every tensor of a state."""
+    return {name: list(tensor.shape) for name, tensor in stepper.state().items()}
 
 
 def _line(here: Progress, *, skipped: bool) -> dict[str, object]:
@@ -271,7 +358,7 @@ def _line(here: Progress, *, skipped: bool) -> dict[str, object]:
     }
 
 
-def _skip(job: Job, step: int, outcome: Outcome, past: _Past, notice: Callable[[str], None]) -> None:
+def _skip(job: Job, mesh: Mesh, step: int, outcome: Outcome, past: _Past, notice: Callable[[str], None]) -> None:
     """Leave a broken batch out where the run allows it (it changed no weight), else record why and give up."""
     what = "the loss" if not math.isfinite(outcome.loss) else "the gradient"
     value = outcome.loss if not math.isfinite(outcome.loss) else outcome.norm
@@ -282,7 +369,8 @@ def _skip(job: Job, step: int, outcome: Outcome, past: _Past, notice: Callable[[
         return
     if past.skipped:
         text += f", after {len(past.skipped)} batches that were left out"
-    write_text(job.rundir.failed_path, f"{text}\n")
+    if mesh.leads:
+        write_text(job.rundir.failed_path, f"{text}\n")
     raise OnsetError(
         f"run '{job.run.name}' was given up: {text}",
         where=job.rundir.path,

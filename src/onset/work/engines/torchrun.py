@@ -5,8 +5,8 @@
     torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 \\
         -m onset.work.engines.torchrun STUDY --out DIR [--device cuda]
 
-The first process does all that ``onset run`` does, one training after another, each shared by all processes. When a
-process dies, torchrun starts them all again (``--max-restarts``), with as many as are left where ``--nnodes`` is a
+All processes do one training after another together; then the first one evaluates the checkpoints. When a process
+dies, torchrun starts them all again (``--max-restarts``), with as many as are left where ``--nnodes`` is a
 range, and the run goes on from its newest resume state.
 """
 
@@ -20,17 +20,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onset.errors import OnsetError
-from onset.work.engines.local import Event, Listener, Setbacks, do, end_with_parent, limit_threads
-from onset.work.ledger import Piece, Place, Report, Workplace
+from onset.work.engines.local import end_with_parent, limit_threads
+from onset.work.ledger import Piece, Report, Workplace
 from onset.work.resources import Held, Seat
 
 if TYPE_CHECKING:
-    from onset.train.parallel import Team
+    from onset.train.parallel import Mesh
 
 RESTARTS = 3
 """So often torchrun starts the processes of a training again."""
@@ -67,6 +66,7 @@ def train_in_team(place: Workplace, piece: Piece, seat: Seat, report: Report) ->
                 news: dict[str, Any] = json.loads(line.removeprefix(MARK))
                 if "error" in news:
                     failed = _error(news["error"])
+                    process.terminate()  # torchrun would start all of them again, to meet the same error
                 elif "ended" in news:
                     ended = True
                 else:
@@ -106,91 +106,69 @@ def launch(arguments: list[str]) -> None:
     )
 
 
-class TeamEngine:
-    """Piece after piece in this process, every training led by it and shared by its team."""
-
-    def __init__(self, team: Team, seat: Seat) -> None:
-        self.team, self.seat = team, seat
-
-    def carry_out(self, place: Place, listen: Listener) -> dict[str, OnsetError]:
-        """Do all that is owed and can be done; returns the pieces given up, by key."""
-        assert isinstance(place, Workplace)
-        setbacks = Setbacks(listen)
-        while ready := [
-            piece for piece in place.owing().pieces if piece.key not in setbacks.given_up and place.ready(piece)
-        ]:
-            piece = ready[0]
-            listen(Event("start", piece))
-            told: Callable[[dict[str, Any]], None] = _teller(listen, piece)
-            error = do(_Led(place, self.team), piece, self.seat, told)
-            if error is not None:
-                setbacks.give_up(piece, error)
-                continue
-            listen(Event("done", piece))
-        return setbacks.given_up
-
-
-class _Led:
-    """A study whose trainings a team does."""
-
-    def __init__(self, place: Workplace, team: Team) -> None:
-        self.place, self.team = place, team
-        self.owing, self.ready, self.need = place.owing, place.ready, place.need
-
-    def carry_out(self, piece: Piece, seat: Seat, report: Report) -> None:
-        """Lead a training; do anything else alone."""
-        from onset.work.jobs.study import train_piece
-
-        if piece.kind == "train":
-            train_piece(self.place, piece, seat, report, self.team)
-        else:
-            self.place.carry_out(piece, seat, report)
-
-
-def _teller(listen: Listener, piece: Piece) -> Report:
-    return lambda data: listen(Event("progress", piece, data))
-
-
 def main() -> None:
-    """One of torchrun's processes: the first leads, the others follow."""
-    from onset.train.parallel import follow, joined
+    """One of torchrun's processes: all train together, and the first one does the rest alone."""
+    from onset.train.parallel import joined
 
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     asked = _arguments()
-    with joined(asked.device) as team:
-        if not team.leads:
-            follow(team)
-            return
-        failed: OnsetError | None = None
-        try:
-            failed = _lead_one(team, Path(asked.order)) if asked.order else _lead_study(team, asked)
-        finally:
-            team.say("end")
-    if failed is not None and not asked.order:
-        sys.exit(f"onset: {failed}")
+    if asked.order:
+        with joined(asked.device) as mesh:
+            _one(mesh, Path(asked.order))
+        return
+    from onset.study.files import load
+
+    place = Workplace(load(asked.study), Path(asked.out))
+    with joined(asked.device) as mesh:
+        _trainings(mesh, place)
+    if mesh.leads:
+        _rest(place)
 
 
-def _lead_one(team: Team, order: Path) -> OnsetError | None:
-    """The one training of an order, with its news on the standard output."""
+def _one(mesh: Mesh, order: Path) -> None:
+    """The one training of an order, with its news on the standard output of the process that leads."""
     place, piece, seat = pickle.loads(order.read_bytes())
     limit_threads(seat.threads)
-    own = Seat(seat.threads, (str(team.device),))
-    error = do(_Led(place, team), piece, own, _print)
-    _print({"ended": True} if error is None else {"error": [error.what, error.where, error.advice, _held(error)]})
-    return error
+    try:
+        _train(mesh, place, piece, seat, _print)
+    except OnsetError as error:
+        if not mesh.leads:
+            raise
+        _print({"error": [error.what, error.where, error.advice, _held(error)]})
+        raise
+    if mesh.leads:
+        _print({"ended": True})
 
 
-def _lead_study(team: Team, asked: argparse.Namespace) -> OnsetError | None:
-    """A whole study, as ``onset run`` does it, findings and page excepted."""
-    from onset.study.files import load
+def _train(mesh: Mesh, place: Workplace, piece: Piece, seat: Seat, report: Report) -> None:
+    """This process's part of a training."""
+    from onset.work.jobs.study import train_piece
+
+    own = Seat(seat.threads, (mesh.device,), seat.memory)
+    train_piece(place, piece, own, report if mesh.leads else (lambda news: None), mesh)
+
+
+def _trainings(mesh: Mesh, place: Workplace) -> None:
+    """All trainings of a study, one after another."""
+    if mesh.leads:
+        place.materials.prepare()
+    mesh.told(None)
+    seat = Seat(int(os.environ.get("OMP_NUM_THREADS", "1")), (mesh.device,))
+    while (piece := mesh.told(_next(place) if mesh.leads else None)) is not None:
+        _train(mesh, place, piece, seat, lambda news: None)
+
+
+def _next(place: Workplace) -> Piece | None:
+    return next((one for one in place.owing().pieces if one.kind == "train" and place.ready(one)), None)
+
+
+def _rest(place: Workplace) -> None:
+    """What is left of a study when its runs are trained, findings and page excepted."""
     from onset.work.study import run_study
 
-    seat = Seat(int(os.environ.get("OMP_NUM_THREADS", "1")), (str(team.device),))
-    try:
-        outcome = run_study(load(asked.study), Path(asked.out), engine=TeamEngine(team, seat))
-    except OnsetError as error:
-        return error
-    return OnsetError("\n".join(outcome.problems)) if outcome.problems else None
+    problems = run_study(place.study, place.out).problems
+    if problems:
+        sys.exit("onset: " + "\n".join(problems))
 
 
 def _arguments() -> argparse.Namespace:

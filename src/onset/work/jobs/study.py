@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from onset.data.overlaps import of_study
 from onset.store.rundir import RunDir
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from onset.score.heldout import Unigram
     from onset.study.spec import Run
     from onset.train.handoff import Branch
-    from onset.train.parallel import Team
-    from onset.train.precision import Arithmetic
-    from onset.train.step import Stepper
+    from onset.train.parallel import Mesh
+    from onset.train.trainer import Progress
 
 SECONDS_BETWEEN = 0.5
 """Progress of a training is told at most so often."""
@@ -62,33 +61,21 @@ def _held(rundir: RunDir) -> Iterator[None]:
         time.sleep(0.2)
 
 
-def train_piece(place: Workplace, piece: Piece, seat: Seat, report: Report, team: Team | None = None) -> None:
-    """Train the piece's run in this process, holding its lock; or lead a team that trains it."""
-    from onset.train.trainer import Job, Progress, train
+def train_piece(place: Workplace, piece: Piece, seat: Seat, report: Report, mesh: Mesh | None = None) -> None:
+    """Train the piece's run in this process, or this process's part of it where ``mesh`` names several.
+
+    The process that leads holds the run's lock. SIGTERM and SIGINT are obeyed once a recovery state is written.
+    """
+    from onset.train.stopping import stopped_by_signals
+    from onset.train.trainer import Job, train
 
     run = place.study.run(piece.run)
     rundir = place.rundir(run)
-    with _held(rundir):
-        rundir.create(place.meta(run))
-        rundir.done_path.unlink(missing_ok=True)  # a piece is owed: where the run was done, a checkpoint is lost
-
-        told = 0.0
-
-        def tell(progress: Progress) -> None:
-            nonlocal told
-            if time.monotonic() - told < SECONDS_BETWEEN and progress.step < run.steps:
-                return
-            told = time.monotonic()
-            report(
-                {
-                    "step": progress.step,
-                    "steps": run.steps,
-                    "tokens": progress.tokens,
-                    "loss": progress.loss,
-                    "tokens_per_second": progress.tokens_per_second,
-                }
-            )
-
+    leads = mesh is None or mesh.leads
+    with _held(rundir) if leads else nullcontext(), stopped_by_signals() as asked:
+        if leads:
+            rundir.create(place.meta(run))
+            rundir.done_path.unlink(missing_ok=True)  # a piece is owed: where the run was done, a checkpoint is lost
         job = Job(
             run=run,
             vocab=place.vocab(run),
@@ -101,17 +88,35 @@ def train_piece(place: Workplace, piece: Piece, seat: Seat, report: Report, team
             memory=seat.memory if seat.memory is not None else memory_limit(place.study),
             logs=place.logs,
             branches=_branches(place, run),
-            stepper=None if team is None else partial(_led, run, place.vocab(run), team),
+            state_seconds=60 * place.study.state_minutes,
+            deterministic=place.study.deterministic,
         )
-        train(job, on_progress=tell, on_notice=lambda text: report({"notice": text}))
-        _record(rundir)
+        told = _teller(run, report)
+        train(job, mesh, on_progress=told, on_notice=lambda text: report({"notice": text}), should_stop=asked)
+        if leads:
+            _record(rundir)
 
 
-def _led(run: Run, vocab: int, team: Team, arithmetic: Arithmetic) -> Stepper:
-    """The stepper of a run that a team does: the trainer uses it like any other."""
-    from onset.train.parallel import TeamStepper
+def _teller(run: Run, report: Report) -> Callable[[Progress], None]:
+    """Reports a training's progress, not too often."""
+    told = 0.0
 
-    return cast("Stepper", TeamStepper(run, vocab, arithmetic, team))
+    def tell(progress: Progress) -> None:
+        nonlocal told
+        if time.monotonic() - told < SECONDS_BETWEEN and progress.step < run.steps:
+            return
+        told = time.monotonic()
+        report(
+            {
+                "step": progress.step,
+                "steps": run.steps,
+                "tokens": progress.tokens,
+                "loss": progress.loss,
+                "tokens_per_second": progress.tokens_per_second,
+            }
+        )
+
+    return tell
 
 
 def _branches(place: Workplace, run: Run) -> tuple[Branch, ...]:
