@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from onset import adapters
-from onset.adapters import lm_eval
+from onset.adapters.formats import lm_eval
 from onset.errors import OnsetError
 from onset.store.parts import ITEMS, write_part
 
@@ -127,7 +127,7 @@ def test_unconditional_scores_are_kept_apart() -> None:
         f"gen_args_{2 + choice}": {"arg_0": "", "arg_1": f" word{choice}"} for choice in range(2)
     }  # fmt: skip
     sample["resps"] += [[["-5.0", "False"]], [["-6.0", "False"]]]
-    from onset.adapters.lm_eval_samples import item_rows
+    from onset.adapters.formats.lm_eval_samples import item_rows
 
     rows = item_rows([sample], run="m", step=0, task="t", digest="")
     assert rows.logprob.tolist() == [-1.0, -2.0]
@@ -136,7 +136,7 @@ def test_unconditional_scores_are_kept_apart() -> None:
 
 def test_a_right_choice_given_by_its_text_is_found() -> None:
     """Numbers as answers look like places of answers: the logged accuracy tells which is meant."""
-    from onset.adapters.lm_eval_samples import item_rows
+    from onset.adapters.formats.lm_eval_samples import item_rows
 
     sample = choice_sample(0, (-1.0, -2.0, -3.0), 0)
     for choice, part in enumerate(sample["arguments"].values()):
@@ -173,15 +173,51 @@ def test_older_single_files_are_read(tmp_path: Path) -> None:
 
 
 def test_missing_losses_are_asked_for_by_name(output: Path, tmp_path: Path) -> None:
-    with pytest.raises(OnsetError, match="does not record losses") as caught:
+    """Scores would be placed at the losses of another model, or of several checkpoints at once."""
+    with pytest.raises(OnsetError, match="no losses for lab/tiny") as caught:
         adapters.import_("lm-eval", output)
-    assert "lab/tiny" in str(caught.value)
+    assert "--losses" in str(caught.value)
     (tmp_path / "other.csv").write_text("model,params,tokens,loss\nbig,1,1,2.5\n")
-    with pytest.raises(OnsetError, match="no loss for lab/tiny"):
+    with pytest.raises(OnsetError, match="no checkpoint of lab/tiny has a loss") as caught:
         adapters.import_("lm-eval", output, losses=tmp_path / "other.csv")
+    assert "--rename" in str(caught.value)
     (tmp_path / "twice.csv").write_text("model,params,tokens,loss\ntiny,1,1,2.5\ntiny,1,2,2.4\n")
-    with pytest.raises(OnsetError, match="several rows for one checkpoint"):
+    with pytest.raises(OnsetError, match="no checkpoint of lab/tiny has a loss"):
         adapters.import_("lm-eval", output, losses=tmp_path / "twice.csv")
+
+
+def test_the_natural_table_of_losses_is_taken(tmp_path: Path) -> None:
+    """A folder of checkpoints that the harness evaluated, and run,step,tokens,loss: the first table anyone writes."""
+    for step in (100, 200):
+        content = results_of(f"runs/llama-s/checkpoint-{step}")
+        (tmp_path / f"results_{step}.json").write_text(json.dumps(content))
+    table = tmp_path / "losses.csv"
+    table.write_text("run,step,tokens,loss\nllama-s,100,204800,5.1\nllama-s,200,409600,4.2\n")
+    frame = adapters.import_("lm-eval", tmp_path, losses=table)
+    exam = frame[frame.task == "exam"]
+    assert exam[["run", "step", "tokens", "loss"]].to_numpy().tolist() == [
+        ["llama-s", 100, 204800, 5.1],
+        ["llama-s", 200, 409600, 4.2],
+    ]
+    table.write_text("model,tokens,loss\nruns/llama-s/checkpoint-100,204800,5.1\nllama-s/checkpoint-200,409600,4.2\n")
+    again = adapters.import_("lm-eval", tmp_path, losses=table)
+    assert set(again.run) == {"llama-s"}
+    assert sorted(again.loss.unique()) == [4.2, 5.1]
+
+
+def test_levanter_writes_the_step_into_the_name(tmp_path: Path) -> None:
+    """All steps of a run would be one checkpoint with many scores."""
+    folder = tmp_path / "marin-300m" / "lm_eval_artifacts"
+    folder.mkdir(parents=True)
+    for step in (500, 1000):
+        content = {"results": {"piqa": {"acc,none": step / 2000}}, "versions": {"piqa": 1}}
+        (folder / f"lm_eval_harness_results.{step}.json").write_text(json.dumps(content))
+    (tmp_path / "losses.csv").write_text("run,step,tokens,loss\nmarin-300m,500,1e9,3.5\nmarin-300m,1000,2e9,3.2\n")
+    frame = adapters.import_("lm-eval", folder, losses=tmp_path / "losses.csv")
+    assert frame.sort_values("step")[["run", "step", "score", "params"]].to_numpy().tolist() == [
+        ["marin-300m", 500, 0.25, 300_000_000],
+        ["marin-300m", 1000, 0.5, 300_000_000],
+    ]
 
 
 def test_two_results_that_disagree_are_refused(output: Path, losses: Path) -> None:

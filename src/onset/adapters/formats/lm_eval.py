@@ -1,9 +1,9 @@
 """lm-evaluation-harness: its output folders to observations.
 
 Read are today's ``results_<date>.json`` with ``samples_<task>_<date>.jsonl`` beside it, and the single JSON files of
-older versions. The harness knows neither losses nor training tokens: they come from a table of the user's.
-Published metric names are kept, without the name of a filter where there is only one; from samples our own metrics
-are measured beside them.
+older versions, Levanter's among them (the step stands in the file's name). The harness knows neither losses nor
+training tokens: they come from a source of losses. Published metric names are kept, without the name of a filter where
+there is only one; from samples our own metrics are measured beside them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from typing import Any
 
 import pandas as pd
 
-from onset.adapters import lm_eval_samples
+from onset.adapters import names, source
+from onset.adapters.formats import lm_eval_samples
+from onset.adapters.source import Format, Reading, Results
 from onset.errors import OnsetError
 from onset.metrics import measures as metrics
-from onset.tables import files
 
 SAME = {"accuracy": "acc", "exact_match": "exact_match", "accuracy_per_byte": "acc_norm"}
 """Our metrics that the harness publishes itself, under these names: not measured twice."""
 
-WANTED = "the columns run (or model), params, tokens, loss, and step or revision where a model has several checkpoints"
+LEVANTER = re.compile(r"_results\.(\d+)$")
+"""Levanter's names of results: the step is in them."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,11 @@ class Result:
     revision: str
 
     @property
-    def step(self) -> int | None:
-        """The step that a revision such as 'step1000' names."""
-        found = re.search(r"step[-_]?(\d+)", self.revision)
-        return int(found.group(1)) if found else None
-
-    @property
-    def label(self) -> str:
-        return f"{self.model}@{self.revision}" if self.revision else self.model
+    def place(self) -> names.Place:
+        """The run and the checkpoint: by the revision, by the model's name, or by the file's (Levanter)."""
+        found = names.place(self.model, self.revision)
+        levanter = LEVANTER.search(self.path.stem)
+        return names.Place(found.run, int(levanter[1])) if found.step is None and levanter else found
 
     def samples(self) -> Iterator[tuple[str, Path]]:
         """Tasks whose samples were logged with these results."""
@@ -56,24 +55,9 @@ class Result:
                 yield task, log
 
 
-def read(path: str | Path, *, losses: str | Path | None = None) -> pd.DataFrame:
-    """Observations of all results below ``path`` (a folder, or one JSON file).
-
-    ``losses`` is a table with the columns ``run`` (or ``model``), ``params``, ``tokens``, ``loss`` and, where a model
-    has several checkpoints, ``step`` or ``revision``; ``family``, ``loss_name`` and others are taken over. Raises
-    OnsetError when it is missing or lacks a model, and when two results of one checkpoint disagree.
-    """
-    found = results(Path(path))
-    if losses is None:
-        raise OnsetError(
-            "lm-evaluation-harness does not record losses and tokens: a table must give them",
-            where=path,
-            advice=f"--losses FILE with {WANTED}, for: " + ", ".join(sorted({result.label for result in found})[:8]),
-        )
-    scores = pd.concat([_scores(result) for result in found], ignore_index=True)
-    _refuse_disagreement(scores)
-    scores = scores.drop_duplicates(["model", "revision", "task", "metric"])
-    return _joined(scores.drop(columns="file"), Path(losses))
+def read(path: Path, reading: Reading) -> Results:
+    """The scores of one results file. Raises OnsetError for a file cut short, or one of another kind."""
+    return Results(pd.concat([_scores(result) for result in results(path)], ignore_index=True))
 
 
 def items(path: str | Path) -> pd.DataFrame:
@@ -116,7 +100,15 @@ def _result(path: Path, *, must: bool) -> Result | None:
     arguments = _arguments(config.get("model_args"))
     model = arguments.get("pretrained") or content.get("model_name") or arguments.get("model") or config.get("model")
     revision = arguments.get("revision") or ""
-    return Result(path, content, str(model or path.stem), "" if revision == "main" else str(revision))
+    return Result(path, content, str(model or _unnamed(path)), "" if revision == "main" else str(revision))
+
+
+def _unnamed(path: Path) -> str:
+    """A name for a model that the results do not name: the folder's where the file is one step's, else the file's."""
+    if not LEVANTER.search(path.stem):
+        return path.stem
+    folder = path.resolve().parent
+    return folder.parent.name if folder.name == "lm_eval_artifacts" else folder.name
 
 
 def _arguments(given: Any) -> dict[str, Any]:
@@ -155,9 +147,10 @@ def _published(result: Result) -> pd.DataFrame:
 
 def _marked(frame: pd.DataFrame, result: Result) -> pd.DataFrame:
     size = (result.content.get("config") or {}).get("model_num_parameters")
+    place = result.place
     return frame.assign(
-        model=result.model, revision=result.revision, step=result.step, file=str(result.path),
-        model_params=size if isinstance(size, int) and size > 0 else None,
+        run=place.run, step=place.step, tokens=place.tokens,
+        params=size if isinstance(size, int) and size > 0 else None,
     )  # fmt: skip
 
 
@@ -188,7 +181,8 @@ def _items(result: Result, task: str, log: Path) -> pd.DataFrame:
     digest = (result.content.get("task_hashes") or {}).get(task) or ""
     if not logged:
         return pd.DataFrame()
-    return lm_eval_samples.item_rows(logged, run=result.label, step=result.step or 0, task=task, digest=digest)
+    place = result.place
+    return lm_eval_samples.item_rows(logged, run=place.run, step=place.step or 0, task=task, digest=digest)
 
 
 def _scores(result: Result) -> pd.DataFrame:
@@ -212,58 +206,12 @@ def _scores(result: Result) -> pd.DataFrame:
     return pd.concat([published, _marked(ours, result)], ignore_index=True)
 
 
-def _refuse_disagreement(published: pd.DataFrame) -> None:
-    keys = ["model", "revision", "task", "metric"]
-    spread = published.groupby(keys).score.transform("nunique") > 1
-    if spread.any():
-        first = published[spread].iloc[0]
-        rows = published[(published[keys] == first[keys]).all(axis=1)]
-        raise OnsetError(
-            f"two results disagree on task '{first.task}', {first.metric}, of {first.model}: {rows.score.tolist()}",
-            where=", ".join(rows.file.unique()),
-            advice="move away the file that does not count",
-        )
+def looks_like(path: Path) -> bool:
+    """A JSON file with results by task, under the harness's names."""
+    if path.suffix != ".json":
+        return False
+    text = source.head(path, 1 << 16)
+    return '"results"' in text and (path.name.startswith("results") or '"versions"' in text or '"config"' in text)
 
 
-def _joined(scores: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The scores with what the user's table says of their checkpoint."""
-    table = files.read_table(path)
-    name = "model" if "model" in table else "run"
-    missing = [column for column in (name, "tokens", "loss") if column not in table]
-    if missing:
-        raise OnsetError(f"the table lacks {', '.join(missing)}", where=path, advice=f"give {WANTED}")
-    key = next((column for column in ("revision", "step") if column in table and _word(scores[column]).any()), None)
-    if key is None and scores.groupby("model").revision.nunique().max() > 1:
-        raise OnsetError("a model has several checkpoints, and the table does not name them", where=path, advice=WANTED)
-    models = set(scores.model)
-    told = table.assign(_model=[_model(text, models) for text in table[name]], _key=_word(table[key]) if key else "")
-    if "run" not in told:
-        told["run"] = told[name]
-    axis = [column for column in ("loss_name", "loss_unit") if column in told]
-    if told.duplicated(["_model", "_key", *axis]).any():
-        raise OnsetError("the table has several rows for one checkpoint", where=path, advice=f"give {WANTED}")
-    placed = scores.assign(_model=scores.model, _key=_word(scores[key]) if key else "")
-    theirs = {column: f"{column}_harness" for column in placed.columns if column in told and not column.startswith("_")}
-    joined = placed.rename(columns=theirs).merge(told, on=["_model", "_key"], how="left")
-    lost = joined[joined.loss.isna()]
-    if len(lost):
-        labels = (lost["_model"] + (" " + lost["_key"]).str.rstrip()).unique()
-        raise OnsetError(
-            f"the table has no loss for {', '.join(sorted(labels)[:5])}", where=path, advice=f"give {WANTED}"
-        )
-    if "params" not in joined:
-        joined["params"] = joined.model_params
-    extra = ["_model", "_key", "model", "model_harness", "revision", "revision_harness", "step_harness", "model_params"]
-    return joined.drop(columns=[column for column in extra if column in joined])
-
-
-def _word(values: pd.Series) -> pd.Series:
-    """Steps and revisions as they are compared: 'step1000', 1000 and 1000.0 are one."""
-    words = values.astype("str").where(values.notna(), "")
-    return words.str.removesuffix(".0").str.removeprefix("step").str.strip("-_")
-
-
-def _model(text: Any, models: set[str]) -> str:
-    """The model that a row of the user's table means: by its name, or by the last part of it where that is enough."""
-    near = [model for model in models if Path(model).name == str(text)]
-    return str(text) if str(text) in models or len(near) != 1 else near[0]
+FORMAT = Format("lm-eval", "lm-evaluation-harness, results_<time>.json (and samples)", looks_like, read)

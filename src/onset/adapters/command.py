@@ -1,0 +1,121 @@
+"""What ``onset import`` does: options from text, sources to a table, and the files beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from onset.adapters import FORMS, Collected, Options, collect, import_
+from onset.adapters.formats import every_eval_ever
+from onset.adapters.names import ByRun, Pattern
+from onset.adapters.source import Reading
+from onset.errors import OnsetError
+from onset.tables.files import write_table
+
+
+def import_sources(
+    sources: Sequence[str],
+    losses: Sequence[str],
+    out: Path,
+    *,
+    items: Path | None = None,
+    records: Path | None = None,
+    set_aside: bool = False,
+    **given: Any,
+) -> list[str]:
+    """Write the table of observations of the sources, with its table of losses where there are several losses.
+
+    ``given`` are the options of the command as text. Returns what is to be told: notes, and what was written. Raises
+    OnsetError for options that cannot be read and for all that ``collect`` refuses.
+    """
+    collected = _collected(list(sources), list(losses), set_aside, given)
+    frame = collected.observations
+    write_table(frame, out)
+    told = [f"note: {note}" for note in frame.attrs.get("notes", [])]
+    told.append(f"{len(frame)} observations of {frame.run.nunique()} runs in {out}")
+    beside = _beside(out)
+    if len(collected.losses):
+        write_table(collected.losses, beside)
+        told.append(f"{collected.losses.loss_name.nunique()} losses in {beside}")
+    elif beside.exists():
+        beside.unlink()  # of an earlier import into the same table
+    if items is not None:
+        if collected.items.empty:
+            raise OnsetError("the sources have no single questions to write", advice="leave --items out")
+        write_table(collected.items, items)
+        told.append(f"{len(collected.items)} item rows in {items}")
+    if records is not None:
+        told.append(f"{len(every_eval_ever.write(frame, records))} records in {records}")
+    return told
+
+
+def _collected(sources: list[str], losses: list[str], set_aside: bool, given: dict[str, Any]) -> Collected:
+    """By the form that is named first and has its own options (``table``, ``curves``), or by sources."""
+    import pandas as pd
+
+    first = sources[0]
+    named = not Path(first).exists() and len(sources) > 1
+    if named and first in FORMS and (first == "curves" or given.get("columns")):
+        if len(sources) > 2:
+            raise OnsetError(f"'{first}' reads one table", advice="name the others after --losses")
+        options = {"losses": losses[0] if losses else None, "columns": given.get("columns")}
+        own = {name: value for name, value in options.items() if value is not None}
+        return Collected(import_(first, sources[1], set_aside=set_aside, **own), pd.DataFrame(), pd.DataFrame())
+    from onset.adapters.registry import FORMATS
+
+    if named and first in FORMATS:
+        sources = [f"{first}:{path}" for path in sources[1:]]
+    return collect(sources, losses, options_of(**given), set_aside=set_aside)
+
+
+def options_of(
+    *,
+    tokens_per_step: list[str] | None = None,
+    params: list[str] | None = None,
+    runs: str | None = None,
+    restarts: str | None = None,
+    rename: list[str] | None = None,
+    metric: str | None = None,
+    score: Sequence[str] | None = None,
+    loss_columns: Sequence[str] | None = None,
+    loss: Sequence[str] | None = None,
+    gap: float | None = None,
+    seq_length: int | None = None,
+    family: str | None = None,
+    columns: Any = None,
+) -> Options:
+    """Options from the texts of the command line; what is None was not given."""
+    reading = Reading(
+        metric,
+        tuple(score or ()),
+        tuple(loss_columns or ()),
+        Pattern.parse(runs) if runs else None,
+        seq_length,
+        columns,
+    )
+    pattern = Pattern.parse(restarts) if restarts else None
+    if pattern is not None and not {"run", "restart"} <= pattern.regex.groupindex.keys():
+        raise OnsetError("--restarts needs {run} and {restart}", advice="for instance '{run}-run-{restart}'")
+    options = Options(
+        reading, ByRun.parse(tokens_per_step, "--tokens-per-step"), ByRun.parse(params, "--params"), _pairs(rename),
+        pattern, tuple(loss or ()), family=family,
+    )  # fmt: skip
+    return options if gap is None else Options(**{**vars(options), "gap": gap})
+
+
+def _pairs(rename: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    found = []
+    for text in rename or ():
+        old, equals, new = text.rpartition("=")
+        if not (old and equals and new):
+            raise OnsetError(f"--rename: '{text}' is no pair OLD=NEW")
+        found.append((old, new))
+    return tuple(found)
+
+
+def _beside(out: Path) -> Path:
+    stem = out.name
+    for ending in (".gz", ".csv", ".parquet", ".pq"):
+        stem = stem.removesuffix(ending)
+    return out.with_name(f"{stem}.losses.csv.gz")

@@ -1,0 +1,1 @@
+"""Formats of others' results, one file each; ``onset.adapters.registry`` lists them."""

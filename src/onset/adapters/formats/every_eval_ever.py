@@ -1,0 +1,135 @@
+"""Every Eval Ever: records of evaluations in the common schema, read and written.
+
+The schema has no place for the training of a model. Its ``additional_details`` of a model (all values text) are used
+for it, and proposed: ``run, step, tokens, params, loss, loss_name, loss_unit``. A record is one model or checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from onset.adapters import names, source
+from onset.adapters.source import Format, Reading, Results
+from onset.errors import OnsetError
+from onset.metrics.info import bounds
+from onset.store.parts import write_text
+
+VERSION = "0.2.1"
+"""Version of the schema that is written; what is read is alike in 0.3."""
+TRAINING = ("run", "step", "tokens", "params", "loss", "loss_name", "loss_unit")
+"""Our details of a model."""
+
+
+def looks_like(path: Path) -> bool:
+    """A JSON file with the keys of a record."""
+    if path.suffix != ".json":
+        return False
+    text = source.head(path, 1 << 16)
+    return '"evaluation_results"' in text and '"model_info"' in text
+
+
+def read(path: Path, reading: Reading) -> Results:
+    """The scores of one record, and its loss where the details of the model give it."""
+    record = source.load_json(path)
+    if not isinstance(record, dict) or not isinstance(record.get("evaluation_results"), list):
+        raise OnsetError("this is no record of Every Eval Ever", where=path)
+    model = record.get("model_info") or {}
+    told = model.get("additional_details") or {}
+    place = names.place(str(told.get("run") or model.get("id") or model.get("name") or path.stem))
+    base = {
+        "run": place.run, "step": names.step_of(told["step"]) if "step" in told else place.step,
+        "tokens": names.count(told["tokens"]) if "tokens" in told else place.tokens,
+        "params": names.count(told["params"]) if "params" in told else None,
+    }  # fmt: skip
+    scores = [{**base, **row} for result in record["evaluation_results"] if (row := _score(result)) is not None]
+    losses = []
+    if "loss" in told:
+        unit = {name: told[name] for name in ("loss_name", "loss_unit") if name in told}
+        losses.append({**base, "loss_name": "loss", **unit, "loss": float(told["loss"]), "training": False})
+    return Results(pd.DataFrame(scores), pd.DataFrame(losses))
+
+
+def _score(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    config, details = result.get("metric_config") or {}, result.get("score_details") or {}
+    value = details.get("score")
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if config.get("score_type") == "levels" and config.get("has_unknown_level") and value == -1:
+        return None  # the schema's word for an unknown score
+    extra = config.get("additional_details") or {}
+    metric = str(extra.get("metric") or config.get("metric_name") or config.get("metric_id") or "score")
+    uncertain = details.get("uncertainty") or {}
+    error = (uncertain.get("standard_error") or {}).get("value")
+    return {
+        "task": str(result["evaluation_name"]), "metric": metric, "score": _in_range(float(value), metric, config),
+        "stderr": float(error) if isinstance(error, int | float | str) and float(error) > 0 else None,
+        "n_examples": uncertain.get("num_samples"),
+        "chance": float(extra["chance"]) if "chance" in extra else None,
+        "direction": "lower" if config.get("lower_is_better") else "higher",
+    }  # fmt: skip
+
+
+def _in_range(value: float, metric: str, config: Mapping[str, Any]) -> float:
+    """A share that the record gives out of a hundred, as a fraction."""
+    return value / 100 if bounds(metric) == (0.0, 1.0) and config.get("max_score") == 100 else value
+
+
+def write(
+    observations: pd.DataFrame, folder: str | Path, *, organization: str = "unknown", retrieved: str = "0"
+) -> list[Path]:
+    """Write a table of observations as records, one file a checkpoint, and return their paths.
+
+    ``organization`` is who provides the data; ``retrieved`` is the time of the record in seconds since 1970, as text.
+    """
+    written = []
+    keys = ["run", "step", "tokens", "loss_name"]
+    for number, (_, rows) in enumerate(observations.groupby(keys, sort=True, dropna=False)):
+        record = _record(rows, organization, retrieved)
+        name = re.sub(r"[^\w.-]+", "_", f"{rows.run.iloc[0]}-{number:05d}") + ".json"
+        path = Path(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        written.append(path)
+    return written
+
+
+def _record(rows: pd.DataFrame, organization: str, retrieved: str) -> dict[str, Any]:
+    first = rows.iloc[0]
+    details = {name: f"{first[name]}" for name in TRAINING if name in rows and pd.notna(first[name])}
+    checkpoint = f"{first.run}@step{int(first.step)}" if pd.notna(first.step) else str(first.run)
+    return {
+        "schema_version": VERSION,
+        "evaluation_id": f"onset/{checkpoint}/{retrieved}",
+        "retrieved_timestamp": retrieved,
+        "source_metadata": {
+            "source_type": "evaluation_run", "source_organization_name": organization,
+            "evaluator_relationship": "other",
+        },
+        "eval_library": {"name": "onset", "version": "unknown"},
+        "model_info": {"name": str(first.run), "id": checkpoint, "additional_details": details},
+        "evaluation_results": [_result(row) for _, row in rows.iterrows()],
+    }  # fmt: skip
+
+
+def _result(row: pd.Series) -> dict[str, Any]:
+    low, high = bounds(str(row.metric))
+    extra = {"metric": str(row.metric)} | ({"chance": f"{row.chance}"} if pd.notna(row.chance) else {})
+    limits = {"score_type": "continuous", "min_score": low, "max_score": high} if math.isfinite(low + high) else {}
+    uncertain: dict[str, Any] = {"standard_error": {"value": float(row.stderr)}} if pd.notna(row.stderr) else {}
+    uncertain |= {"num_samples": int(row.n_examples)} if pd.notna(row.n_examples) else {}
+    return {
+        "evaluation_name": str(row.task),
+        "source_data": {"dataset_name": str(row.task), "source_type": "other"},
+        "metric_config": {"lower_is_better": row.direction == "lower", **limits, "additional_details": extra},
+        "score_details": {"score": float(row.score), **({"uncertainty": uncertain} if uncertain else {})},
+    }
+
+
+FORMAT = Format("every-eval-ever", "Every Eval Ever, record (JSON)", looks_like, read)

@@ -1,0 +1,127 @@
+"""The formats by name, and which of them a path is.
+
+To add a format, write one module in ``formats`` with a ``FORMAT``, and name it here.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from onset.adapters.formats import (
+    bigscience,
+    every_eval_ever,
+    inspect_eval,
+    lighteval,
+    lm_eval,
+    megatron,
+    nanochat,
+    olmes,
+    onset_folder,
+    opencompass,
+    tensorboard,
+    trainer_state,
+    wandb_chart,
+    wide,
+)
+from onset.adapters.source import Format, Reading, Results
+from onset.errors import OnsetError, did_you_mean
+
+FOLDERS: tuple[Format, ...] = (onset_folder.FORMAT, opencompass.FORMAT)
+"""Formats that are a folder as a whole."""
+FILES: tuple[Format, ...] = (
+    wandb_chart.FORMAT, nanochat.FORMAT, opencompass.SUMMARY, wide.HISTORY, trainer_state.FORMAT, lighteval.FORMAT,
+    olmes.FORMAT, bigscience.FORMAT, every_eval_ever.FORMAT, lm_eval.FORMAT, inspect_eval.FORMAT, tensorboard.FORMAT,
+    megatron.FORMAT, wide.FORMAT,
+)  # fmt: skip
+"""Formats that are a file each, the more special ones first."""
+FORMATS: dict[str, Format] = {one.name: one for one in (*FOLDERS, *FILES)}
+
+
+def read(given: str, reading: Reading) -> Results:
+    """All results of ``PATH`` or ``FORMAT:PATH``; a path may be a file, a folder, or a pattern with ``*``.
+
+    In a folder every file is read that is of a known format; the others are passed over. Raises OnsetError for a path
+    that is not there, and where nothing of a known format is found.
+    """
+    wanted, pattern = _named(given)
+    found = [(file, file_format) for path in _expanded(pattern) for file, file_format in _formats_of(path, wanted)]
+    if not found:
+        raise OnsetError(
+            "nothing here is of a known format" if wanted is None else f"nothing here is of the format '{wanted.name}'",
+            where=pattern,
+            advice="name the format, FORMAT:PATH; known: " + ", ".join(sorted(FORMATS)),
+        )
+    return merged([_read(file, file_format, reading) for file, file_format in found])
+
+
+def _read(file: Path, file_format: Format, reading: Reading) -> Results:
+    """One file's results; scores and losses know their file, for errors that name it."""
+    results = file_format.read(file, reading)
+    for frame in (results.scores, results.losses):
+        if len(frame):
+            frame["source"] = str(file)
+    return results
+
+
+def detect(path: Path) -> Format | None:
+    """The format of a file, or of a folder as a whole; None where it is none of them."""
+    options = FOLDERS if path.is_dir() else FILES
+    return next((one for one in options if one.looks_like(path)), None)
+
+
+def merged(parts: Sequence[Results]) -> Results:
+    """Several results as one; a note that all of them have is told once."""
+
+    def together(frames: list[pd.DataFrame]) -> pd.DataFrame:
+        filled = [frame for frame in frames if len(frame)]
+        return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+
+    return Results(
+        together([part.scores for part in parts]),
+        together([part.losses for part in parts]),
+        together([part.items for part in parts]),
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
+
+
+def _named(given: str) -> tuple[Format | None, str]:
+    """The format that a source names, if it names one, and its path."""
+    name, colon, rest = given.partition(":")
+    if not colon or Path(given).exists():
+        return None, given
+    if name in FORMATS:
+        return FORMATS[name], rest
+    if "/" in name or "*" in name or "." in name:
+        return None, given
+    raise OnsetError(f"there is no format '{name}'", where=given, advice=did_you_mean(name, FORMATS))
+
+
+def _expanded(pattern: str) -> list[Path]:
+    if Path(pattern).exists():
+        return [Path(pattern)]
+    paths = sorted(glob.glob(pattern, recursive=True)) if any(sign in pattern for sign in "*?[") else []
+    if not paths:
+        raise OnsetError("there is no such file or folder", where=pattern, advice="check the path")
+    return [Path(path) for path in paths]
+
+
+def _formats_of(path: Path, wanted: Format | None) -> Iterator[tuple[Path, Format]]:
+    """The files (or the folder) at a path with their formats."""
+    if wanted is not None and (path.is_file() or wanted in FOLDERS):
+        yield path, wanted
+    elif path.is_file():
+        if (found := detect(path)) is not None:
+            yield path, found
+    elif wanted is None and (found := detect(path)) is not None:
+        yield path, found
+    else:
+        for file in sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")):
+            if wanted is not None:
+                if wanted.looks_like(file):
+                    yield file, wanted
+            elif (found := detect(file)) is not None:
+                yield file, found
