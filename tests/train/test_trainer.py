@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 
-from onset.cpu import build as kernels
 from onset.data import tokenizer as tokenizers
 from onset.data.shards import Mixture, Shard
 from onset.data.tokenizer import Tokenizer
@@ -116,10 +115,11 @@ def test_a_resumed_run_equals_one_left_alone_bitwise(job: Callable[..., Job], se
 
 
 def test_it_is_so_without_kernels_too(job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "kernels", lambda *, bfloat16: None)
+    monkeypatch.setenv("ONSET_CPU_KERNELS", "0")
     assert arithmetic.choose(RUN, 262, precision="auto", threads=1, device="cpu").engine == "torch"
-    alone, stopped = job("a"), job("b")
-    assert train(alone)
+    alone, stopped, told = job("a"), job("b"), []
+    assert train(alone, on_notice=told.append)
+    assert told == ["ONSET_CPU_KERNELS=0: training takes torch, about three times as long"]
     for steps in (7, 6, 100):
         train(stopped, should_stop=stop_after(steps))
     assert_same(alone, stopped)

@@ -1,7 +1,7 @@
 """kernels.c and what is faster in bfloat16, compiled once for this machine by its compiler, and called through ctypes.
 
-Calls release the interpreter's lock, so that threads run them at once. Where there is no C compiler nothing here is
-available, and training runs on torch alone.
+Calls release the interpreter's lock, so that threads run them at once. Where there is no C compiler, or where
+ONSET_CPU_KERNELS=0 says so, nothing here is used and training runs on torch alone: ``why_not`` tells.
 """
 
 from __future__ import annotations
@@ -32,9 +32,12 @@ FLAGS = (
     "-fPIC",
     "-shared",
 )
-SOURCES = ("vectors_bfloat16.c", "matrices_bfloat16.c", "attention_bfloat16.c", "gates_bfloat16.c", "kernels.c")
+SOURCES = ("vectors_bfloat16.c", "attention_bfloat16.c", "kernels.c")
 WIDE = ("-march=native", "-mprefer-vector-width=512")
 """Left out, from the right, where the compiler does not know them."""
+
+SWITCH = "ONSET_CPU_KERNELS"
+"""Environment variable that turns the kernels off with 0: training is then torch's, to check a number against it."""
 
 _SIGNATURES: dict[str, str] = {
     # p: pointer, i: int64, f: float
@@ -49,15 +52,8 @@ _SIGNATURES: dict[str, str] = {
     "attention_backward": "ppppppppiiiii",
     "attention_scratch": "ii",
 }
-_MATRICES: dict[str, str] = {
-    "matrix_product": "pppiii",
-    "matrix_add": "ppppiii",
-    "matrix_pack": "pppii",
-    "matrix_scratch": "ii",
-}
-"""Only where the processor multiplies bfloat16 as matrices_bfloat16.c wants it."""
 _KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
-_RETURNS = {"cross_entropy": ctypes.c_double, "attention_scratch": ctypes.c_int64, "matrix_scratch": ctypes.c_int64}
+_RETURNS = {"cross_entropy": ctypes.c_double, "attention_scratch": ctypes.c_int64}
 
 
 Loaded = TypeVar("Loaded")
@@ -68,9 +64,7 @@ class Kernels:
 
     def __init__(self, library: Path) -> None:
         loaded = ctypes.CDLL(str(library))
-        self.matrices = hasattr(loaded, "matrix_product")
-        """Whether matrix products are among them."""
-        for name, kinds in (_SIGNATURES | (_MATRICES if self.matrices else {})).items():
+        for name, kinds in _SIGNATURES.items():
             function = getattr(loaded, name)
             function.argtypes = [_KINDS[kind] for kind in kinds]
             function.restype = _RETURNS.get(name)
@@ -90,10 +84,12 @@ class Kernels:
 
 
 def why_not(*, bfloat16: bool) -> str | None:
-    """Why the kernels are not used here, as a sentence; None where they are."""
+    """Why the kernels are not used here, as a few words; None where they are."""
+    if os.environ.get(SWITCH) == "0":
+        return f"{SWITCH}=0"
     if compiler() is None:
         return "no C compiler"
-    return None if kernels(bfloat16=bfloat16) is not None else "the C compiler does not build them"
+    return None if kernels(bfloat16=bfloat16) is not None else "the C compiler does not build the kernels"
 
 
 def compiler() -> str | None:
@@ -136,17 +132,27 @@ def loaded(name: str, source: str, defines: Sequence[str], load: Callable[[Path]
     for folder in _caches():
         library = folder / name
         try:
+            _make_private(folder)
             if library.exists() or _build(library, source, defines):
                 return load(library)
-        except OSError:  # this folder cannot be written, or code in it cannot be run: try the next
+        except OSError:  # this folder cannot be written or is not ours alone, or code in it cannot be run: try the next
             continue
     return None
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder for code that is run, ours alone. Raises PermissionError for one that another user may write to."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.stat()
+    if found.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
 
 
 def _build(library: Path, text: str, defines: Sequence[str]) -> bool:
     path = compiler()
     assert path is not None
-    library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         source, out = Path(folder) / "code.c", Path(folder) / "code.so"
         source.write_text(text, encoding="utf-8")

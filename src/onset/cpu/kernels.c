@@ -124,7 +124,6 @@ void norm_backward(const element *normed_gradient, const float *stream, const fl
 
 /* ---- SwiGLU: both holds gate and up side by side, (rows, 2 hidden) ---- */
 
-#ifndef HAVE_PAIRS
 void swiglu_forward(const element *both, element *out, int64_t rows, int64_t hidden) {
     for (int64_t row = 0; row < rows; row++) {
         const element *gate = both + row * 2 * hidden, *up = gate + hidden;
@@ -152,7 +151,6 @@ void swiglu_backward(element *both, const element *out_gradient, int64_t rows, i
         }
     }
 }
-#endif
 
 /* ---- cross-entropy: logits become their gradients times `scale`; returns the sum of losses in nats ---- */
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from onset.cpu.build import Kernels
 from onset.cpu.flat import Flat
-from onset.cpu.matrices import Matrices, Products
 from onset.models.transformer import EPSILON, Decoder
 from onset.study.cost import LOGITS, PIECE_TOKENS
 from onset.study.spec import Shape
@@ -25,6 +25,46 @@ def matrix_names(shape: Shape) -> list[str]:
     return [f"blocks.{i}.{part}" for i in range(shape.layers) for part in ("qkv", "out", "gate_up", "down")] + [
         head_of(shape)
     ]
+
+
+class Matrices:
+    """The weights that products are made with, as elements; one for all threads."""
+
+    def __init__(self, master: Flat, used: list[str], *, bfloat16: bool) -> None:
+        """``used`` names the matrices."""
+        self.dtype = torch.bfloat16 if bfloat16 else torch.float32
+        self.floats = master.views(master.values)
+        self.elements = {name: self.floats[name].to(self.dtype) for name in used}
+
+    def renew(self) -> None:
+        """Take up the master's values; in float32 they are the elements."""
+        if self.dtype != torch.float32:
+            for name, elements in self.elements.items():
+                elements.copy_(self.floats[name])
+
+
+class Products:
+    """Products of one thread; ``sums`` are the gradients, by name."""
+
+    def __init__(self, matrices: Matrices, sums: dict[str, Tensor]) -> None:
+        self.matrices, self.sums = matrices, sums
+        half = matrices.dtype != torch.float32
+        self.parts = {name: torch.zeros_like(one) for name, one in matrices.elements.items()} if half else {}
+
+    def forward(self, name: str, inputs: Tensor, out: Tensor) -> None:
+        """out (rows, m) = inputs (rows, n) times the transpose of the matrix (m, n)."""
+        torch.mm(inputs, self.matrices.elements[name].t(), out=out)
+
+    def back(self, name: str, gradient: Tensor, out: Tensor) -> None:
+        """out (rows, n) = gradient (rows, m) times the matrix (m, n)."""
+        torch.mm(gradient, self.matrices.elements[name], out=out)
+
+    def add(self, name: str, gradient: Tensor, inputs: Tensor) -> None:
+        """Add gradient^T inputs to the matrix' sum; in bfloat16 a piece's part of it is rounded, not the sum."""
+        if not self.parts:
+            torch.addmm(self.sums[name], gradient.t(), inputs, out=self.sums[name])
+        else:
+            self.sums[name].add_(torch.mm(gradient.t(), inputs, out=self.parts[name]))
 
 
 class Layer:
@@ -55,12 +95,13 @@ class Worker:
         model: Decoder,
         master: Flat,
         matrices: Matrices,
+        kernels: Kernels,
         gradients: Tensor,
         sequences: int,
         together: int | None = None,
     ) -> None:
         shape = self.shape = model.shape
-        self.vocab, self.kernels = model.vocab, matrices.kernels
+        self.vocab, self.kernels = model.vocab, kernels
         self.cosine, self.sine = model.cosine.contiguous(), model.sine.contiguous()
         self.floats = matrices.floats
         self.gradients = gradients

@@ -1,25 +1,18 @@
 """Forward and backward passes: a batch in, its mean loss out, and the gradients in the flat buffer.
 
-``TorchPasses`` is autograd, for any device. ``KernelPasses`` is the same by hand for CPUs, two to three times as
-fast at the sizes that CPUs train: matrix products by our own code or torch, and all that lies between them by
-kernels.c, on buffers made once. Each thread takes its own share of the sequences through the whole model, in
-pieces whose activations stay in its cache.
+``TorchPasses`` is autograd, for any device; ``onset.cpu.passes`` is the same by hand for processors.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from onset.cpu.build import Kernels, kernels
+from onset.cpu import passes as cpu
 from onset.cpu.flat import Flat
-from onset.cpu.matrices import Matrices
-from onset.cpu.train import Worker, matrix_names
-from onset.errors import OnsetError
 from onset.models.transformer import Decoder
 from onset.study.cost import TORCH_PIECE_TOKENS
 from onset.train.loss import ChunkedLoss, chunk_loss
@@ -83,60 +76,11 @@ class TorchPasses:
         return float(total)
 
 
-class KernelPasses:
-    """Passes by hand on ``threads`` threads of a CPU."""
-
-    def __init__(
-        self,
-        model: Decoder,
-        master: Flat,
-        built: Kernels,
-        *,
-        bfloat16: bool,
-        threads: int,
-        batch: int,
-        together: int | None = None,
-    ) -> None:
-        self.master = master
-        self.vocab, self.context = model.vocab, model.shape.context
-        self.matrices = Matrices(master, built, matrix_names(model.shape), bfloat16=bfloat16)
-        busy = min(threads, batch)
-        sums = [master.gradients, *(torch.zeros_like(master.gradients) for _ in range(busy - 1))]
-        share = -(-batch // busy)
-        self.workers = [Worker(model, master, self.matrices, part, share, together) for part in sums]
-        self.pool = ThreadPoolExecutor(busy, initializer=torch.set_num_threads, initargs=(1,))
-
-    def run(self, inputs: Tensor, targets: Tensor) -> float:
-        """See ``Passes``. Shares, pieces and sums are in a fixed order: equal input gives equal bits.
-
-        Raises OnsetError for ids outside the vocabulary, which the kernels would take for places in memory.
-        """
-        assert inputs.shape == targets.shape
-        assert inputs.shape[1] == self.context
-        for ids in (inputs, targets):
-            low, high = ids.aminmax()
-            if low < 0 or high >= self.vocab:
-                raise OnsetError(
-                    f"the batch holds token {int(high)} where the model knows {self.vocab}",
-                    advice="make the shards with the tokenizer that the model is trained with",
-                )
-        self.matrices.renew()
-        scale, busy = 1.0 / targets.numel(), len(self.workers)
-        shares = zip(self.workers, inputs.tensor_split(busy), targets.tensor_split(busy), strict=True)
-        running = [self.pool.submit(worker.run, ids, right, scale) for worker, ids, right in shares]
-        total = sum(share.result() for share in running)
-        for worker in self.workers[1:]:
-            self.master.gradients.add_(worker.gradients)
-        return total * scale
-
-
 def passes(model: Decoder, master: Flat, arithmetic: Arithmetic, batch: int) -> Passes:
     """The passes that an arithmetic says, for batches of so many sequences."""
     if arithmetic.engine == "kernels":
-        built = kernels(bfloat16=arithmetic.bfloat16)
-        assert built is not None, "the arithmetic was chosen with the kernels at hand"
-        return KernelPasses(
-            model, master, built, bfloat16=arithmetic.bfloat16, threads=arithmetic.threads, batch=batch,
+        return cpu.passes(
+            model, master, bfloat16=arithmetic.bfloat16, threads=arithmetic.threads, batch=batch,
             together=arithmetic.together,
         )  # fmt: skip
     return TorchPasses(

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from onset.cpu.build import why_not
 from onset.data.shards import Mixture
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
@@ -113,6 +114,7 @@ def train(
             processes=mesh.size, per_host=mesh.per_host,
         )
     )  # fmt: skip
+    _tell_slow(job, arithmetic, mesh, hooks.notice)
     # The kernels' passes bring their own threads.
     with _threads(1 if arithmetic.engine == "kernels" else job.threads), _determinism(job.deterministic):
         stepper = _stepper(job, arithmetic, mesh)
@@ -141,6 +143,13 @@ def _whole_already(job: Job, notice: Callable[[str], None]) -> bool:
     job.rundir.done_path.unlink(missing_ok=True)
     job.rundir.failed_path.unlink(missing_ok=True)
     return False
+
+
+def _tell_slow(job: Job, arithmetic: Arithmetic, mesh: Mesh, notice: Callable[[str], None]) -> None:
+    """Tell why a processor trains without the kernels."""
+    if mesh.size == 1 and mesh.device == "cpu" and arithmetic.engine == "torch":
+        why = why_not(bfloat16=arithmetic.bfloat16)
+        notice(f"{why}: training takes torch, about three times as long")
 
 
 def _stepper(job: Job, arithmetic: Arithmetic, mesh: Mesh) -> Steps:

@@ -12,11 +12,12 @@ from torch import Tensor
 from onset.cpu import build as kernels
 from onset.cpu import train as worker
 from onset.cpu.flat import Flat
+from onset.cpu.passes import KernelPasses
 from onset.errors import OnsetError
 from onset.models.transformer import Decoder
 from onset.study.spec import Shape
 from onset.train import passes as passes_module
-from onset.train.passes import KernelPasses, TorchPasses
+from onset.train.passes import TorchPasses
 
 needs_compiler = pytest.mark.skipif(kernels.kernels(bfloat16=False) is None, reason="no C compiler on this machine")
 
@@ -186,16 +187,3 @@ def test_kernels_for_other_processors_are_right_too(
         passes = KernelPasses(model, flat, built, bfloat16=False, threads=1, batch=5)
         assert passes.run(*batch(shape)) == pytest.approx(loss, abs=1e-5)
         assert all(apart(found, gradients[name]) < 1e-5 for name, found in flat.views(flat.gradients).items())
-
-
-def test_without_a_compiler_there_are_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without one trains on torch alone, instead of failing."""
-    monkeypatch.setattr(kernels, "compiler", lambda: None)
-    kernels.identity.cache_clear()
-    kernels.kernels.cache_clear()
-    try:
-        assert kernels.kernels(bfloat16=False) is None
-    finally:
-        monkeypatch.undo()
-        kernels.identity.cache_clear()
-        kernels.kernels.cache_clear()
