@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from onset.cpu import products, reading
+from onset.cpu import products
 from onset.errors import OnsetError
 from onset.score import logprobs
 from onset.score.causal import CausalLM
@@ -27,17 +27,13 @@ def model(vocab: int, *, matrix: bool, packed: bool = True) -> tuple[CausalLM, t
 
 
 @pytest.mark.parametrize("matrix", [True, False])
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("vocab", [5, 511, 512, 513, 2000])
-def test_blocks_give_the_plain_softmax(
-    vocab: int, matrix: bool, compiled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_give_the_plain_softmax(vocab: int, matrix: bool, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost otherwise: every score, by a word at the edge of a block."""
-    if not compiled:
-        monkeypatch.setattr(reading, "library", lambda: None)
     monkeypatch.setattr(products, "WORDS", 512)
     monkeypatch.setitem(logprobs.LOGITS, "cpu", 1)
-    lm, states, plain = model(vocab, matrix=matrix, packed=compiled)
+    lm, states, plain = model(vocab, matrix=matrix, packed=packed)
     draw = np.random.default_rng(0)
     asked, targets = draw.integers(0, len(states), 300), draw.integers(0, vocab, 300).astype(np.int32)
     targets[:2] = 0, vocab - 1
@@ -45,15 +41,11 @@ def test_blocks_give_the_plain_softmax(
     assert found == pytest.approx(plain[asked, targets].numpy(), abs=2e-5)
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])
-def test_numbers_that_are_not_finite_are_an_error(
-    broken: float, compiled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_numbers_that_are_not_finite_are_an_error(broken: float, packed: bool) -> None:
     """Lost otherwise: a broken checkpoint with a score."""
-    if not compiled:
-        monkeypatch.setattr(reading, "library", lambda: None)
-    lm, states, _ = model(600, matrix=True, packed=compiled)
+    lm, states, _ = model(600, matrix=True, packed=packed)
     states[3] = broken
     with pytest.raises(OnsetError, match="not finite"):
         logprobs.picked(lm, states, np.array([2, 3]), np.array([0, 0], dtype=np.int32))

@@ -314,14 +314,18 @@ def test_other_dtypes_stay_near_float32(dtype: Any, model_folder: Folder) -> Non
     assert [score.logprob for score in Scorer(lm).score(requests)] == pytest.approx(full, rel=0.05, abs=0.5)
 
 
-def test_the_way_of_devices_without_log_sum_exp_agrees(model_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lost otherwise: right scores on a GPU."""
-    from onset.score import attention as sharing
+def test_devices_without_a_fused_kernel_agree(model_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost otherwise: right scores and answers on devices for which torch has no kernel with a log-sum-exp."""
+    from onset.score import attention, flash
 
-    lm, requests = hub.load(model_folder("glm")), some_requests()
+    lm = hub.load(model_folder("glm"))
+    requests = some_requests()
+    asked = [replace(request, max_tokens=4) for request in requests[:6]]
     expected = [score.logprob for score in Scorer(lm).score(requests)]
-    monkeypatch.setattr(sharing, "_merged", sharing._joined)
+    answers = Scorer(lm).generate(asked)
+    monkeypatch.setattr(attention, "attend", flash.plain)
     assert [score.logprob for score in Scorer(lm).score(requests)] == pytest.approx(expected, abs=1e-4)
+    assert Scorer(lm).generate(asked) == answers
 
 
 def test_tokens_are_made_once_for_models_that_share_a_tokenizer(model_folder: Folder) -> None:

@@ -2,9 +2,9 @@
 
 A row is a question followed by its answers side by side; a mask keeps the answers from seeing each other. Rows lie
 end to end in one pass, so that no product is spent on padding; only a row's attention to itself is computed on padded
-parts of rows of like length. All queries meet the prefix's keys in one unmasked product, without copying the prefix,
-and the two partial softmaxes are merged by their log-sum-exp (the identity behind FlashAttention, Dao et al. 2022,
-arXiv 2205.14135). It plugs into models of the transformers library through its attention interface, as ``NAME``.
+blocks of rows of like length. All queries meet the prefix's keys in one unmasked product, without copying the prefix,
+and the two partial softmaxes are merged by their log-sum-exp. It plugs into models of the transformers library
+through its attention interface, as ``NAME``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onset.cpu import reading
-from onset.cpu.reading import Far, KeysValues, Layout
+from onset.score.flash import KeysValues, attend, merged
 
 NAME = "onset_shared"
 REFUSED = ("softcap", "s_aux", "position_bias")
@@ -45,8 +43,6 @@ class Plan:
     """By layer: keys and values (1, heads, length, size) of the prefix of all rows."""
     parts: Sequence[Part] = ()
     """Rows that lie end to end in a pass of one long row; without them each row of the pass is a row, causal."""
-    layout: Layout | None = None
-    """The same rows for the compiled attention, instead of ``parts``."""
     keep: bool = False
     """Whether to keep this pass's keys and values in ``kept``."""
     kept: dict[int, KeysValues] = field(default_factory=dict)
@@ -100,10 +96,8 @@ def plan_of(
 ) -> Plan:
     """How rows that lie end to end after a prefix attend; rows are given by the branches of their columns.
 
-    Rows are best given longest first: torch's attention takes neighbours of like length together.
+    Rows are best given longest first: neighbours of like length are attended to together.
     """
-    if reading.serves(device, dtype):
-        return Plan(prefix=prefix, layout=Layout.of(rows))
     parts, start, first = [], 0, 0
     for index in range(1, len(rows) + 1):
         if index == len(rows) or len(rows[index]) < LIKE * len(rows[first]):
@@ -120,22 +114,10 @@ class Memory:
     """By layer: (rows, heads, capacity, size)."""
     lengths: Tensor
     """Tokens that each row holds, (rows,); the pass's own token is written there."""
+    longest: int
+    """Tokens that the longest row still growing holds, known without asking the device."""
     mask: Tensor | None = None
-    """Added to the scores (rows, 1, 1, columns in use); None where the compiled attention needs none."""
-    far: dict[int, Far] = field(default_factory=dict)
-    """By layer: the prefix, laid out for the compiled attention at its first pass."""
-    longest: int = 0
-    """Tokens that the longest row holds."""
-
-    def attend(
-        self, layer: int, query: Tensor, new: KeysValues, prefix: KeysValues | None, scale: float
-    ) -> Tensor | None:
-        """Write one token a row and let it read its row and the prefix; None where only ``append`` serves."""
-        if self.mask is not None:
-            return None
-        if prefix is not None and layer not in self.far:
-            self.far[layer] = Far.of(prefix)
-        return reading.step(query, new, self.far.get(layer), self.layers[layer], self.lengths, self.longest, scale)
+    """Added to the scores (rows, 1, 1, columns in use)."""
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> KeysValues:
         """Write one token a row, and give all that the rows may hold up to the longest."""
@@ -149,9 +131,6 @@ class Memory:
 
     def step(self, dtype: torch.dtype) -> None:
         """Make ready for the coming pass."""
-        self.longest = int(self.lengths.max())
-        if reading.serves(self.lengths.device, dtype):
-            return
         columns = torch.arange(self.longest + 1, device=self.lengths.device)
         beyond = columns[None, :] > self.lengths[:, None]
         mask = torch.zeros(beyond.shape, dtype=dtype, device=beyond.device).masked_fill_(beyond, float("-inf"))
@@ -237,25 +216,20 @@ def attended(layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float
     if plan.keep:
         plan.kept[layer] = (key, value)
     prefix = None if plan.prefix is None else plan.prefix[layer]
-    if plan.layout is not None:
-        return reading.attend(plan.layout, query, key, value, prefix, scale)
     if plan.parts:
         return _in_parts(plan.parts, query, (key, value), prefix, scale)
     mask = None
     if plan.memory is not None:
-        if (read := plan.memory.attend(layer, query, (key, value), prefix, scale)) is not None:
-            return read
         key, value = plan.memory.append(layer, key, value)
         mask = plan.memory.mask
+    near, near_lse = attend(query, key, value, mask, scale, causal=mask is None)
     if prefix is None:
-        return _attend(query, key, value, mask, scale)[0]
-    if query.device.type != "cpu":
-        return _joined(query, (key, value), prefix, mask, scale)
-    near, near_lse = _attend(query, key, value, mask, scale)
+        return near
     rows, heads, length, size = query.shape
-    far, far_lse = _attend(query.transpose(0, 1).reshape(1, heads, -1, size), *prefix, None, scale, causal=False)
+    queries = query.transpose(0, 1).reshape(1, heads, -1, size)
+    far, far_lse = attend(queries, *prefix, None, scale, causal=False)
     far = far.view(heads, rows, length, -1).transpose(0, 1)
-    return _merged(near, near_lse, far, far_lse.reshape(heads, rows, length).transpose(0, 1))
+    return merged(near, near_lse, far, far_lse.reshape(heads, rows, length).transpose(0, 1))
 
 
 def _in_parts(parts: Sequence[Part], query: Tensor, own: KeysValues, prefix: KeysValues | None, scale: float) -> Tensor:
@@ -263,52 +237,11 @@ def _in_parts(parts: Sequence[Part], query: Tensor, own: KeysValues, prefix: Key
     near, near_lse = [], []
     for part in parts:
         block = part.block(query), part.block(own[0]), part.block(own[1])
-        if prefix is not None and query.device.type != "cpu":
-            near.append(part.flat(_joined(block[0], block[1:], prefix, part.mask, scale)))
-            continue
-        found, lse = _attend(*block, part.mask, scale)
+        found, lse = attend(*block, part.mask, scale, causal=part.mask is None)
         near.append(part.flat(found))
         near_lse.append(part.flat(lse) if prefix is not None else lse)
     joined = torch.cat(near).transpose(0, 1).unsqueeze(0)
-    if prefix is None or query.device.type != "cpu":
+    if prefix is None:
         return joined
-    far, far_lse = _attend(query, *prefix, None, scale, causal=False)
-    return _merged(joined, torch.cat(near_lse).transpose(0, 1).unsqueeze(0), far, far_lse)
-
-
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, causal: bool | None = None
-) -> tuple[Tensor, Tensor]:
-    """Attention and, on a CPU, the log-sum-exp of its scores (rows, heads, length)."""
-    causal = mask is None if causal is None else causal
-    if query.device.type == "cpu":
-        op = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        out, lse = op(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
-        return out, lse
-    key, value = _repeat(key, query.shape[1]), _repeat(value, query.shape[1])
-    out = F.scaled_dot_product_attention(query, key, value, mask, 0.0, causal, scale=scale)
-    return out, out.new_empty(0)
-
-
-def _merged(near: Tensor, near_lse: Tensor, far: Tensor, far_lse: Tensor) -> Tensor:
-    """Attention to two sets of keys as attention to both, from the log-sum-exp of each."""
-    share = torch.sigmoid(far_lse - near_lse).unsqueeze(-1).to(near.dtype)
-    return torch.lerp(near, far, share)
-
-
-def _joined(query: Tensor, own: KeysValues, prefix: KeysValues, mask: Tensor | None, scale: float) -> Tensor:
-    """The prefix put before each row's own keys: for devices whose attention gives no log-sum-exp."""
-    rows, _, length, _ = query.shape
-    key = torch.cat([prefix[0].expand(rows, -1, -1, -1), own[0]], dim=2)
-    value = torch.cat([prefix[1].expand(rows, -1, -1, -1), own[1]], dim=2)
-    if mask is None:
-        mask = torch.full((length, length), float("-inf"), dtype=query.dtype, device=query.device).triu(1)
-        mask = mask.expand(rows, 1, length, length)
-    mask = torch.nn.functional.pad(mask, (prefix[0].shape[2], 0))
-    return _attend(query, key, value, mask, scale)[0]
-
-
-def _repeat(states: Tensor, heads: int) -> Tensor:
-    """Keys or values with each head repeated for the query heads that share it."""
-    times = heads // states.shape[1]
-    return states if times == 1 else states.repeat_interleave(times, dim=1)
+    far, far_lse = attend(query, *prefix, None, scale, causal=False)
+    return merged(joined, torch.cat(near_lse).transpose(0, 1).unsqueeze(0), far, far_lse)

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from onset.cpu.reading import KeysValues
 from onset.cpu.threads import Lot, carry_out
 from onset.errors import OnsetError
 from onset.score import attention as sharing
 from onset.score.causal import CausalLM
+from onset.score.flash import KeysValues
 from onset.score.logprobs import picked
 from onset.score.requests import Group, Row
 

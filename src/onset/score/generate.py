@@ -14,16 +14,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onset.cpu.reading import KeysValues
 from onset.score import attention as sharing
 from onset.score.batches import padded, prefix_of
 from onset.score.causal import CausalLM, not_finite
 from onset.score.encoding import Encoder, Ids
+from onset.score.flash import KeysValues
 from onset.score.requests import WORTH_TOKENS, prompts, shared_length
 from onset.tasks.task import Request
 
-MEMORY_BYTES = 1 << 30
-"""Most keys and values that are kept of rows under way."""
+CPU_BYTES = 1 << 30
+"""Most keys and values that are kept of rows under way on a processor."""
+FREE_SHARE = 0.5
+"""Share of a device's free memory that they may take there."""
 MOST_ROWS = 512
 
 
@@ -125,7 +127,7 @@ def _shared(lm: CausalLM, group: list[Answer], batch_tokens: int) -> None:
     length = length if length * (len(group) - 1) >= WORTH_TOKENS else 0
     prefix = prefix_of(lm, group[0].prompt[:length]) if length else None
     capacity = max(len(answer.prompt) - length + answer.room for answer in group)
-    size = max(min(MEMORY_BYTES // (capacity * lm.cache_bytes), MOST_ROWS), 1)
+    size = max(min(cache_room(lm) // (capacity * lm.cache_bytes), MOST_ROWS), 1)
     for start in range(0, len(group), size):
         batch = group[start : start + size]
         capacity = max(len(answer.prompt) - length + answer.room for answer in batch)
@@ -150,7 +152,8 @@ def _read(
     batch_tokens: int,
 ) -> sharing.Memory:
     """Read the prompts after their prefix, take each answer's first token, and keep keys and values."""
-    memory = sharing.Memory({}, _tensor(np.array([len(answer.prompt) - length for answer in batch]), lm))
+    lengths = [len(answer.prompt) - length for answer in batch]
+    memory = sharing.Memory({}, _tensor(np.array(lengths), lm), max(lengths))
     start = 0
     while start < len(batch):
         size = max(batch_tokens // (len(batch[start].prompt) - length), 1)
@@ -176,11 +179,12 @@ def _step(
     length: int,
 ) -> None:
     """One more token for every row; rows that are done go along and are not looked at."""
-    tokens = _tensor(np.array([[answer.ids[-1] if answer.ids else 0] for answer in batch]), lm)
+    told = [[answer.ids[-1] if answer.ids else 0, not answer.done] for answer in batch]
+    tokens, growing = _tensor(np.array(told), lm).split(1, dim=1)
+    memory.longest = max(len(answer.prompt) - length + len(answer.ids) - 1 for answer in batch if not answer.done)
     memory.step(lm.dtype)
     states = lm.states(tokens, memory.lengths[:, None] + length, sharing.Plan(prefix=prefix, memory=memory))
-    done = torch.tensor([answer.done for answer in batch], device=lm.device)
-    memory.lengths = memory.lengths + (~done).long()
+    memory.lengths = memory.lengths + growing[:, 0]
     _take(lm, batch, states[:, 0])
 
 
@@ -194,9 +198,18 @@ def _take(lm: CausalLM, batch: list[Answer], states: Tensor) -> None:
 def likeliest(lm: CausalLM, states: Tensor) -> list[int]:
     """The likeliest next token of each state. Raises OnsetError when the logits are not finite numbers."""
     logits = lm.logits(states)
-    if not torch.isfinite(logits.amax(-1)).all():
+    found = torch.cat([logits.argmax(-1), torch.isfinite(logits.amax(-1)).all().long()[None]]).tolist()
+    if not found.pop():  # one transfer from the device for both
         raise not_finite(lm.name)
-    return [int(token) for token in logits.argmax(-1)]
+    return [int(token) for token in found]
+
+
+def cache_room(lm: CausalLM) -> int:
+    """Bytes that the keys and values of rows under way may take: a share of what is free on a GPU."""
+    if lm.device.type != "cuda":
+        return CPU_BYTES
+    free, _ = torch.cuda.mem_get_info(lm.device)
+    return int(FREE_SHARE * free)
 
 
 def _room(like: Tensor, rows: int, capacity: int) -> Tensor:

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onset.cpu import reading
 from onset.cpu.products import Words
 from onset.score.causal import CausalLM, not_finite
 
@@ -52,8 +51,18 @@ def _by_words(states: Tensor, words: Words, at: Tensor, wanted: Tensor) -> NDArr
     for (start, block), (low, high) in zip(words.blocks, pairwise(bounds), strict=True):
         logits, here = block(states).float(), order[low:high]
         right[here] = logits[at[here], wanted[here] - start]
-        reading.total(logits, top, sums)
+        _total(logits, top, sums)
     return (right - (top + sums.log_())[at]).double().numpy()
+
+
+def _total(logits: Tensor, top: Tensor, sums: Tensor) -> None:
+    """Take a block of logits (rows, words) up into the rows' greatest and sums of e^(logit - greatest), in place.
+
+    Begin with ``top`` (rows,) at minus infinity and ``sums`` (rows,) at zero. The logits are overwritten.
+    """
+    higher = torch.maximum(top, logits.amax(-1))
+    sums.mul_((top - higher).exp_()).add_(logits.sub_(higher[:, None]).exp_().sum(-1))
+    top.copy_(higher)
 
 
 def _by_states(lm: CausalLM, states: Tensor, at: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.float64]:
