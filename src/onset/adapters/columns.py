@@ -141,4 +141,5 @@ def unread(columns: list[str], reading: Reading) -> list[str]:
     if not odd:
         return []
     some = ", ".join(odd[:6]) + (f" and {len(odd) - 6} more" if len(odd) > 6 else "")
-    return [f"columns that are neither a loss nor a score by their name, not read: {some} (--score, --loss, --metric)"]
+    told = "columns that are neither a loss nor a score by their name, not read (--score, --loss-columns, --metric)"
+    return [f"{told}: {some}"]

@@ -27,7 +27,7 @@ from onset.adapters.formats import (
     wandb_chart,
     wide,
 )
-from onset.adapters.source import Format, Reading, Results
+from onset.adapters.source import Format, NothingReadError, Reading, Results
 from onset.errors import OnsetError, did_you_mean
 
 FOLDERS: tuple[Format, ...] = (onset_folder.FORMAT, opencompass.FORMAT)
@@ -55,12 +55,21 @@ def read(given: str, reading: Reading) -> Results:
             where=pattern,
             advice="name the format, FORMAT:PATH; known: " + ", ".join(sorted(FORMATS)),
         )
-    return merged([_read(file, file_format, reading) for file, file_format in found])
+    inside = not Path(pattern).is_file()
+    return merged([_read(file, file_format, reading, inside=inside) for file, file_format in found])
 
 
-def _read(file: Path, file_format: Format, reading: Reading) -> Results:
-    """One file's results; scores and losses know their file, for errors that name it."""
-    results = file_format.read(file, reading)
+def _read(file: Path, file_format: Format, reading: Reading, *, inside: bool) -> Results:
+    """One file's results; scores and losses know their file, for errors that name it.
+
+    A table without results among other files (``inside``) is passed over, and told.
+    """
+    try:
+        results = file_format.read(file, reading)
+    except NothingReadError as error:
+        if not inside:
+            raise
+        return Results(notes=(f"{file.name} was passed over: {error.what}",))
     for frame in (results.scores, results.losses):
         if len(frame):
             frame["source"] = str(file)

@@ -23,6 +23,10 @@ LOSSES = ("run", "step", "tokens", "params", "loss_name", "loss_unit", "loss", "
 """Columns of losses; ``training`` marks losses of single training batches, ``derived`` logarithms of perplexities."""
 
 
+class NothingReadError(OnsetError):
+    """A file holds neither scores nor losses; in a folder of others it is passed over."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """How sources are read: what their names and columns do not say."""

@@ -112,7 +112,7 @@ def _of_sample(doc: Mapping[str, Any], response: Mapping[str, Any], number: int)
     item = f"{doc.get('id') or number}"
     return [
         {
-            "item": item, "choice": place, "gold": place == int(golds[0]), "logprob": scored[place],
+            "item": item, "choice": place, "gold": place == int(golds[0]), "logprob": float(scored[place]),
             "logprob_uncond": bare[place], "bytes": len(str(choice).encode()), "tokens": None, "text": None,
             "correct": None,
         }

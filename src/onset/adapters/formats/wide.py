@@ -16,7 +16,7 @@ import pandas as pd
 
 from onset.adapters import names, source, table
 from onset.adapters.columns import LossColumn, ScoreColumn, classify, unread
-from onset.adapters.source import Format, Reading, Results
+from onset.adapters.source import Format, NothingReadError, Reading, Results
 from onset.errors import OnsetError
 from onset.tables import files
 from onset.tables import losses as units
@@ -45,7 +45,9 @@ def looks_like_history(path: Path) -> bool:
 
 
 def looks_like_table(path: Path) -> bool:
-    """Any table by its ending."""
+    """Any table by its ending, but lighteval's details, which belong to its results."""
+    if path.name.startswith("details_"):
+        return False
     return path.is_file() and path.name.lower().endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".pq"))
 
 
@@ -161,10 +163,10 @@ def _melted(frame: pd.DataFrame, base: pd.DataFrame, reading: Reading, path: Pat
             made = made_scores(rows, kind)
             scores.append(made if error is None else made.assign(stderr=pd.to_numeric(frame[error], errors="coerce")))
     if not losses and not scores:
-        raise OnsetError(
+        raise NothingReadError(
             f"the table has no column that is a loss or a score by its name: {', '.join(columns[:8])}",
             where=path,
-            advice="name them: --score 'PATTERN', --loss 'PATTERN', and --metric NAME",
+            advice="name them: --score 'PATTERN', --loss-columns 'PATTERN', and --metric NAME",
         )
     odd = unread([column for column in kinds if kinds[column] is None], reading)
     return Results(_all(scores), _all(losses), notes=tuple(odd))
