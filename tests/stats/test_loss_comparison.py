@@ -151,3 +151,25 @@ def shared_data() -> Path:
     if folder is None or not (Path(folder) / "data" / "results").is_dir():
         pytest.skip("ONSET_SHARED does not name the folder with data/results")
     return Path(folder) / "data"
+
+
+def test_auto_chooses_among_the_losses_inside_one_table(tmp_path: Path) -> None:
+    """Lost otherwise: ``--loss auto`` on a table that names several losses compares none of them."""
+    obs, losses = planted(0.2)
+    keys = ["run", "tokens"]
+    shared = obs.drop(columns=["loss", "loss_name", "loss_unit"], errors="ignore").merge(
+        losses[losses.loss_name == "shared"][[*keys, "loss_name", "loss_unit", "loss"]], on=keys
+    )
+    both = pd.concat([obs, shared], ignore_index=True)
+    both.to_csv(tmp_path / "made.csv", index=False)
+    assert axes.choose(read(tmp_path / "made.csv"), tmp_path / "made.csv") == "shared:bits/byte"
+
+
+def test_gaps_in_one_loss_do_not_keep_auto_from_the_others(tmp_path: Path) -> None:
+    """Lost otherwise: one empty cell in a loss that nobody asked for ends the comparison of all."""
+    obs, losses = planted(0.2)
+    gappy = losses[losses.loss_name == "shared"].assign(loss_name="gappy").reset_index(drop=True)
+    gappy.loc[::3, "loss"] = np.nan
+    obs.to_csv(tmp_path / "made.csv", index=False)
+    pd.concat([losses, gappy]).to_csv(tmp_path / "made.losses.csv", index=False)
+    assert axes.choose(read(tmp_path / "made.csv"), tmp_path / "made.csv") == "shared:bits/byte"

@@ -17,8 +17,7 @@ from onset.adapters.names import ByRun, Pattern
 from onset.adapters.source import LOSSES, SCORES, Reading, Results
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import measures
-from onset.tables import losses as units
-from onset.tables import observations
+from onset.tables import observations, units
 
 
 @dataclass(frozen=True)
@@ -309,7 +308,7 @@ def _chosen(axes: dict[tuple[str, str], pd.DataFrame], wanted: Sequence[str]) ->
 def _named(axes: dict[tuple[str, str], pd.DataFrame], wanted: str) -> tuple[str, str]:
     """The axis that ``NAME`` or ``NAME:UNIT`` means; nats per token come first."""
     name, _, unit = wanted.rpartition(":")
-    found = [key for key in axes if key[0] == wanted or (key[0] == name and key[1] == units.unit(unit))]
+    found = [key for key in axes if key[0] == wanted or (key[0] == name and key[1] == units.loss_unit(unit))]
     if not found:
         raise OnsetError(f"there is no loss '{wanted}'", advice=did_you_mean(wanted, [name for name, _ in axes]))
     return min(found, key=lambda key: key[1] != units.NATS)

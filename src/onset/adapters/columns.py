@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from onset.adapters.source import Reading
-from onset.tables.losses import NATS
+from onset.tables.units import NATS
 
 BITS = "bits/byte"
 TRAINING = "train"

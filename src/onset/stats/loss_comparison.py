@@ -163,8 +163,23 @@ def _on_all(scores: pd.DataFrame, held_out: pd.DataFrame) -> tuple[pd.DataFrame,
 def choose(obs: pd.DataFrame, source: str | Path, level: float = 0.95) -> str | None:
     """The axis to analyse ``source`` on, ``NAME:UNIT``; None for the one that ``obs`` is on by default."""
     held_out = all_losses(Path(source))
+    if obs.loss_name.nunique() > 1:
+        held_out = _own_losses(obs) if held_out is None else pd.concat([_own_losses(obs), held_out], ignore_index=True)
+        obs = obs[obs.loss_name == default_name(obs)]
     made = None if held_out is None else judge(obs, held_out, level)
     return None if made is None or made.chosen == made.default else f"{made.chosen[0]}:{made.chosen[1]}"
+
+
+def default_name(obs: pd.DataFrame) -> str:
+    """The loss measure that a table of several stands on unless another is better: that of most rows, or the first."""
+    names = list(obs.loss_name)
+    return max(dict.fromkeys(map(str, names)), key=lambda name: int((obs.loss_name == name).sum()))
+
+
+def _own_losses(obs: pd.DataFrame) -> pd.DataFrame:
+    """Every loss measure of a table of observations, one row a checkpoint: the columns of ``all_losses``."""
+    columns = ["run", "step", "tokens", "loss_name", "loss_unit", "loss"]
+    return obs[columns].drop_duplicates(ignore_index=True)
 
 
 def compare(analysis: Analysis, source: str | Path, *, default: Axis | None = None) -> Analysis:

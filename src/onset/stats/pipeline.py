@@ -30,9 +30,10 @@ from onset.stats.metric_comparison import compare_metrics
 from onset.stats.parallel import Workers, cores
 from onset.stats.predictors import predictors
 from onset.stats.size_effect import MARGIN, collapse
+from onset.stats.splits import disagreeing_splits
 from onset.stats.threshold import ThresholdFit, settle, threshold
-from onset.tables.losses import NATS
 from onset.tables.observations import check
+from onset.tables.units import NATS
 
 DELTA = 0.02
 """Excess over chance at which the onset loss is read."""
@@ -87,8 +88,8 @@ def analyze(
         findings = tuple(workers.map(partial(_finding, settings=settings), pairs, done=step))
     return Analysis(
         source=source, level=level, delta=delta, margin=margin, loss_margin=loss_margin, findings=findings,
-        notes=tuple(obs.attrs.get("notes", ())), metric_comparisons=compare_metrics(findings),
-        factor_summary=factors.summarize(findings), observations=obs,
+        notes=(*obs.attrs.get("notes", ()), *disagreeing_splits(findings)),
+        metric_comparisons=compare_metrics(findings), factor_summary=factors.summarize(findings), observations=obs,
     )  # fmt: skip
 
 

@@ -9,17 +9,10 @@ import pandas as pd
 from onset.errors import OnsetError, did_you_mean
 from onset.tables import files
 from onset.tables import validation as contradictions
+from onset.tables.units import NATS, loss_unit
 
-NATS = "nats/token"
 OWN = "own loss"
 """Loss name of an axis on which every family stands on a loss of its own."""
-
-UNITS = {
-    NATS: ("nats", "nats_per_token", "nats/token"),
-    "bits/byte": ("bpb", "bits_per_byte", "bits/byte"),
-    "unigram-normalised": ("unigram", "unigram_normalised", "unigram-normalised"),
-}
-"""Units and what they may be called."""
 
 
 def beside(path: Path) -> Path | None:
@@ -32,11 +25,6 @@ def beside(path: Path) -> Path | None:
         if other.exists() and other != path:
             return other
     return None
-
-
-def unit(name: str) -> str:
-    """The unit by its canonical name; a word that is none of ``UNITS`` is taken as it is."""
-    return next((unit for unit, names in UNITS.items() if name in names), name)
 
 
 def choose(frame: pd.DataFrame, loss: str, path: Path) -> pd.DataFrame:
@@ -75,7 +63,7 @@ def _match(available: set[tuple[str, str]], loss: str) -> tuple[str, str] | None
     if named:
         return named[0]
     name, _, last = loss.rpartition(":")
-    return next((axis for axis in sorted(available) if axis[0] == name and unit(axis[1]) == unit(last)), None)
+    return next((axis for axis in sorted(available) if axis[0] == name and loss_unit(axis[1]) == loss_unit(last)), None)
 
 
 def _unknown(loss: str, available: set[tuple[str, str]], path: Path, why: str) -> OnsetError:
@@ -100,6 +88,7 @@ def _axis(table: pd.DataFrame, wanted: tuple[str, str], path: Path) -> pd.DataFr
     for column in ("step", "tokens", "params", "loss"):
         made[column] = pd.to_numeric(axis[column], errors="coerce") if column in axis else float("nan")
     made["checkpoint"] = made.step.fillna(made.tokens)
+    made = made[made.loss.notna() | ~gaps(axis)]  # a checkpoint without this loss has none, and stands for no fault
     made = made.drop_duplicates(["run", "step", "tokens", "loss"])
     reasons = contradictions.merged(contradictions.of_losses(made))
     if len(reasons):
@@ -110,6 +99,11 @@ def _axis(table: pd.DataFrame, wanted: tuple[str, str], path: Path) -> pd.DataFr
             advice="correct the rows or take them out",
         )
     return made
+
+
+def gaps(axis: pd.DataFrame) -> pd.Series[bool]:
+    """Rows whose cell of the loss is empty; a loss that is no number is not among them."""
+    return axis.loss.isna() if "loss" in axis else pd.Series(True, axis.index)
 
 
 def read_all(path: Path) -> pd.DataFrame:

@@ -22,13 +22,13 @@ from onset.store import coverage as asked
 from onset.store.parts import read_about, read_part, with_whole
 from onset.store.rundir import RunDir, run_dirs
 from onset.study.files import parse
-from onset.tables import losses
+from onset.tables.units import NATS, UNITS, loss_unit
 from onset.tasks.catalogue import catalogue
 
 ITEM_COLUMNS = (
     "run", "step", "task", "digest", "item", "choice", "gold", "logprob", "logprob_uncond", "tokens", "bytes", "correct"
 )  # fmt: skip
-LOSS_COLUMNS = {losses.NATS: "nats_per_token", "bits/byte": "bits_per_byte", "unigram-normalised": "unigram_normalised"}
+LOSS_COLUMNS = {NATS: "nats_per_token", "bits/byte": "bits_per_byte", "unigram-normalised": "unigram_normalised"}
 FACTORS = ("schedule", "peak_rate", "seed", "layers", "width", "batch")
 
 
@@ -190,14 +190,14 @@ def _choice(folder: Path, held_out: pd.DataFrame, loss: str | None) -> LossChoic
                 where=folder,
                 advice="choose one with --loss NAME",
             )
-        return LossChoice(text if text is not None else texts[0], "all", losses.NATS)
+        return LossChoice(text if text is not None else texts[0], "all", NATS)
     named, _, last = loss.partition(":")
     text, _, language = named.partition("@")
-    unit = losses.unit(last) if last else losses.NATS
+    unit = loss_unit(last) if last else NATS
     if text not in texts:
         raise OnsetError(f"there is no held-out loss '{text}'", where=folder, advice=did_you_mean(text, texts))
     if unit not in LOSS_COLUMNS:
-        words = [word for names in losses.UNITS.values() for word in names]
+        words = [word for names in UNITS.values() for word in names]
         raise OnsetError(f"there is no unit of loss '{last}'", where=folder, advice=did_you_mean(last, words))
     languages = sorted(held_out.language[held_out.text == text].unique())
     if language and language not in languages:

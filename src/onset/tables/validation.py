@@ -91,7 +91,7 @@ def disagreeing(frame: pd.DataFrame, keys: list[str], column: str, reason: str, 
     for _, group in suspect.groupby(keys, sort=False, observed=True):
         counts = group[column].value_counts()
         majority = counts.index[0] if counts.iloc[0] * 2 > len(group) else None
-        others = " and ".join(_short(value) for value in counts.index[:2])
+        others = " and ".join(short(value) for value in counts.index[:2])
         for row, value in group[column].items():
             if majority is None or value != majority:
                 reasons[int(str(row))] = f"{reason} ({others})"
@@ -124,48 +124,8 @@ def rising(frame: pd.DataFrame, axis: list[str]) -> Reasons:
     spots = pd.MultiIndex.from_frame(frame[["run", "tokens", "loss"]].astype({"run": object}))
     rows = frame.index[spots.isin(list(bad))]
     return pd.Series(
-        [f"loss {_short(loss)}: the losses of its run rise {RISE:g}-fold" for loss in frame.loss[rows]], index=rows
+        [f"loss {short(loss)}: the losses of its run rise {RISE:g}-fold" for loss in frame.loss[rows]], index=rows
     )
-
-
-def percentages(frame: pd.DataFrame) -> tuple[pd.Series, Reasons]:
-    """Which rows' scores are percentages, and the rows that mix the two in one metric.
-
-    A metric that is a share (accuracy, exact match) is in percent when most of its scores other than 0 are above 1.
-    Then a score of 1 or less is believed only where small percentages are to be expected: no chance level, and
-    like scores at neighbouring losses.
-    """
-    share = frame.metric.map(scales.is_share).astype(bool)
-    above = share & (frame.score > 1 + 1e-9)
-    percent = pd.Series(False, index=frame.index)
-    reasons: dict[int, str] = {}
-    for metric in frame.metric[above].unique():
-        rows = frame[(frame.metric == metric) & share]
-        large = rows.index[rows.score > 1 + 1e-9]
-        small = rows.index[(rows.score > 0) & (rows.score <= 1 + 1e-9)]
-        if len(large) <= len(small):
-            reasons |= dict.fromkeys(large, f"looks like a percentage among fractions of metric '{metric}'")
-            continue
-        percent[rows.index] = True
-        odd = _unlike_neighbours(rows, small)
-        reasons |= dict.fromkeys(odd, f"looks like a fraction among percentages of metric '{metric}'")
-    texts = {row: f"score {_short(frame.score[row])} {text}" for row, text in reasons.items()}
-    return percent, pd.Series(texts, dtype=str)
-
-
-def _unlike_neighbours(rows: pd.DataFrame, small: pd.Index) -> list[int]:
-    """Scores of 1 or less in a table of percentages that are fractions by the scores at neighbouring losses.
-
-    A hundred times the score must fit the neighbours, and the score itself be far below three quarters of them.
-    """
-    odd: list[int] = []
-    for _, group in rows[rows.task.isin(rows.task[small].unique())].groupby(["task", "family"], sort=False):
-        ordered = group.sort_values("loss", kind="stable")
-        near = ordered.score.rolling(9, center=True, min_periods=1)
-        fits = (ordered.score * 100 <= 2 * near.max()) & (ordered.score < 0.03 * near.quantile(0.25))
-        above_chance_level = ordered.chance.fillna(0) > 0.02
-        odd += [int(row) for row in ordered.index[ordered.index.isin(small) & (fits | above_chance_level)]]
-    return odd
 
 
 def _where(bad: pd.Series, column: str, values: pd.Series, text: str, frame: pd.DataFrame | None = None) -> Reasons:
@@ -173,11 +133,12 @@ def _where(bad: pd.Series, column: str, values: pd.Series, text: str, frame: pd.
     rows = bad.index[bad.fillna(False).astype(bool)]
     names = {} if frame is None else {row: frame.metric[row] for row in rows}
     return pd.Series(
-        {row: f"{column} {_short(values[row])} {text.format(metric=names.get(row, ''))}" for row in rows}, dtype=str
+        {row: f"{column} {short(values[row])} {text.format(metric=names.get(row, ''))}" for row in rows}, dtype=str
     )
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value as errors name it."""
     if isinstance(value, float | np.floating):
         return "nan" if np.isnan(value) else f"{value:.10g}"
     return f"'{value}'" if isinstance(value, str) else str(value)

@@ -47,9 +47,11 @@ def report(
     observations = _observations(source, out, None if loss == AUTO else loss, set_aside)
     default = None
     if loss == AUTO:
-        default = str(observations.loss_name.iloc[0]), str(observations.loss_unit.iloc[0])
+        name = loss_comparison.default_name(observations)
+        of_default = observations[observations.loss_name == name]
+        default = name, str(of_default.loss_unit.iloc[0])
         chosen = loss_comparison.choose(observations, source, level)
-        observations = observations if chosen is None else _observations(source, out, chosen, set_aside)
+        observations = of_default if chosen is None else _observations(source, out, chosen, set_aside)
     stated = _stated(source)
     analysis = analyze(
         observations,

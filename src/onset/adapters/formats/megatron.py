@@ -15,7 +15,7 @@ from onset.adapters import source
 from onset.adapters.columns import TRAINING
 from onset.adapters.source import Format, Reading, Results
 from onset.errors import OnsetError
-from onset.tables.losses import NATS
+from onset.tables.units import NATS
 
 _TRAIN = re.compile(r"iteration\s+(\d+)/\s*\d+ \|(.*)")
 _LOSS = re.compile(r"\|?\s*lm loss:\s*([\d.]+(?:E[+-]?\d+)?|nan|inf)", re.IGNORECASE)

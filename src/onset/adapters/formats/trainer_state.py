@@ -19,7 +19,7 @@ from onset.adapters import names, source
 from onset.adapters.columns import TRAINING
 from onset.adapters.source import Format, Reading, Results
 from onset.errors import OnsetError
-from onset.tables.losses import NATS
+from onset.tables.units import NATS
 
 _EVAL = re.compile(r"^eval_(?:(.+)_)?loss$")
 SEEN = "num_input_tokens_seen"

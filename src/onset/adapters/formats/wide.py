@@ -18,8 +18,7 @@ from onset.adapters import names, source, table
 from onset.adapters.columns import LossColumn, ScoreColumn, classify, unread
 from onset.adapters.source import Format, NothingReadError, Reading, Results
 from onset.errors import OnsetError
-from onset.tables import files
-from onset.tables import losses as units
+from onset.tables import files, units
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "run": ("run", "model", "model_name", "name", "run_name", "checkpoint"),
