@@ -31,7 +31,7 @@ from onset.study.presets import preset
 from onset.study.spec import Run, Schedule, Shape, Study, TaskUse
 from onset.tasks.catalogue import write_requests
 from onset.train.schedule import rate
-from onset.work.ledger import Workplace
+from onset.work.ledger import StudyLedger
 
 PEER = Path(__file__).with_name("usual_tools.py")
 
@@ -60,7 +60,7 @@ def family(widths: list[int], budgets: list[int], kind: str) -> Study:
     )
 
 
-def lay_out(place: Workplace, folder: Path) -> None:
+def lay_out(place: StudyLedger, folder: Path) -> None:
     """What the usual tools need: runs, tokens, the tokenizer and the questions."""
     place.materials.prepare()
     runs = []
@@ -114,7 +114,7 @@ def ours(study: Study, folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def final_loss(place: Workplace, run: Run) -> float:
+def final_loss(place: StudyLedger, run: Run) -> float:
     """Mean training loss of a run's last twenty steps."""
     lines = place.rundir(run).log_path.read_text(encoding="utf-8").splitlines()
     return float(np.mean([json.loads(line)["loss"] for line in lines[-20:]]))
@@ -132,7 +132,7 @@ def main() -> None:
         folder = Path(name)
         (folder / "peer").mkdir()
         seconds = ours(study, folder)
-        place = Workplace(study, folder / "onset")
+        place = StudyLedger(study, folder / "onset")
         lay_out(place, folder / "peer")
         began = time.perf_counter()
         environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "PYTHONPATH")}

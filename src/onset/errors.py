@@ -14,6 +14,9 @@ class OnsetError(Exception):
     says what to do. The command line prints the three and exits with 1; nothing else is printed.
     """
 
+    exit_code = 1
+    """What the command line exits with."""
+
     def __init__(self, what: str, *, where: object = None, advice: str | None = None) -> None:
         self.what = what
         self.where = None if where is None else str(where)

@@ -36,28 +36,6 @@ def test_a_description_cut_short_is_named(tmp_path: Path) -> None:
         rundir.meta()
 
 
-HOLD = """
-import sys
-from pathlib import Path
-from onset.store.rundir import RunDir
-with RunDir(Path(sys.argv[1])).lock() as mine:
-    print(mine, flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "True\n"
-        with RunDir(tmp_path / "run").lock() as mine:
-            assert not mine
-        process.kill()  # however the holder ends, the run is free again
-    with RunDir(tmp_path / "run").lock() as mine:
-        assert mine
-
-
 def test_a_folder_without_a_study_lists_all_its_models(tmp_path: Path) -> None:
     RunDir(tmp_path / "runs" / "a-1").create({"run": "a", "digest": "1"})
     (tmp_path / "runs" / "not-a-run").mkdir()

@@ -13,9 +13,10 @@ from onset.study.branching import Trunk, trunks
 from onset.study.cost import Method
 from onset.study.plan import plan_notes, plan_rows
 from onset.study.spec import Run, Schedule, Study
-from onset.work.jobs.study import carry_out
-from onset.work.ledger import Piece, Workplace
-from onset.work.resources import Seat
+from onset.work.jobs.study import run_piece
+from onset.work.ledger import StudyLedger
+from onset.work.piece import Control, Piece
+from onset.work.resources import Slot
 from onset.work.study import run_study
 
 STEP = 8 * 128
@@ -34,7 +35,7 @@ def family(small: Study, *steps: int, **changes: Any) -> Study:
     return small.model_copy(update={"runs": runs})
 
 
-def outcome(place: Workplace, run: Run) -> tuple[list[dict[str, Any]], dict[int, bytes]]:
+def outcome(place: StudyLedger, run: Run) -> tuple[list[dict[str, Any]], dict[int, bytes]]:
     """A run's log without the clock, and the bytes of its weights by step."""
     rundir = place.rundir(run)
     lines = [json.loads(line) for line in rundir.log_path.read_text(encoding="utf-8").splitlines()]
@@ -42,12 +43,12 @@ def outcome(place: Workplace, run: Run) -> tuple[list[dict[str, Any]], dict[int,
     return kept, {step: (rundir.checkpoint(step) / "model.safetensors").read_bytes() for step in rundir.steps()}
 
 
-def train(place: Workplace, name: str) -> list[str]:
+def train(place: StudyLedger, name: str) -> list[str]:
     """Train one run here and now; returns the notices."""
     told: list[str] = []
-    carry_out(
-        place, Piece("train", name), Seat(), lambda data: told.append(data["notice"]) if "notice" in data else None
-    )
+    control = Control(lambda data: told.append(data["notice"]) if "notice" in data else None)
+    run_piece(place, Piece("train", name), Slot(), control)
+    place.pending(fresh=True)
     return told
 
 
@@ -77,13 +78,13 @@ def test_whatever_the_first_steps_depend_on_keeps_runs_apart(small: Study, chang
 
 def test_a_branch_equals_the_same_run_trained_alone_bitwise(small: Study, tmp_path: Path) -> None:
     study = family(small, 12, 24, 16)
-    together = Workplace(study, tmp_path / "together")
-    assert [piece.run for piece in together.owing().pieces if together.ready(piece)] == ["s24"]
+    together = StudyLedger(study, tmp_path / "together")
+    assert [piece.run for piece in together.pending(fresh=True).pieces if together.ready(piece)] == ["s24"]
     train(together, "s24")
     for name in ("s12", "s16"):
         assert together.ready(Piece("train", name))
         train(together, name)
-        alone = Workplace(study.model_copy(update={"runs": (study.run(name),)}), tmp_path / name)
+        alone = StudyLedger(study.model_copy(update={"runs": (study.run(name),)}), tmp_path / name)
         train(alone, name)
         assert outcome(together, study.run(name)) == outcome(alone, study.run(name))
         told = together.rundir(study.run(name)).meta()
@@ -94,7 +95,7 @@ def test_a_branch_equals_the_same_run_trained_alone_bitwise(small: Study, tmp_pa
 
 def test_a_branch_trains_its_decay_alone(small: Study, tmp_path: Path) -> None:
     study = family(small, 12, 24)
-    place = Workplace(study, tmp_path)
+    place = StudyLedger(study, tmp_path)
     train(place, "s24")
     branch = place.rundir(study.run("s12"))
     before = branch.log_path.read_text(encoding="utf-8").splitlines()
@@ -107,13 +108,13 @@ def test_a_branch_trains_its_decay_alone(small: Study, tmp_path: Path) -> None:
 
 def test_a_branch_whose_handed_state_is_damaged_is_trained_alone_and_says_so(small: Study, tmp_path: Path) -> None:
     study = family(small, 12, 24)
-    place = Workplace(study, tmp_path / "a")
+    place = StudyLedger(study, tmp_path / "a")
     train(place, "s24")
     branch = place.rundir(study.run("s12"))
     state = next((branch.path / "resume").iterdir()) / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-1])
     assert any("damaged" in line for line in train(place, "s12"))
-    alone = Workplace(study.model_copy(update={"runs": (study.run("s12"),)}), tmp_path / "b")
+    alone = StudyLedger(study.model_copy(update={"runs": (study.run("s12"),)}), tmp_path / "b")
     train(alone, "s12")
     assert outcome(place, study.run("s12")) == outcome(alone, study.run("s12"))
     assert "trunk" not in branch.meta()
@@ -121,9 +122,9 @@ def test_a_branch_whose_handed_state_is_damaged_is_trained_alone_and_says_so(sma
 
 def test_a_trunk_that_has_ended_leaves_no_branch_waiting(small: Study, tmp_path: Path) -> None:
     longest = family(small, 24)
-    train(Workplace(longest, tmp_path), "s24")
+    train(StudyLedger(longest, tmp_path), "s24")
     study = family(small, 12, 24)  # the shorter run comes later
-    place = Workplace(study, tmp_path)
+    place = StudyLedger(study, tmp_path)
     assert place.ready(Piece("train", "s12"))
     train(place, "s12")
     assert place.rundir(study.run("s12")).done
@@ -132,9 +133,9 @@ def test_a_trunk_that_has_ended_leaves_no_branch_waiting(small: Study, tmp_path:
 def test_a_whole_study_with_trunks_ends_and_owes_nothing(small: Study, tmp_path: Path) -> None:
     study = family(small, 12, 24)
     done = run_study(study, tmp_path, workers=2, console=Console(quiet=True))
-    assert done.owed == 0
+    assert done.pending == 0
     assert not done.problems
-    meta = Workplace(study, tmp_path).rundir(study.run("s12")).meta()
+    meta = StudyLedger(study, tmp_path).rundir(study.run("s12")).meta()
     assert meta["trunk"]["steps"] == 9
 
 

@@ -22,12 +22,13 @@ import io, json, resource, sys, torch
 from pathlib import Path
 from rich.console import Console
 from onset.score import requests as prefixes
-from onset.work.jobs.foreign import Bench, carry_out
+from onset.work.jobs.foreign import ModelsLedger
+from onset.work.models import evaluate_models
 from onset.work.names import subjects
 torch.set_num_threads(1)
 model, data, out = map(Path, sys.argv[1:])
-bench = Bench(subjects([str(model)], out), ("hellaswag",), data=data)
-done, problems = carry_out(bench, 1, Console(file=io.StringIO()))
+bench = ModelsLedger(subjects([str(model)], out), ("hellaswag",), data=data)
+done, problems = evaluate_models(bench, 1, Console(file=io.StringIO()))
 assert (done, problems) == (1, []), problems
 print(json.dumps({"kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 """

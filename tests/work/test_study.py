@@ -16,11 +16,12 @@ import pytest
 from rich.console import Console
 
 from onset.errors import OnsetError
+from onset.store.lock import lock_study
 from onset.store.parts import read_part
 from onset.study.files import dump
 from onset.study.spec import Study
-from onset.work.ledger import Workplace
-from onset.work.study import only_one, run_study, status_rows
+from onset.work.ledger import StudyLedger
+from onset.work.study import run_study, status_rows
 
 
 def quiet() -> Console:
@@ -44,8 +45,8 @@ def content(out: Path) -> dict[str, object]:
 
 def test_a_study_ends_whole_and_a_second_call_owes_nothing(small: Study, tmp_path: Path) -> None:
     outcome = run_study(small, tmp_path, console=quiet())
-    assert (outcome.owed, outcome.problems) == (0, ())
-    place = Workplace(small, tmp_path)
+    assert (outcome.pending, outcome.problems) == (0, ())
+    place = StudyLedger(small, tmp_path)
     for run in small.runs:
         rundir = place.rundir(run)
         assert rundir.done
@@ -68,7 +69,7 @@ def test_a_part_that_is_lost_is_owed_again_and_made_the_same(small: Study, tmp_p
     before = content(tmp_path)
     for lost in ("items/*/world_facts_zh-*.parquet", "loss/*.parquet", "documents/*.parquet"):
         next((tmp_path / "runs").rglob(lost)).unlink()
-        assert len(Workplace(small, tmp_path).owing().pieces) == 1, lost
+        assert len(StudyLedger(small, tmp_path).pending(fresh=True).pieces) == 1, lost
         run_study(small, tmp_path, console=quiet())
         assert content(tmp_path) == before, lost
 
@@ -97,7 +98,7 @@ def test_a_loss_that_is_not_finite_stops_its_run_alone_and_is_told(small: Study,
     study = small.model_copy(update={"runs": (wild, small.runs[1])})
     outcome = run_study(study, tmp_path, console=quiet())
     assert any("wild" in problem and "became nan" in problem for problem in outcome.problems)
-    place = Workplace(study, tmp_path)
+    place = StudyLedger(study, tmp_path)
     assert place.rundir(study.runs[1]).done
     assert not place.rundir(wild).done
     states = {row["run"]: row["state"] for row in status_rows(study, tmp_path)}
@@ -116,9 +117,9 @@ def test_an_edited_study_gets_new_runs_and_leaves_the_old_untouched(small: Study
 
 def test_a_second_process_on_the_same_study_is_refused_by_name(small: Study, tmp_path: Path) -> None:
     told = f"another process .*{os.getpid()}.* is working on this study"
-    with only_one(tmp_path), pytest.raises(OnsetError, match=told):
+    with lock_study(tmp_path), pytest.raises(OnsetError, match=told):
         run_study(small, tmp_path, console=quiet())
-    with only_one(tmp_path):
+    with lock_study(tmp_path):
         pass
 
 
@@ -139,14 +140,14 @@ def test_an_unknown_task_is_told_before_any_work(small: Study, tmp_path: Path) -
 def test_a_checkpoint_cut_short_is_noticed_and_made_again(small: Study, tmp_path: Path) -> None:
     run_study(small, tmp_path, console=quiet())
     before = content(tmp_path)
-    place = Workplace(small, tmp_path)
+    place = StudyLedger(small, tmp_path)
     rundir = place.rundir(small.runs[0])
     step = rundir.steps()[-1]
     weights = rundir.checkpoint(step) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     next((tmp_path / "runs").glob(f"w16-*/items/*{step}/world_facts_zh-*.parquet")).unlink()
     console = quiet()
-    assert run_study(small, tmp_path, console=console).owed == 0
+    assert run_study(small, tmp_path, console=console).pending == 0
     assert "model.safetensors is not what was written" in console.file.getvalue()  # type: ignore[attr-defined]
     after = {name: value for name, value in content(tmp_path).items() if ".damaged" not in name}
     assert after == before

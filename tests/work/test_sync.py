@@ -18,7 +18,7 @@ from onset.store.parts import read_part
 from onset.study.files import dump
 from onset.study.spec import Study
 from onset.work import sync as stored
-from onset.work.engines.inline import Here
+from onset.work.engines import InlineEngine
 from onset.work.study import kept, run_study, status_rows
 
 pytest.importorskip("fsspec", reason="fsspec is not installed")
@@ -37,8 +37,8 @@ def on_machine(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def done(study: Study, out: str | Path) -> int:
-    outcome = run_study(study, out, engine=Here(), console=Console(quiet=True))
-    assert outcome.owed == 0, outcome.problems
+    outcome = run_study(study, out, engine=InlineEngine(), console=Console(quiet=True))
+    assert outcome.pending == 0, outcome.problems
     return outcome.done
 
 
@@ -92,7 +92,7 @@ def test_a_checkpoint_that_is_damaged_in_the_store_is_made_again_and_never_score
 def test_two_commands_do_not_work_on_one_study_but_one_that_died_does_not_hold_it(
     small: Study, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = stored.StoredPlace(small, url)
+    first = stored.StoredLedger(small, url)
     with first.held():
         on_machine("two", tmp_path, monkeypatch)
         with pytest.raises(OnsetError, match="another command is working on this study"):
@@ -100,7 +100,7 @@ def test_two_commands_do_not_work_on_one_study_but_one_that_died_does_not_hold_i
         lease = tmp_path / "store" / stored.LEASE
         old = json.loads(lease.read_text()) | {"time": time.time() - 2 * stored.LEASE_SECONDS}
         lease.write_text(json.dumps(old))
-        with stored.StoredPlace(small, url).held():
+        with stored.StoredLedger(small, url).held():
             assert json.loads(lease.read_text())["id"] != old["id"]
     assert not lease.exists()
 

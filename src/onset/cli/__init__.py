@@ -23,7 +23,7 @@ def main() -> None:
         app()
     except OnsetError as error:
         typer.echo(f"onset: {error}", err=True)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         if (told := absent(error)) is None:
             raise

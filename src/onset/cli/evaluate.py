@@ -16,7 +16,7 @@ from onset.errors import OnsetError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from onset.work.jobs.foreign import Bench
+    from onset.work.jobs.foreign import ModelsLedger
     from onset.work.names import Subject
 
 WATCH_SECONDS = 5.0
@@ -62,13 +62,13 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Ask any causal language model tasks; what is there already is not asked again."""
-    from onset.work.jobs.foreign import Bench, Loading
+    from onset.work.jobs.foreign import Loading, ModelsLedger
 
     names = tuple(tasks.replace(",", " ").split())
     loading = Loading(dtype, device, allow_bin, trust_remote_code)
 
-    def make(found: tuple[Subject, ...]) -> Bench:
-        return Bench(found, names, data=data, shots=shots, limit=limit, loading=loading)
+    def make(found: tuple[Subject, ...]) -> ModelsLedger:
+        return ModelsLedger(found, names, data=data, shots=shots, limit=limit, loading=loading)
 
     _bench(models, out, (tokens, tokens_per_step), make, workers, watch, as_json)
 
@@ -100,7 +100,7 @@ def loss(
 ) -> None:
     """Measure the loss of any causal language model on texts, and compare models by the same documents."""
     from onset.data.heldout_text import texts_of
-    from onset.work.jobs.foreign import Bench, Loading
+    from onset.work.jobs.foreign import Loading, ModelsLedger
     from onset.work.jobs.losses import Measuring, compared
 
     texts, made = texts_of(text), []
@@ -109,8 +109,8 @@ def loss(
         Measuring(reference, stride, most_changed, overlap),
     )
 
-    def make(found: tuple[Subject, ...]) -> Bench:
-        made.append(Bench(found, texts=texts, loading=loading, measuring=measuring))
+    def make(found: tuple[Subject, ...]) -> ModelsLedger:
+        made.append(ModelsLedger(found, texts=texts, loading=loading, measuring=measuring))
         return made[-1]
 
     def show() -> pd.DataFrame:
@@ -124,7 +124,7 @@ def _bench(
     models: list[str],
     out: Path,
     tokens: tuple[Path | None, int | None],
-    make: Callable[[tuple[Subject, ...]], Bench],
+    make: Callable[[tuple[Subject, ...]], ModelsLedger],
     workers: int,
     watch: bool = False,
     as_json: bool = False,
@@ -133,7 +133,7 @@ def _bench(
     """Carry out an evaluation of models, once or again and again while checkpoints appear, and show what it gave."""
     import time
 
-    from onset.work.jobs.foreign import carry_out
+    from onset.work.models import evaluate_models
     from onset.work.names import known, subjects
     from onset.work.results import json_rows, results, results_table
 
@@ -142,7 +142,7 @@ def _bench(
     while True:
         bench.subjects = subjects(models, out, told, tokens[1], waiting=watch)
         if bench.subjects:
-            done, problems = carry_out(bench, workers, terminal(stderr=True))
+            done, problems = evaluate_models(bench, workers, terminal(stderr=True))
             if problems or not watch:
                 break
         time.sleep(WATCH_SECONDS)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onset.results import Analysis
     from onset.study.cost import Method
     from onset.study.spec import Run, Study
-    from onset.work.engines import local as engines
+    from onset.work import engines
 
 
 @app.command()
@@ -98,8 +98,8 @@ def run(
         float | None, typer.Option(min=0, help="GPUs of each training: 0.25 puts four on one, 4 shares one out.")
     ] = None,
 ) -> None:
-    """Do all that a study owes: text, trainings, evaluations, findings, page. Run again to resume."""
-    from onset.work.engines.local import choose_engine
+    """Do all that is pending of a study: text, trainings, evaluations, findings, page. Run again to resume."""
+    from onset.work.engines import choose_engine
 
     loaded = _load(study)
     chosen = choose_engine(
@@ -111,7 +111,7 @@ def run(
 
 @app.command()
 def status(out: Annotated[str, typer.Argument(metavar="DIR")], as_json: Json = False) -> None:
-    """Say what a study has done and what it owes."""
+    """Say what a study has done and what is pending."""
     from onset.study.files import parse
     from onset.work.study import kept, status_rows
 
@@ -141,7 +141,7 @@ def _run(
 
     console = terminal(stderr=True)
     outcome = run_study(study, out, workers=workers, engine=engine, logs=logs, console=console)
-    console.print(f"{outcome.done} done, {outcome.owed} owed", highlight=False)
+    console.print(f"{outcome.done} done, {outcome.pending} pending", highlight=False)
     told = "\n".join(outcome.problems)
     try:
         print_findings(*_found(outcome.folder))
@@ -150,8 +150,8 @@ def _run(
         if not told:
             raise
         told += f"\nno findings: {error.what}"
-    if told or outcome.owed:
-        told = told or "some pieces are still owed"
+    if told or outcome.pending:
+        told = told or "some pieces are still pending"
         raise OnsetError(
             f"the study is not whole:\n{told}",
             where=out,

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,22 @@ class whole_file:
             self.beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise _unwritable(self.path, error) from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove the half-written parts that a killed process left in a study's folder.
+
+    For the process that holds the study. Those of checkpoints are for the process that holds the run.
+    """
+    for pattern in (".*.part", "text/.*.part", "runs/*/.*.part", "runs/*/*/.*.part", "runs/*/items/*/.*.part"):
+        _remove_files(folder.glob(pattern))
+    _remove_files(folder.glob("runs/*/items/*/*.chunks/.*.part"))
+
+
+def _remove_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

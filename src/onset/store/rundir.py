@@ -12,11 +12,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,24 +125,6 @@ class RunDir:
                 advice="restore this file, or move the run's folder away and run again",
             ) from error
         return found
-
-    @contextmanager
-    def lock(self) -> Iterator[bool]:
-        """Hold the run for this process; yields False where another process holds it.
-
-        An advisory lock of the operating system: it ends with the process, however that ends.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
-        finally:
-            os.close(handle)
 
 
 RUN_KEYS = (

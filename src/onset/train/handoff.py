@@ -7,12 +7,13 @@ To its own training that is a run that was stopped there: it goes on, to the sam
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from onset.data.tokenizer import Tokenizer
 from onset.models.transformer import Decoder
+from onset.store.lock import Locked, lock_run
 from onset.store.parts import write_text
 from onset.store.rundir import RunDir
 from onset.train import checkpoint
@@ -60,8 +61,13 @@ class Trunk:
         if not mesh.leads:
             yield False
             return
-        with branch.rundir.lock() as held:
-            yield held and not branch.rundir.done and not _begun(branch)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock_run(branch.rundir.path))
+            except Locked:
+                yield False
+            else:
+                yield not branch.rundir.done and not _begun(branch)
 
     def due(self, step: int) -> bool:
         """Whether any branch gets something at this step."""

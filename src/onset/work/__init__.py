@@ -1,1 +1,1 @@
-"""All that is owed: training, evaluation and the engines that run them."""
+"""What is pending of a study, and who does it: ledgers, jobs and engines."""

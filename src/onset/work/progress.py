@@ -1,4 +1,4 @@
-"""What is shown while work goes on: each piece in hand, its loss and rate, what is done and owed, time left."""
+"""What is shown while work goes on: each piece in hand, its loss and rate, what is done and pending, time left."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from onset.work.engines.local import Event
-from onset.work.ledger import Piece
+from onset.work.piece import Event, Piece
 
 QUIET_SECONDS = 10.0
 """Where the output is not a terminal, a line is printed at most so often."""
@@ -25,7 +24,7 @@ class _InHand:
 
     def line(self) -> str:
         data = self.data
-        if self.piece.kind == "evaluate":
+        if self.piece.kind != "train":
             return f"evaluate {self.piece.run} step {self.piece.step}: {data.get('doing', 'loading')}"
         if "loss" not in data:
             return f"train {self.piece.run}: starting"
@@ -52,10 +51,10 @@ class _InHand:
 class Display:
     """A live table in a terminal, a line now and then elsewhere; a context manager and an engine's listener."""
 
-    def __init__(self, console: Console, done: int, owed: int) -> None:
+    def __init__(self, console: Console, done: int, pending: int) -> None:
         self.console = console
         self.done = done
-        self.total = done + owed
+        self.total = done + pending
         self.over: set[str] = set()
         self.started = time.monotonic()
         self.in_hand: dict[str, _InHand] = {}
@@ -76,19 +75,21 @@ class Display:
         if event.kind == "start":
             self.in_hand[key] = _InHand(event.piece, time.monotonic())
         elif event.kind == "progress":
-            data = dict(event.data)
+            data = {name: value for name, value in event.data.items() if name != "checkpoint"}
             if notice := data.pop("notice", None):
                 self.say(f"notice: {notice}")
             self.in_hand[key].data.update(data)
         else:
             self.in_hand.pop(key, None)
-            if event.kind == "done" and key not in self.over:  # made anew, a piece is done twice
+            if (
+                event.kind == "done" and not event.piece.task and event.piece.kind != "loss" and key not in self.over
+            ):  # made anew, a piece is done twice
                 self.over.add(key)
                 self.done += 1
-            if event.kind == "failed" or event.piece.kind == "train":
-                word = "trained" if event.kind == "done" else "FAILED"
-                why = f": {event.data['error'].what}" if event.kind == "failed" else ""
-                self.say(f"{word} {event.piece.key.removesuffix(' 0')}{why}")
+            if event.kind == "failed":
+                self.say(f"FAILED {event.piece}: {event.data['error'].what}")
+            elif event.piece.kind == "train":
+                self.say(f"{'trained' if event.kind == 'done' else 'stopped'} {event.piece.run}")
         if not self.console.is_terminal and time.monotonic() - self.last_line > QUIET_SECONDS:
             self.last_line = time.monotonic()
             lines = "; ".join(one.line() for one in self.in_hand.values())
@@ -99,8 +100,8 @@ class Display:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def summary(self) -> str:
-        """Done and owed, in words."""
-        return f"{self.done} done, {self.total - self.done} owed, {duration(time.monotonic() - self.started)}"
+        """Done and pending, in words."""
+        return f"{self.done} done, {self.total - self.done} pending, {duration(time.monotonic() - self.started)}"
 
     def picture(self) -> RenderableType:
         """The live view."""

@@ -1,4 +1,4 @@
-"""Seats: the cores, memory and devices that a piece of work has to itself, and how pieces are packed on a machine.
+"""Resources: the cores, memory and devices of a piece of work, and how pieces are packed on a machine.
 
 Everything here is arithmetic on numbers of bytes and cores: no process is started and no device is touched, except
 by ``this_machine``, which looks at what there is.
@@ -23,8 +23,8 @@ PER_GPU = 8
 
 
 @dataclass(frozen=True)
-class Seat:
-    """What a piece has while it is done: threads, and one device, or several among which a training is shared out."""
+class Slot:
+    """What a piece has while it runs: threads, and one device, or several over which a training is sharded."""
 
     threads: int = 1
     devices: tuple[str, ...] = ("cpu",)
@@ -48,6 +48,8 @@ class Need:
     each: int = 0
     cpu: Training | None = None
     gpu: Training | None = None
+    host: int = 0
+    """Bytes of main memory that a piece on GPUs takes beside those of its process: to load weights or gather them."""
 
     def on(self, devices: int) -> int:
         """Bytes of main memory in each of so many processes. Raises OnsetError where a training does not fit."""
@@ -79,22 +81,8 @@ class Machine:
     free: int | None = None
 
 
-class Held(OnsetError):
-    """Another process has the run in hand; a moment later it may be free."""
-
-    def __init__(self, where: object) -> None:
-        super().__init__(
-            "another process is training this run",
-            where=where,
-            advice="wait for it to end (onset status), or stop it, then run the same command again",
-        )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Held, (self.where,))
-
-
-class Room:
-    """The seats of a machine: who has taken what, and whether another piece still fits."""
+class Packer:
+    """Packs pieces on a machine: which slots are allocated, and whether another piece still fits."""
 
     def __init__(
         self, machine: Machine, workers: int, threads: int, *, processes: int = 1, gpus: float | None = None
@@ -105,44 +93,44 @@ class Room:
         """
         self.machine, self.workers, self.threads, self.processes = machine, workers, threads, processes
         self.gpus = gpus
-        self.taken: dict[str, tuple[Seat, Need]] = {}
+        self.allocated: dict[str, tuple[Slot, Need]] = {}
         if gpus and gpus > len(machine.gpus):
             raise OnsetError(
                 f"a run was given {gpus:g} GPUs and this machine has {len(machine.gpus)}", advice="lower --gpus"
             )
 
-    def take(self, key: str, need: Need, *, alone: bool = False) -> Seat | None:
-        """A seat for a piece, or None while there is none; ``alone`` for a piece that cannot be shared out.
+    def allocate(self, key: str, need: Need, *, single: bool = False) -> Slot | None:
+        """A slot for a piece, or None while there is none; ``single`` for a piece that runs on one device.
 
         Raises OnsetError for a piece that would not fit on the machine with nothing else on it.
         """
         on_gpu = bool(self.machine.gpus) and self.gpus != 0
-        seat = self._gpu_seat(need, alone) if on_gpu else self._cpu_seat(need, alone)
-        if seat is not None:
-            self.taken[key] = (seat, need)
-        return seat
+        slot = self._gpu_slot(need, single) if on_gpu else self._cpu_slot(need, single)
+        if slot is not None:
+            self.allocated[key] = (slot, need)
+        return slot
 
-    def leave(self, key: str) -> None:
-        """The piece is over; its seat is free."""
-        self.taken.pop(key, None)
+    def release(self, key: str) -> None:
+        """The piece has ended; its slot is free."""
+        self.allocated.pop(key, None)
 
-    def _cpu_seat(self, need: Need, alone: bool) -> Seat | None:
-        seat = Seat(self.threads, ("cpu",) * (1 if alone else self.processes))
-        asked = _cpu_bytes(seat, need)
+    def _cpu_slot(self, need: Need, single: bool) -> Slot | None:
+        slot = Slot(self.threads, ("cpu",) * (1 if single else self.processes))
+        asked = _cpu_bytes(slot, need)
         if asked > self.machine.memory:
             raise OnsetError(
                 f"it needs about {asked / 1e9:.1f} GB of memory and this machine has {self.machine.memory / 1e9:.1f}",
                 advice="use fewer threads, a smaller batch or model, or a larger machine",
             )
-        busy = sum(len(other.devices) for other, _ in self.taken.values())
+        busy = sum(len(other.devices) for other, _ in self.allocated.values())
         free = self.machine.memory if self.machine.free is None else self.machine.free
-        free -= sum(_cpu_bytes(*one) for one in self.taken.values())
+        free -= sum(_cpu_bytes(*one) for one in self.allocated.values())
         # With nothing else in hand a training may have more processes than there are workers: it was asked for.
-        return seat if not self.taken or (busy + len(seat.devices) <= self.workers and asked <= free) else None
+        return slot if not self.allocated or (busy + len(slot.devices) <= self.workers and asked <= free) else None
 
-    def _gpu_seat(self, need: Need, alone: bool) -> Seat | None:
-        count = self._devices(need, alone)
-        if len(self.taken) >= max(self.workers, 1):
+    def _gpu_slot(self, need: Need, single: bool) -> Slot | None:
+        count = self._devices(need, single)
+        if len(self.allocated) >= max(self.workers, 1):
             return None
         smallest = min(self.machine.gpus)
         asked = need.on_gpus(count, smallest)
@@ -150,19 +138,19 @@ class Room:
         fits = [
             index
             for index, size in enumerate(self.machine.gpus)
-            if loads[index][0] < self._together() and loads[index][1] + asked <= size
+            if loads[index][0] < self._pieces_per_gpu() and loads[index][1] + asked <= size
         ]
         if len(fits) < count:
             return None
         chosen = sorted(sorted(fits, key=lambda index: loads[index])[:count])
         fit = need.fit(count, smallest)
         devices = tuple(f"cuda:{index}" for index in chosen)
-        return Seat(self.threads, devices, None if fit is None else fit.bytes)
+        return Slot(self.threads, devices, None if fit is None else fit.bytes)
 
-    def _devices(self, need: Need, alone: bool) -> int:
+    def _devices(self, need: Need, single: bool) -> int:
         """How many GPUs a piece is shared out over: as given, else the fewest on which it fits."""
-        smallest, most = min(self.machine.gpus), 1 if alone else len(self.machine.gpus)
-        least = 1 if alone or self.gpus is None else max(1, math.ceil(self.gpus))
+        smallest, most = min(self.machine.gpus), 1 if single else len(self.machine.gpus)
+        least = 1 if single or self.gpus is None else max(1, math.ceil(self.gpus))
         why = ""
         for count in range(least, most + 1):
             try:
@@ -175,25 +163,25 @@ class Room:
             why = f"it needs about {asked / 1e9:.1f} GB on each of {count} GPUs of {smallest / 1e9:.1f} GB"
         raise OnsetError(why, advice="use more or larger GPUs, a smaller batch or model, or --gpus 0 for the CPU")
 
-    def _together(self) -> int:
+    def _pieces_per_gpu(self) -> int:
         """How many pieces one GPU takes."""
         return PER_GPU if self.gpus is None else max(1, int(1 / self.gpus + 1e-9)) if self.gpus < 1 else 1
 
     def _loads(self) -> list[tuple[int, int]]:
         """Pieces and bytes on each GPU."""
         loads = [(0, 0)] * len(self.machine.gpus)
-        for seat, need in self.taken.values():
-            for device in seat.devices:
+        for slot, need in self.allocated.values():
+            for device in slot.devices:
                 index = int(device.rpartition(":")[2])
                 pieces, held = loads[index]
-                asked = need.on_gpus(len(seat.devices), min(self.machine.gpus))
+                asked = need.on_gpus(len(slot.devices), min(self.machine.gpus))
                 loads[index] = (pieces + 1, held + asked)
         return loads
 
 
-def _cpu_bytes(seat: Seat, need: Need) -> int:
-    """Main memory of a seat: with the CPU as its device every process holds its part there."""
-    return len(seat.devices) * (need.on(len(seat.devices)) + PROCESS_BYTES)
+def _cpu_bytes(slot: Slot, need: Need) -> int:
+    """Main memory of a slot: with the CPU as its device every process holds its part there."""
+    return len(slot.devices) * (need.on(len(slot.devices)) + PROCESS_BYTES)
 
 
 def cores() -> int:

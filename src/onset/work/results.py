@@ -13,7 +13,7 @@ from rich.text import Text
 from onset.metrics import measures as metrics
 from onset.store.coverage import COUNTS, asked, sentence
 from onset.store.parts import read_part
-from onset.work.jobs.foreign import Bench
+from onset.work.jobs.foreign import ModelsLedger
 
 
 @dataclass(frozen=True)
@@ -29,29 +29,29 @@ class Results:
     notes: tuple[str, ...]
 
 
-def results(bench: Bench) -> Results:
-    """Read what the bench's models have on disk for its tasks and texts; absent parts have no rows."""
+def results(ledger: ModelsLedger) -> Results:
+    """Read what the ledger's models have on disk for its tasks and texts; absent parts have no rows."""
     scores, losses = [], []
-    for subject in sorted(bench.subjects, key=lambda one: (one.rundir.name, one.step)):
-        files = [subject.rundir.items(subject.step, name, digest) for name, digest in bench.digests.items()]
+    for subject in sorted(ledger.subjects, key=lambda one: (one.rundir.name, one.step)):
+        files = [subject.rundir.items(subject.step, name, digest) for name, digest in ledger.task_digests.items()]
         parts = [file for file in files if file.exists()]
         if parts:
             rows = pd.concat([read_part(part) for part in parts], ignore_index=True)
             told = asked(parts).drop(columns="digest")
             measured = metrics.measure(rows.drop(columns="digest"))
             scores.append(measured.merge(told, on=["run", "step", "task"], how="right"))
-        if bench.texts and (part := subject.rundir.loss(subject.step)).exists():
+        if ledger.texts and (part := subject.rundir.loss(subject.step)).exists():
             rows = read_part(part)
-            losses.append(rows[rows["text"].isin(list(bench.texts))])
-    headlines = {name: task.metric for name, task in bench.tasks.items()}
+            losses.append(rows[rows["text"].isin(list(ledger.texts))])
+    headlines = {name: task.metric for name, task in ledger.tasks.items()}
     found = pd.concat(scores, ignore_index=True) if scores else pd.DataFrame()
-    return Results(found, pd.concat(losses) if losses else pd.DataFrame(), headlines, _notes(bench))
+    return Results(found, pd.concat(losses) if losses else pd.DataFrame(), headlines, _notes(ledger))
 
 
-def _notes(bench: Bench) -> tuple[str, ...]:
+def _notes(ledger: ModelsLedger) -> tuple[str, ...]:
     """Models whose scores cannot be placed against tokens."""
     blind = []
-    for subject in bench.subjects:
+    for subject in ledger.subjects:
         if subject.meta is not None and subject.rundir.meta_path.exists():
             meta = subject.rundir.meta()
             if not meta.get("tokens_per_step") and str(subject.step) not in (meta.get("tokens_at") or {}):

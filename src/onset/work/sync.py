@@ -17,15 +17,16 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from onset.errors import OnsetError
+from onset.store.lock import lock_study
 from onset.store.object_store import ELSEWHERE, Copy, Store, unit_of, units_in, url_of
 from onset.study.branching import branches
 from onset.study.spec import Study
-from onset.work.ledger import Owing, Piece, Report, Workplace
-from onset.work.resources import Seat
-from onset.work.study import only_one
+from onset.work.jobs import study as jobs
+from onset.work.ledger import StudyLedger
+from onset.work.piece import Control, Event, Pending, Piece
+from onset.work.resources import Slot
 
 SCRATCH = "ONSET_SCRATCH"
 """The variable that names where a machine keeps its copies; else the user's cache."""
@@ -48,25 +49,40 @@ def scratch(url: str) -> Path:
     return (Path(base) if base else cache) / hashlib.sha256(url.encode()).hexdigest()[:12]
 
 
-class StoredPlace(Workplace):
-    """A study in a store, seen from the machine that gave the command; it carries out pieces wherever it travels to."""
+class StoredLedger(StudyLedger):
+    """A study in a store, seen from the machine that gave the command."""
+
+    refresh_seconds = 15.0
 
     def __init__(self, study: Study, url: Path | str) -> None:
         self.url = url_of(url)
         super().__init__(study, scratch(self.url) / "mirror")
         self.copy = Copy(Store(self.url), self.out)
-        self.looked, self.took = 0.0, 0.0
+        self.looked, self.took, self.news_until = 0.0, 0.0, 0.0
 
-    def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"url": self.url, "copy": self.copy, "looked": 0.0, "took": 0.0}
+    def pending(self, *, fresh: bool = False) -> Pending:
+        """What is done and pending, as the store has it: looked at often only while something was heard."""
+        now = time.monotonic()
+        waited = now - self.looked
+        if fresh or waited >= self.refresh_seconds or (now < self.news_until and waited > max(1.0, 3 * self.took)):
+            self.update()
+            fresh = True
+        return super().pending(fresh=fresh)
 
-    def owing(self) -> Owing:
-        """Done and owed pieces, as the store has it; asked again and again, it looks there now and then."""
-        if time.monotonic() - self.looked > 3 * self.took:
-            self.look()
-        return super().owing()
+    def hear(self, event: Event) -> None:
+        """Take note of what happened to a piece; what it made comes to the store a moment later."""
+        if event.kind != "start" and (event.kind != "progress" or "checkpoint" in event.data):
+            self.news_until = time.monotonic() + 2 * LOOK_SECONDS
+        if event.kind in ("done", "failed"):
+            self.update()
+        if "checkpoint" not in event.data:  # a checkpoint counts once it has come
+            super().hear(event)
 
-    def look(self, *, logs: bool = False) -> None:
+    def divide(self, piece: Piece) -> tuple[Piece, ...]:
+        """The piece itself: the rows of a chunk stay on the machine that made them."""
+        return (piece,)
+
+    def update(self, *, logs: bool = False) -> None:
         """Let the mirror be as the store is; logs of trainings, which grow, only where they are asked for."""
         began = time.monotonic()
         mirror(self.copy, logs=logs)
@@ -81,33 +97,34 @@ class StoredPlace(Workplace):
         texts = {name: sign for name, sign in made.items() if name.startswith("text/") and name in known}
         send(self.copy, made, texts, ())
 
-    def carry_out(self, piece: Piece, seat: Seat, report: Report) -> None:
-        """Do a piece in this machine's working copy and send what it makes; done already, it is not done again."""
-        here = Workplace(self.study, scratch(self.url) / "work")
-        here.logs = self.logs
-        copy = Copy(self.copy.store, here.out)
-        scope = _scope(here, piece)
-        with only_one(here.out, patience=float("inf")):  # several processes of a machine share the copy
-            known = fetch(copy, here, piece, scope)
-        if all(piece.key != one.key for one in here.owing().pieces):
-            return
-        if piece.kind != "train" and not here.ready(piece):  # its checkpoint was found damaged meanwhile
-            return
-        with sending(copy, scope, known):
-            here.carry_out(piece, seat, report)
-
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the study for this command: its mirror by a lock, the store by a lease that is renewed."""
-        with only_one(self.out), _lease(self.copy.store):
+        with lock_study(self.out), _lease(self.copy.store):
             yield
+
+
+def run_piece(ledger: StoredLedger, piece: Piece, slot: Slot, control: Control) -> None:
+    """Do a piece in this machine's working copy and send what it makes; done already, it is not done again."""
+    here = StudyLedger(ledger.study, scratch(ledger.url) / "work")
+    here.logs = ledger.logs
+    copy = Copy(ledger.copy.store, here.out)
+    scope = _scope(here, piece)
+    with lock_study(here.out, patience=float("inf")):  # several processes of a machine share the copy
+        known = fetch(copy, here, piece, scope)
+    if all(piece.key != one.key for one in here.pending(fresh=True).pieces):
+        return
+    if piece.kind != "train" and not here.ready(piece):  # its checkpoint was found damaged meanwhile
+        return
+    with sending(copy, scope, known):
+        jobs.run_piece(here, piece, slot, control)
 
 
 def copied(url: Path | str, *, logs: bool = False) -> Path:
     """The folder of this machine with a fresh copy of what tells how a store's study stands, and its results."""
     address = url_of(url)
     copy = Copy(Store(address), scratch(address) / "mirror")
-    with only_one(copy.folder, patience=60.0):
+    with lock_study(copy.folder, patience=60.0):
         mirror(copy, logs=logs)
         copy.fetch_file("study.toml")
     if not (copy.folder / "study.toml").exists():
@@ -161,7 +178,7 @@ class _Scope:
         return parts(folder, (*self.own, *self.handed))
 
 
-def _scope(here: Workplace, piece: Piece) -> _Scope:
+def _scope(here: StudyLedger, piece: Piece) -> _Scope:
     def of(run: str, *names: str) -> list[str]:
         folder = here.rundir(here.study.run(run)).path.relative_to(here.out).as_posix()
         return [f"{folder}/{name}" for name in names]
@@ -176,7 +193,7 @@ def _scope(here: Workplace, piece: Piece) -> _Scope:
     return _Scope(of(piece.run, *begun, *LAST), handed)
 
 
-def fetch(copy: Copy, here: Workplace, piece: Piece, scope: _Scope) -> Parts:
+def fetch(copy: Copy, here: StudyLedger, piece: Piece, scope: _Scope) -> Parts:
     """Bring what a piece needs into the working copy; returns what the store has of the piece's scope.
 
     What lies there of an earlier piece and never came to the store is removed: what is at the URL counts.

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,25 @@ from onset.errors import OnsetError
 from onset.study.files import dump
 from onset.study.spec import Study
 from onset.work import study as running
-from onset.work.engines.local import DEATHS, Event, LocalEngine, choose_engine
-from onset.work.ledger import Owing, Piece, Report
-from onset.work.resources import Need, Seat
+from onset.work.engines import LocalEngine, Options, choose_engine
+from onset.work.engines.retries import DEATHS
+from onset.work.piece import Control, Event, Pending, Piece, Stopped
+from onset.work.resources import Need, Slot
 from onset.work.study import Outcome
 
 
-@dataclass(frozen=True)
-class Deadly:
-    """A place of two pieces: whoever takes the first dies on it, so many times."""
+@dataclass
+class TwoPieces:
+    """A ledger of two trainings, each done once its file is there."""
 
     folder: Path
-    deaths: int
+    deaths: int = 0
+    """So many workers die on the first."""
+    divide_always: bool = False
 
-    def owing(self) -> Owing:
-        pieces = (Piece("train", "deadly"), Piece("train", "harmless"))
-        return Owing(0, tuple(piece for piece in pieces if not (self.folder / piece.run).exists()))
+    def pending(self, *, fresh: bool = False) -> Pending:
+        pieces = (Piece("train", "first"), Piece("train", "second"))
+        return Pending(0, tuple(piece for piece in pieces if not (self.folder / piece.run).exists()))
 
     def ready(self, piece: Piece) -> bool:
         return True
@@ -42,34 +46,61 @@ class Deadly:
     def need(self, piece: Piece, threads: int) -> Need:
         return Need()
 
-    def carry_out(self, piece: Piece, seat: Seat, report: Report) -> None:
-        before = len(list(self.folder.glob("death*")))
-        if piece.run == "deadly" and before < self.deaths:
-            (self.folder / f"death{before}").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        (self.folder / piece.run).touch()
+    def divide(self, piece: Piece) -> tuple[Piece, ...]:
+        return (piece,)
+
+    def hear(self, event: Event) -> None:
+        return None
+
+
+def deadly(ledger: TwoPieces, piece: Piece, slot: Slot, control: Control) -> None:
+    """Whoever takes the first piece dies on it, as often as the ledger says."""
+    before = len(list(ledger.folder.glob("death*")))
+    if piece.run == "first" and before < ledger.deaths:
+        (ledger.folder / f"death{before}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (ledger.folder / piece.run).touch()
+
+
+def endless(ledger: TwoPieces, piece: Piece, slot: Slot, control: Control) -> None:
+    """Works until it is asked to stop, and leaves a state then."""
+    (ledger.folder / f"{piece.run}.begun").touch()
+    while not control.should_stop():
+        time.sleep(0.01)
+    (ledger.folder / f"{piece.run}.state").touch()
+    raise Stopped(piece.run)
 
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers are processes of their own and find ``Deadly`` by this file's module name."""
+    """Workers are processes of their own and find the functions above by this file's module name."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[3]))
 
 
 def test_a_worker_that_dies_costs_its_piece_which_is_tried_again(tmp_path: Path) -> None:
     told: list[Event] = []
-    assert LocalEngine(2, 1).carry_out(Deadly(tmp_path, 1), told.append) == {}
-    assert (tmp_path / "deadly").exists()
-    assert (tmp_path / "harmless").exists()
+    assert LocalEngine(2, 1).run(TwoPieces(tmp_path, 1), deadly, told.append) == {}
+    assert (tmp_path / "first").exists()
+    assert (tmp_path / "second").exists()
     notices = [event.data["notice"] for event in told if "notice" in event.data]
-    assert notices == ["a worker was lost (exit code -9): 'train deadly 0' is tried again"]
+    assert notices == ["a worker was lost (exit code -9): 'train first' is tried again"]
 
 
 def test_a_piece_that_kills_every_worker_is_given_up_and_the_others_are_done(tmp_path: Path) -> None:
-    given_up = LocalEngine(1, 1).carry_out(Deadly(tmp_path, 99), lambda event: None)
-    assert list(given_up) == ["train deadly 0"]
-    assert f"died {DEATHS} times (exit code -9)" in str(given_up["train deadly 0"])
-    assert (tmp_path / "harmless").exists()
+    given_up = LocalEngine(1, 1).run(TwoPieces(tmp_path, 99), deadly, lambda event: None)
+    assert list(given_up) == ["train first 0"]
+    assert f"died {DEATHS} times (exit code -9)" in str(given_up["train first 0"])
+    assert (tmp_path / "second").exists()
+
+
+def test_workers_that_are_asked_to_stop_leave_their_state(tmp_path: Path) -> None:
+    """Lost otherwise: all that a training did since its last state, whenever a scheduler ends the job."""
+    told: list[Event] = []
+    begun = [tmp_path / f"{name}.begun" for name in ("first", "second")]
+    options = Options(should_stop=lambda: all(path.exists() for path in begun))
+    assert LocalEngine(2, 1).run(TwoPieces(tmp_path), endless, told.append, options) == {}
+    assert [event.kind for event in told] == ["start", "start", "stopped", "stopped"]
+    assert {path.name for path in tmp_path.glob("*.state")} == {"first.state", "second.state"}
 
 
 @pytest.fixture
@@ -157,4 +188,4 @@ def test_a_disk_that_is_full_is_told_by_name_and_with_space_the_study_goes_on(sm
     assert "Traceback" not in first
     assert "second exit 0" in second, second
     assert "damaged" not in second
-    assert "14 done, 0 owed" in second
+    assert "14 done, 0 pending" in second

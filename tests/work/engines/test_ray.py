@@ -12,7 +12,7 @@ import pytest
 from onset.errors import OnsetError
 from onset.study.files import dump
 from onset.study.spec import Study
-from onset.work.engines.local import choose_engine
+from onset.work.engines import choose_engine
 from onset.work.study import run_study
 
 CLUSTER = """
@@ -36,7 +36,7 @@ def kill_when_begun():
 
 if kill:
     threading.Thread(target=kill_when_begun, daemon=True).start()
-patience = "import onset.work.engines.ray as engine; engine.PATIENCE_SECONDS = 1.0; "
+patience = "import onset.work.engines.ray as engine; engine._RayExecutor.patience = 1.0; "
 command = [sys.executable, "-c", patience + "from onset.cli import main; main()", "run", study]
 command += ["--out", url, "--engine", "ray", "--ray-address", cluster.address, "--threads", threads]
 print("exit", subprocess.run(command, stderr=subprocess.STDOUT).returncode)
@@ -84,7 +84,7 @@ def test_a_node_killed_in_the_middle_costs_its_piece_only_and_results_equal_the_
     assert told.count("a worker was lost") == 1, told
     assert told.count("is tried again") == 1
     local = choose_engine("local", 2, 2, out=tmp_path / "local", threads=1)
-    assert run_study(study, tmp_path / "local", engine=local).owed == 0
+    assert run_study(study, tmp_path / "local", engine=local).pending == 0
     alone = content(tmp_path / "local")
     assert len(alone) == 2 * 6 * 5  # runs, checkpoints; weights, losses, losses of documents, two tasks
     assert content(tmp_path / "ray") == alone
@@ -99,7 +99,7 @@ def test_nodes_that_share_no_folder_do_a_study_in_a_store_and_one_may_die(small:
     assert "exit 0" in told, told
     assert told.count("a worker was lost") == 1, told
     local = choose_engine("local", 2, 2, out=tmp_path / "local", threads=1)
-    assert run_study(study, tmp_path / "local", engine=local).owed == 0
+    assert run_study(study, tmp_path / "local", engine=local).pending == 0
     assert content(tmp_path / "ray") == content(tmp_path / "local")
     for node in ("ray-node0", "ray-node1"):
         assert list((tmp_path / node).rglob("work/runs/*/log.jsonl")), f"{node} trained nothing"
@@ -113,7 +113,9 @@ def test_without_a_cluster_the_command_uses_a_ray_of_this_machine(small: Study, 
     command += ["--engine", "ray", "--threads", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert run_study(small, tmp_path / "local", engine=choose_engine("local", 1, 2, out=tmp_path, threads=1)).owed == 0
+    assert (
+        run_study(small, tmp_path / "local", engine=choose_engine("local", 1, 2, out=tmp_path, threads=1)).pending == 0
+    )
     assert content(tmp_path / "ray") == content(tmp_path / "local")
 
 

@@ -27,12 +27,13 @@ import io, sys, torch
 import onset.tasks.chunks
 from pathlib import Path
 from rich.console import Console
-from onset.work.jobs.foreign import Bench, carry_out
+from onset.work.jobs.foreign import ModelsLedger
+from onset.work.models import evaluate_models
 from onset.work.names import subjects
 torch.set_num_threads(1)
 onset.tasks.chunks.CHARACTERS = {characters}
-bench = Bench(subjects([{model!r}], Path({out!r})), {tasks!r}, limit={limit})
-done, problems = carry_out(bench, 1, Console(file=io.StringIO()))
+bench = ModelsLedger(subjects([{model!r}], Path({out!r})), {tasks!r}, limit={limit})
+done, problems = evaluate_models(bench, 1, Console(file=io.StringIO()))
 assert (done, problems) == (1, []), problems
 """
 

@@ -14,8 +14,9 @@ from onset.errors import OnsetError
 from onset.store.parts import read_part
 from onset.study.spec import Study
 from onset.tables.observations import read
-from onset.work.jobs.foreign import Bench, Loading, carry_out
-from onset.work.ledger import Workplace
+from onset.work.jobs.foreign import Loading, ModelsLedger
+from onset.work.ledger import StudyLedger
+from onset.work.models import evaluate_models
 from onset.work.names import Known, known, split_revision, subjects
 from onset.work.study import run_study
 
@@ -25,14 +26,14 @@ def quiet() -> Console:
 
 
 @pytest.fixture
-def trained(small: Study, tmp_path: Path) -> Workplace:
+def trained(small: Study, tmp_path: Path) -> StudyLedger:
     """A study of one run, trained and not asked anything."""
     study = small.model_copy(update={"runs": small.runs[:1], "tasks": ()})
-    assert run_study(study, tmp_path / "study", console=quiet()).owed == 0
-    return Workplace(study, tmp_path / "study")
+    assert run_study(study, tmp_path / "study", console=quiet()).pending == 0
+    return StudyLedger(study, tmp_path / "study")
 
 
-def test_a_run_and_a_foreign_folder_become_one_table(trained: Workplace, tmp_path: Path) -> None:
+def test_a_run_and_a_foreign_folder_become_one_table(trained: StudyLedger, tmp_path: Path) -> None:
     run = trained.study.runs[0]
     rundir = trained.rundir(run)
     foreign = tmp_path / "their-model"
@@ -42,8 +43,8 @@ def test_a_run_and_a_foreign_folder_become_one_table(trained: Workplace, tmp_pat
     out = tmp_path / "out"
     names = [str(rundir.path), str(foreign)]
     found = subjects(names, out, {str(foreign): Known(24_000)})
-    bench = Bench(found, ("addition_1digit",), texts=texts_of([str(text)]), limit=10)
-    done, problems = carry_out(bench, 1, quiet())
+    bench = ModelsLedger(found, ("addition_1digit",), texts=texts_of([str(text)]), limit=10)
+    done, problems = evaluate_models(bench, 1, quiet())
     assert (done, problems) == (4, [])
     obs = read(out)
     assert set(obs["task"]) == {"addition_1digit"}
@@ -55,40 +56,43 @@ def test_a_run_and_a_foreign_folder_become_one_table(trained: Workplace, tmp_pat
     # The same weights under another name must say the same.
     last = ours[ours["tokens"] == ours["tokens"].max()].set_index("metric")["score"]
     assert theirs.set_index("metric")["score"].to_dict() == pytest.approx(last.to_dict())
-    assert carry_out(bench, 1, quiet()) == (4, [])
+    assert evaluate_models(bench, 1, quiet()) == (4, [])
 
 
-def test_rows_of_one_of_our_checkpoints_stand_at_its_step(trained: Workplace, tmp_path: Path) -> None:
+def test_rows_of_one_of_our_checkpoints_stand_at_its_step(trained: StudyLedger, tmp_path: Path) -> None:
     run = trained.study.runs[0]
     step = trained.steps(run)[1]
     found = subjects([str(trained.rundir(run).checkpoint(step))], tmp_path / "out")
-    carry_out(Bench(found, ("addition_1digit",), limit=4), 1, quiet())
+    evaluate_models(ModelsLedger(found, ("addition_1digit",), limit=4), 1, quiet())
     (part,) = (tmp_path / "out").rglob("addition_1digit-*.parquet")
     assert set(read_part(part)["step"]) == {step}
 
 
-def test_rows_of_another_dtype_are_not_taken_for_those_asked_for(trained: Workplace, tmp_path: Path) -> None:
+def test_rows_of_another_dtype_are_not_taken_for_those_asked_for(trained: StudyLedger, tmp_path: Path) -> None:
     """Lost otherwise: the comparison of two dtypes, which would be one dtype twice."""
     run = trained.study.runs[0]
     checkpoint = trained.rundir(run).checkpoint(trained.steps(run)[-1])
     found = subjects([str(checkpoint)], tmp_path)
-    carry_out(Bench(found, ("addition_1digit",), limit=4), 1, quiet())
+    evaluate_models(ModelsLedger(found, ("addition_1digit",), limit=4), 1, quiet())
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
     with pytest.raises(OnsetError, match="scored in float32, and is asked for in bfloat16"):
-        carry_out(Bench(found, ("addition_1digit",), limit=4, loading=Loading("bfloat16")), 1, quiet())
+        evaluate_models(ModelsLedger(found, ("addition_1digit",), limit=4, loading=Loading("bfloat16")), 1, quiet())
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == before
-    assert carry_out(Bench(found, ("addition_1digit",), limit=4, loading=Loading("auto")), 1, quiet()) == (1, [])
+    assert evaluate_models(ModelsLedger(found, ("addition_1digit",), limit=4, loading=Loading("auto")), 1, quiet()) == (
+        1,
+        [],
+    )
 
 
-def test_a_task_asked_with_another_limit_is_another_form(trained: Workplace, tmp_path: Path) -> None:
+def test_a_task_asked_with_another_limit_is_another_form(trained: StudyLedger, tmp_path: Path) -> None:
     """A score over four questions and one over eight are never pooled."""
     run = trained.study.runs[0]
     checkpoint = trained.rundir(run).checkpoint(trained.steps(run)[-1])
     found = subjects([str(checkpoint)], tmp_path)
     for limit in (4, 8, 4):
-        bench = Bench(found, ("addition_1digit",), limit=limit)
-        carry_out(bench, 1, quiet())
-        (digest,) = bench.digests.values()
+        bench = ModelsLedger(found, ("addition_1digit",), limit=limit)
+        evaluate_models(bench, 1, quiet())
+        (digest,) = bench.task_digests.values()
         rows = read_part(found[0].rundir.items(found[0].step, "addition_1digit", digest))
         assert rows["item"].nunique() == limit
     assert len(list(tmp_path.rglob("items/*/*.parquet"))) == 2
@@ -96,12 +100,12 @@ def test_a_task_asked_with_another_limit_is_another_form(trained: Workplace, tmp
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     found = subjects([str(tmp_path / "absent")], tmp_path / "out")
-    _, problems = carry_out(Bench(found, ("addition_1digit",), limit=2), 1, quiet())
+    _, problems = evaluate_models(ModelsLedger(found, ("addition_1digit",), limit=2), 1, quiet())
     assert len(problems) == 1
     assert "absent" in problems[0]
 
 
-def test_a_study_stands_for_its_runs(trained: Workplace, tmp_path: Path) -> None:
+def test_a_study_stands_for_its_runs(trained: StudyLedger, tmp_path: Path) -> None:
     run = trained.study.runs[0]
     found = subjects([str(trained.out)], tmp_path)
     assert [(one.rundir.name, one.step) for one in found] == [
@@ -109,7 +113,7 @@ def test_a_study_stands_for_its_runs(trained: Workplace, tmp_path: Path) -> None
     ]
 
 
-def test_a_model_named_twice_is_refused(trained: Workplace, tmp_path: Path) -> None:
+def test_a_model_named_twice_is_refused(trained: StudyLedger, tmp_path: Path) -> None:
     path = str(trained.rundir(trained.study.runs[0]).path)
     with pytest.raises(OnsetError, match="named twice"):
         subjects([path, path], tmp_path / "out")

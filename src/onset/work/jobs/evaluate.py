@@ -6,19 +6,14 @@ asked in chunks, each written as it is done: a process that is killed costs the 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from onset.store.parts import DOCUMENTS, ITEMS, LOSSES, read_about, write_part
 from onset.store.rundir import RunDir
-from onset.tasks.chunks import Chunks
-from onset.tasks.chunks import chunks as chunks_of
 from onset.tasks.task import Item, Request, Task
+from onset.work.chunks import chunk_file, chunks, join, told_of
 
 if TYPE_CHECKING:
     from onset.score.causal import CausalLM
@@ -73,7 +68,7 @@ def write_items(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: i
         if say is not None:
             say(number + 1, count)
         write_chunk(scorer, task, digest, rundir, step, number)
-    settle(task, digest, rundir, step)
+    join(task, digest, rundir, step)
 
 
 def write_chunk(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: int, number: int) -> None:
@@ -90,47 +85,6 @@ def write_chunk(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: i
     rows = item_rows(scorer, task, [requests[index] for index in plan[number]])
     part = [{"run": rundir.name, "step": step, "task": task.name, "digest": digest, **row} for row in rows]
     write_part(file, part, ITEMS, of_chunk)
-
-
-def settle(task: Task, digest: str, rundir: RunDir, step: int) -> bool:
-    """Make the part of a task once all its chunks are there, and tidy them away; says whether it is there now."""
-    whole, folder, plan = rundir.items(step, task.name, digest), rundir.chunks(step, task.name, digest), chunks(task)
-    if not whole.exists():
-        files = [chunk_file(rundir, step, task.name, digest, number) for number in range(len(plan))]
-        if not all(file.exists() for file in files):
-            return False
-        said = [read_about(file) for file in files]
-        expected = {**said[0], "digest": digest, "chunks": len(plan)}
-        if any(one != {**expected, "chunk": number} for number, one in enumerate(said)):
-            shutil.rmtree(folder)  # of other prompts, or of another dtype: none is the other's rest
-            return False
-        order = [index for chunk in plan for index in chunk]
-        places = sorted(range(len(order)), key=order.__getitem__)
-        rows = pa.concat_tables([pq.ParquetFile(file).read() for file in files]).take(places)
-        write_part(whole, rows, ITEMS, {**told_of(task), "dtype": said[0]["dtype"]})
-    shutil.rmtree(folder, ignore_errors=True)
-    return True
-
-
-def told_of(task: Task) -> dict[str, Any]:
-    """What a part says of its task, so that its rows can be read where the task's definition is not at hand."""
-    return {"faults": task.faults(), "shots": task.shots, "language": task.language, "metric": task.metric}
-
-
-def chunk_file(rundir: RunDir, step: int, task: str, digest: str, number: int) -> Path:
-    """Where the rows of one chunk are kept until all of them are there."""
-    return rundir.chunks(step, task, digest) / f"{number:04d}.parquet"
-
-
-def chunks(task: Task) -> Chunks:
-    """The chunks of a task, found once in a process."""
-    digest = task.digest()
-    if digest not in _plans:
-        _plans[digest] = chunks_of(task.requests())
-    return _plans[digest]
-
-
-_plans: dict[str, Chunks] = {}
 
 
 def item_rows(scorer: Scorer, task: Task, requests: Sequence[Request] | None = None) -> list[dict[str, Any]]:
