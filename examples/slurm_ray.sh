@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A study on a Slurm allocation: Ray is started on its nodes, and onset hands every piece owed to it.
-#   sbatch examples/slurm_ray.sh paper31 /shared/out/paper31 --gpus 1
+# A study on a Slurm allocation: Ray is started on its nodes, and onset hands every pending piece to it.
+#   sbatch examples/slurm_ray.sh paper31 /shared/out/paper31 --gpus 1     each training on one GPU
+#   sbatch examples/slurm_ray.sh paper31 /shared/out/paper31 --gpus 32    each training sharded over 32 GPUs
 # Needs: onset with its extras [lm,ray] in the same environment on every node, and a study's folder on a file system
 # that all nodes share. If the job ends before the study does, submit it again: it goes on.
 #SBATCH --job-name=onset
@@ -10,6 +11,7 @@
 #SBATCH --cpus-per-task=64
 #SBATCH --time=24:00:00
 #SBATCH --requeue
+#SBATCH --signal=B:TERM@150
 
 set -eu
 study=$1
@@ -41,4 +43,17 @@ print(sum(node['Alive'] for node in ray.nodes()))" 2>/dev/null || echo 0)
   sleep 5
 done
 
-onset run "$study" --out "$out" --engine ray --ray-address "$address:$port" "$@"
+# Before the time is over Slurm sends TERM to this script, which passes it on: trainings write the state to go on from.
+onset run "$study" --out "$out" --engine ray --ray-address "$address:$port" "$@" &
+command=$!
+trap 'kill -TERM "$command"' TERM
+code=0
+wait "$command" || code=$?
+# A signal ends the first wait; the second one is for the command itself.
+if kill -0 "$command" 2>/dev/null; then
+  code=0
+  wait "$command" || code=$?
+fi
+# Stopped by TERM: the same job goes on in the next allocation.
+if [ "$code" -eq 143 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+exit "$code"

@@ -97,6 +97,7 @@ def loss(
     allow_bin: Bin = False,
     trust_remote_code: Remote = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
+    watch: Annotated[bool, typer.Option(help="Go on measuring checkpoints as they appear, until Ctrl-C.")] = False,
 ) -> None:
     """Measure the loss of any causal language model on texts, and compare models by the same documents."""
     from onset.data.heldout_text import texts_of
@@ -117,7 +118,7 @@ def loss(
         places = {f"{one.rundir.name}@{one.step}": (one.rundir, one.step) for one in made[-1].subjects}
         return compared(places, list(texts), level)
 
-    _bench(models, out, (tokens, tokens_per_step), make, workers, as_json=as_json, compare=show)
+    _bench(models, out, (tokens, tokens_per_step), make, workers, watch, as_json=as_json, compare=show)
 
 
 def _bench(

@@ -93,10 +93,13 @@ def run(
         str | None, typer.Option(help="ray: the cluster, HOST:PORT or auto; else this machine.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Cores of each process; by default shared out.")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Processes that share each training on CPUs (FSDP).")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share each training on CPUs.")] = 1,
     gpus: Annotated[
-        float | None, typer.Option(min=0, help="GPUs of each training: 0.25 puts four on one, 4 shares one out.")
+        float | None, typer.Option(min=0, help="GPUs of each training: 0.25 puts four on one, 4 shards one.")
     ] = None,
+    evaluate_first: Annotated[
+        bool, typer.Option(help="Score a checkpoint before the next training begins, so that scores come early.")
+    ] = False,
 ) -> None:
     """Do all that is pending of a study: text, trainings, evaluations, findings, page. Run again to resume."""
     from onset.work.engines import choose_engine
@@ -106,20 +109,21 @@ def run(
         engine, workers, len(loaded.runs), out=out, threads=threads, processes=processes, gpus=gpus,
         address=ray_address,
     )  # fmt: skip
-    _run(loaded, out, workers, chosen, tuple(log or ()))
+    _run(loaded, out, workers, chosen, tuple(log or ()), evaluate_first)
 
 
 @app.command()
 def status(out: Annotated[str, typer.Argument(metavar="DIR")], as_json: Json = False) -> None:
-    """Say what a study has done and what is pending."""
+    """Say what is done and what is pending: of a study, or of a folder of 'onset eval' or 'onset loss'."""
     from onset.study.files import parse
-    from onset.work.study import kept, status_rows
+    from onset.work.study import evaluation_rows, kept, status_rows
 
     folder = kept(out, logs=True)
     specification = folder / "study.toml"
-    if not specification.exists():
+    if specification.exists():
+        rows = status_rows(parse(specification.read_text(encoding="utf-8"), where=specification), folder)
+    elif not (rows := evaluation_rows(folder)):
         raise OnsetError("no study here", where=specification, advice="give the folder of 'onset run ... --out'")
-    rows = status_rows(parse(specification.read_text(encoding="utf-8"), where=specification), folder)
     if as_json:
         print_json(rows)
         return
@@ -135,12 +139,19 @@ def _load(study: str) -> Study:
 
 
 def _run(
-    study: Study, out: Path | str, workers: int | None, engine: str | engines.Engine, logs: tuple[str, ...] = ()
+    study: Study,
+    out: Path | str,
+    workers: int | None,
+    engine: str | engines.Engine,
+    logs: tuple[str, ...] = (),
+    evaluations_first: bool = False,
 ) -> None:
     from onset.work.study import publish, run_study
 
     console = terminal(stderr=True)
-    outcome = run_study(study, out, workers=workers, engine=engine, logs=logs, console=console)
+    outcome = run_study(
+        study, out, workers=workers, engine=engine, logs=logs, evaluations_first=evaluations_first, console=console
+    )
     console.print(f"{outcome.done} done, {outcome.pending} pending", highlight=False)
     told = "\n".join(outcome.problems)
     try:
@@ -151,7 +162,7 @@ def _run(
             raise
         told += f"\nno findings: {error.what}"
     if told or outcome.pending:
-        told = told or "some pieces are still pending"
+        told = told or f"still pending: {outcome.left}"
         raise OnsetError(
             f"the study is not whole:\n{told}",
             where=out,

@@ -58,6 +58,13 @@ class Pending:
     failed: dict[str, str] = field(default_factory=dict)
     """Runs that were given up, with the reason."""
 
+    def __str__(self) -> str:
+        """What is pending, in words: '2 trainings, 6 evaluations'."""
+        trainings = sum(piece.kind == "train" for piece in self.pieces)
+        counts = {"training": trainings, "evaluation": len(self.pieces) - trainings}
+        told = [f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count]
+        return ", ".join(told) or "nothing"
+
 
 @dataclass(frozen=True)
 class Event:

@@ -14,6 +14,7 @@ from onset.errors import OnsetError
 from onset.store.lock import lock_study
 from onset.store.object_store import is_url, study_folder
 from onset.store.parts import sweep, write_text
+from onset.store.rundir import RunDir, run_dirs
 from onset.study import cost as sizing
 from onset.study.files import dump
 from onset.study.spec import Study
@@ -35,6 +36,8 @@ class Outcome:
     """One message a piece that was given up and a run that failed."""
     folder: Path
     """The study's folder on this machine: a copy, where the study is kept in a store."""
+    left: str = ""
+    """What is pending, in words."""
 
 
 def run_study(
@@ -69,6 +72,7 @@ def run_study(
         before = ledger.pending(fresh=True)
         problems = {}
         if before.pieces:
+            console.print(f"{before.done} done, pending: {before}", highlight=False)
             chosen = choose_engine(engine, workers, len(study.runs), out=out) if isinstance(engine, str) else engine
             with Display(console, before.done, len(before.pieces)) as display, stop_signals() as stop:
                 problems = chosen.run(ledger, run, display, Options(evaluations_first, stop))
@@ -77,7 +81,7 @@ def run_study(
         after = ledger.pending(fresh=True)
     told = [str(error) for key, error in problems.items() if key.split()[1] not in after.failed]
     told += [f"run '{name}' was given up: {why}" for name, why in after.failed.items()]
-    return Outcome(after.done, len(after.pieces), tuple(told), ledger.out)
+    return Outcome(after.done, len(after.pieces), tuple(told), ledger.out, str(after))
 
 
 def _ledger(study: Study, out: Path | str) -> tuple[StudyLedger, Runner, AbstractContextManager[None]]:
@@ -159,6 +163,45 @@ def status_rows(study: Study, out: Path) -> list[dict[str, object]]:
             }
         )
     return rows
+
+
+def evaluation_rows(folder: Path) -> list[dict[str, object]]:
+    """One row a run of a folder of ``onset eval`` or ``onset loss``: its checkpoints, and which lack a task or text.
+
+    What counts as whole is every task and held-out text that any checkpoint of the folder has.
+    """
+    found = {rundir: _evaluated(rundir) for rundir in run_dirs(folder)}
+    wanted = {part for steps in found.values() for parts in steps.values() for part in parts}
+    rows: list[dict[str, object]] = []
+    for rundir, steps in found.items():
+        absent = {part: sum(part not in parts for parts in steps.values()) for part in sorted(wanted)}
+        lacking = [f"{part} at {count} of {len(steps)} checkpoints" for part, count in absent.items() if count]
+        whole = sum(parts >= wanted for parts in steps.values())
+        rows.append(
+            {
+                "run": str(rundir.meta().get("run", rundir.name)),
+                "folder": rundir.name,
+                "state": "evaluated" if steps and whole == len(steps) else "pending",
+                "checkpoints": len(steps),
+                "declared": len(steps),
+                "evaluated": whole,
+                "last_loss": None,
+                "why": f"pending: {', '.join(lacking)}" if lacking else None,
+            }
+        )
+    return rows
+
+
+def _evaluated(rundir: RunDir) -> dict[int, set[str]]:
+    """What each checkpoint of a run has of tasks (by the names of their parts) and of held-out losses."""
+    steps: dict[int, set[str]] = {}
+    for part in sorted(rundir.path.glob("items/*/*")):
+        has = steps.setdefault(int(part.parent.name), set())
+        if part.suffix == ".parquet" and not part.name.startswith("."):
+            has.add(part.stem)
+    for part in sorted(rundir.path.glob("loss/[0-9]*.parquet")):
+        steps.setdefault(int(part.stem), set()).add("held-out loss")
+    return steps
 
 
 def last_loss(log: Path) -> float | None:

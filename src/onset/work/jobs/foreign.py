@@ -61,6 +61,7 @@ class ModelsLedger(EvaluationLedger):
         self.subjects, self.names, self.texts, self.measuring = subjects, names, texts or {}, measuring
         self.data, self.shots, self.limit, self.world = data, shots, limit, world
         self.loading = loading or Loading()
+        self._folders: dict[str, RunDir] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         _ = self.task_digests, self.chunk_counts, self.record  # small; they spare every worker the prompts of all tasks
@@ -84,7 +85,9 @@ class ModelsLedger(EvaluationLedger):
 
     def folder(self, run: str) -> RunDir:
         """Where a run's rows go."""
-        return next(subject.rundir for subject in self.subjects if subject.rundir.name == run)
+        if run not in self._folders:
+            self._folders = {subject.rundir.name: subject.rundir for subject in self.subjects}
+        return self._folders[run]
 
     def subject(self, piece: Piece) -> Subject:
         """The set of weights of a piece."""
