@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,11 +21,10 @@ from onset.work.signals import stop_signals
 def test_the_first_signal_is_noted_and_the_second_obeyed() -> None:
     with stop_signals() as stop:
         assert not stop()
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert stop()
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
+            signal.raise_signal(signal.SIGINT)
     with pytest.raises(Stopped, match="stopped by signal 2") as caught:
         stop.check("out")
     assert caught.value.exit_code == 130
