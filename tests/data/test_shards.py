@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onset.data import shards
 from onset.data import tokenizer as tokenizers
-from onset.data.shards import Mixture, Shard
+from onset.data import writing
+from onset.data.mixture import Mixture
+from onset.data.shards import Shard
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
 from onset.study.spec import TokenizerSpec
@@ -33,7 +34,7 @@ def made(tokens: int, start: int = 1) -> Shard:
 
 def test_documents_come_back_apart_by_the_separator(tokenizer: Tokenizer, tmp_path: Path) -> None:
     texts = [f"document {number} of words" for number in range(3000)]
-    shard = shards.write(iter(texts), tokenizer, tmp_path / "shard")
+    shard = writing.write(iter(texts), tokenizer, tmp_path / "shard")
     ids = shard.ids.tolist()
     assert ids.count(tokenizer.eos) == shard.documents == 3000
     ends = [place for place, token in enumerate(ids) if token == tokenizer.eos]
@@ -45,8 +46,8 @@ def test_documents_come_back_apart_by_the_separator(tokenizer: Tokenizer, tmp_pa
 
 
 def test_a_shard_that_is_there_is_opened_without_reading_text_again(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    first = shards.write(iter(["a", "b"]), tokenizer, tmp_path / "shard")
-    again = shards.write(iter([]), tokenizer, tmp_path / "shard")
+    first = writing.write(iter(["a", "b"]), tokenizer, tmp_path / "shard")
+    again = writing.write(iter([]), tokenizer, tmp_path / "shard")
     assert again.tokens == first.tokens
 
 
@@ -66,15 +67,15 @@ def test_memory_does_not_grow_with_the_corpus(tokenizer: Tokenizer, tmp_path: Pa
             taken += 1
             yield "word " * 3
 
-    shards.write(stream(), Watched(tokenizer._backend), tmp_path / "shard")  # type: ignore[arg-type]
+    writing.write(stream(), Watched(tokenizer._backend), tmp_path / "shard")  # type: ignore[arg-type]
     assert all(
-        after - before <= shards.TOGETHER_DOCUMENTS for before, after in zip([0, *written], written, strict=False)
+        after - before <= writing.TOGETHER_DOCUMENTS for before, after in zip([0, *written], written, strict=False)
     )
 
 
 def test_an_empty_corpus_leaves_nothing(tokenizer: Tokenizer, tmp_path: Path) -> None:
     with pytest.raises(OnsetError, match="empty"):
-        shards.write(iter([]), tokenizer, tmp_path / "shard")
+        writing.write(iter([]), tokenizer, tmp_path / "shard")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -84,13 +85,13 @@ def test_a_text_that_fails_midway_leaves_nothing(tokenizer: Tokenizer, tmp_path:
         raise OnsetError("not UTF-8")
 
     with pytest.raises(OnsetError, match="UTF-8"):
-        shards.write(broken(), tokenizer, tmp_path / "shard")  # type: ignore[arg-type]
+        writing.write(broken(), tokenizer, tmp_path / "shard")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_shard_cut_short_is_said(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    shards.write(iter(["some words"] * 9), tokenizer, tmp_path / "shard")
-    file = tmp_path / "shard" / "tokens.bin"
+    writing.write(iter(["some words"] * 9), tokenizer, tmp_path / "shard")
+    file = tmp_path / "shard" / "tokens-00000.bin"
     file.write_bytes(file.read_bytes()[:-2])
     with pytest.raises(OnsetError, match="damaged"):
         Shard.open(tmp_path / "shard")
@@ -99,13 +100,60 @@ def test_a_shard_cut_short_is_said(tokenizer: Tokenizer, tmp_path: Path) -> None
         Shard.open(tmp_path / "shard")
 
 
+def test_files_and_processes_do_not_change_the_tokens(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost otherwise: batches that are a function of seed and step, on a machine with more cores."""
+    texts = [f"document {number} of some words " * (1 + number % 7) for number in range(600)]
+    whole = writing.write(iter(texts), tokenizer, tmp_path / "whole")
+    for name, value in {"TOGETHER_DOCUMENTS": 20, "ALONE_CHARACTERS": 2000, "FILE_BYTES": 4000}.items():
+        monkeypatch.setattr(writing, name, value)
+    monkeypatch.setattr(writing.os, "sched_getaffinity", lambda process: {0, 1})
+    parts = writing.write(iter(texts), tokenizer, tmp_path / "parts")
+    assert len(list((tmp_path / "parts").glob("tokens-*"))) > 3, "or nothing was cut"
+    assert (parts.ids[:] == whole.ids[:]).all()
+    assert (parts.documents, parts.bytes, parts.eos) == (whole.documents, whole.bytes, whole.eos)
+    assert (parts.counts(tokenizer.vocab) == np.bincount(whole.ids[:], minlength=tokenizer.vocab)).all()
+    assert sorted(entry.suffix for entry in (tmp_path / "whole").iterdir()) == [".bin", ".json", ".npy"]
+    one, other = (Mixture([shard], [1.0], 64, 5, seed=3) for shard in (whole, parts))
+    assert all((one.batch(step) == other.batch(step)).all() for step in range(20))
+
+
+def test_what_a_killed_process_finished_is_kept(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost otherwise: days of tokenising, to one kill at the end of them."""
+    texts = [f"document {number} of some words" for number in range(300)]
+    whole = writing.write(iter(texts), tokenizer, tmp_path / "whole")
+    monkeypatch.setattr(writing, "TOGETHER_DOCUMENTS", 10)
+    monkeypatch.setattr(writing, "FILE_BYTES", 1000)
+    encoded: list[str] = []
+
+    class Counted(Tokenizer):
+        def encode_batch(self, texts: list[str]) -> list[list[int]]:  # type: ignore[override]
+            encoded.extend(texts)
+            return super().encode_batch(texts)
+
+    def killed() -> object:
+        yield from texts[:170]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        writing.write(killed(), tokenizer, tmp_path / "shard")  # type: ignore[arg-type]
+    assert not (tmp_path / "shard").exists()
+    shard = writing.write(iter(texts), Counted(tokenizer._backend), tmp_path / "shard")
+    assert 130 <= len(encoded) < 170, "the files that were finished are not made again"
+    assert (shard.ids[:] == whole.ids[:]).all()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["shard", "whole"]
+
+
 MAKE = """
 import sys
 from pathlib import Path
-from onset.data import shards
+from onset.data import writing
 from onset.data.tokenizer import Tokenizer
 texts = (f"text {number}" for number in range(2000))
-shards.write(texts, Tokenizer.load(Path(sys.argv[1])), Path(sys.argv[2]))
+writing.write(texts, Tokenizer.load(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 

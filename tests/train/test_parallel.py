@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np, torch
 from onset.data import tokenizer as tokenizers
 from onset.train.parallel import Mesh, joined
-from onset.data.shards import Mixture, Shard
+from onset.data.mixture import Mixture
+from onset.data.shards import Shard
 from onset.train.trainer import Job, train
 from onset.store.rundir import RunDir
 from onset.study.spec import Run, Shape, TokenizerSpec

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from onset.data import tokenizer as tokenizers
-from onset.data.shards import Mixture, Shard
+from onset.data.mixture import Mixture
+from onset.data.shards import Shard
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
 from onset.models import transformer as models
@@ -337,7 +338,8 @@ KILLED = """
 import sys
 from pathlib import Path
 import numpy as np
-from onset.data.shards import Mixture, Shard
+from onset.data.mixture import Mixture
+from onset.data.shards import Shard
 from onset.train.step import Outcome, Stepper
 from onset.train.stopping import stopped_by_signals
 from onset.data.tokenizer import Tokenizer

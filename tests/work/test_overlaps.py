@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onset.data import contamination as module
-from onset.data import overlaps
+from onset.data import contamination
 from onset.data.tokenize import Materials
 from onset.errors import OnsetError
 from onset.store.parts import LOSSES, write_part
@@ -50,25 +49,25 @@ def test_a_study_knows_how_much_of_its_validation_text_it_was_trained_on(
     materials: Materials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lost otherwise: a loss on training text, taken for one on held-out text."""
+    contamination.prepare(materials)
     texts = {text.name: materials.held_out(text) for text in materials.study.validation}
-    found = overlaps.of_study(materials, "main", "main", texts)
+    monkeypatch.setattr(contamination, "overlap", lambda *_: pytest.fail("it was kept, and is not looked for again"))
+    found = contamination.of_study(materials, "main", "main", texts)
     assert found["stories", "en"]["overlap_documents"] == pytest.approx(0.25, abs=0.26)
     assert 0.25 < found["stories", "en"]["overlap_ngrams"] < 0.5
-    monkeypatch.setattr(module, "overlap", lambda *_: pytest.fail("it was kept, and is not looked for again"))
-    assert overlaps.of_study(materials, "main", "main", texts) == found
 
 
 def test_onset_loss_looks_into_the_shards_of_a_study_that_has_run(materials: Materials) -> None:
     """Lost otherwise: another study's text, tokenised anew into its folder, for a question about a text."""
     with pytest.raises(OnsetError, match="no study here"):
-        overlaps.opened(materials.out)
+        contamination.opened(materials.out)
     (materials.out / "study.toml").write_text(dump(materials.study), encoding="utf-8")
-    known = overlaps.of_text(materials.out, (story(2), story(60)))
+    known = contamination.of_text(materials.out, (story(2), story(60)))
     assert known["overlap_documents"] == 0.5
     assert known["overlap_ngrams"] == pytest.approx(0.5, abs=0.1)
     materials.shard_folder(materials.study.mixes["main"].sources[0], "main").rename(materials.out / "away")
     with pytest.raises(OnsetError, match="not there yet"):
-        overlaps.opened(materials.out)
+        contamination.opened(materials.out)
 
 
 def test_the_page_tells_the_overlap_of_each_text(tmp_path: Path) -> None:

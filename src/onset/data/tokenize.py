@@ -25,7 +25,8 @@ from onset.study.spec import SPEC_VERSION, Source, Study, TokenizerSpec, Validat
 from onset.world import build as build_world
 
 if TYPE_CHECKING:
-    from onset.data.shards import Mixture, Shard
+    from onset.data.mixture import Mixture
+    from onset.data.shards import Shard
     from onset.data.tokenizer import Tokenizer
     from onset.study.spec import Run
 
@@ -80,7 +81,8 @@ class Materials:
 
     def shard(self, source: Source, tokenizer: str, say: Say = lambda line: None) -> Shard:
         """The tokens of a source under a tokenizer, written on first use."""
-        from onset.data.shards import Shard, write
+        from onset.data.shards import Shard
+        from onset.data.writing import write
 
         folder = self.shard_folder(source, tokenizer)
         if not folder.exists():
@@ -94,7 +96,7 @@ class Materials:
 
     def mixture(self, run: Run) -> Mixture:
         """The run's batches: a pure function of its seed and the step."""
-        from onset.data.shards import Mixture
+        from onset.data.mixture import Mixture
 
         sources = self.study.mixes[run.mix].sources
         return Mixture(

@@ -52,7 +52,7 @@ class Unigram:
 
     @classmethod
     def of_ids(cls, parts: Iterable[NDArray[Any]], vocab: int) -> Unigram:
-        """From token ids, such as those of a mix's shards (``shard.ids``)."""
+        """From token ids by document."""
         counts = np.zeros(vocab, dtype=np.int64)
         for ids in parts:
             for start in range(0, len(ids), 1 << 24):

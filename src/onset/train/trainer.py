@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from onset.cpu.build import why_not
-from onset.data.shards import Mixture
+from onset.data.mixture import Mixture
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
 from onset.models.transformer import Decoder

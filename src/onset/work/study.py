@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from onset.data import contamination
 from onset.errors import OnsetError
 from onset.store.lock import lock_study
 from onset.store.object_store import is_url, study_folder
@@ -67,6 +68,8 @@ def run_study(
         _keep(ledger.out / "study.toml", dump(study))
         with console.status("preparing text") as status:
             ledger.materials.prepare(lambda line: status.update(f"preparing {line}"))
+            status.update("looking for validation text in the training text")
+            contamination.prepare(ledger.materials)
             ledger.publish()
         ledger.join_chunks()
         before = ledger.pending(fresh=True)

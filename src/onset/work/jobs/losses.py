@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from onset.data import overlaps
+from onset.data import contamination
 from onset.data.heldout_text import Text, content, there
 from onset.errors import OnsetError
 from onset.store.parts import read_about, read_part, read_rows
@@ -48,7 +48,7 @@ class Measuring:
             known = content(there(self.reference, "reference text"))
             unigrams = {"counted_on": str(self.reference), "content": known, "smoothing": SMOOTHING}
         if self.study is not None:
-            overlap = {"study": str(self.study), "digest": overlaps.opened(self.study).study.digest()}
+            overlap = {"study": str(self.study), "digest": contamination.opened(self.study).study.digest()}
         how = {
             "stride": self.stride, "most_changed": self.most_changed, "unigrams": unigrams, "overlap_with": overlap,
         }  # fmt: skip
@@ -78,11 +78,11 @@ def measure(lm: CausalLM, texts: Texts, rundir: RunDir, step: int, measuring: Me
     unigram = None
     if measuring.reference is not None:
         unigram = Unigram.of_texts(list(documents(measuring.reference)), lm.encoder, lm.vocab)
-    columns: dict[tuple[str, str], overlaps.Columns] = {}
+    columns: dict[tuple[str, str], contamination.Columns] = {}
     for name, by_language in texts.items():
         for language, held_out in by_language.items():
             if measuring.study is not None:
-                columns[name, language] = overlaps.of_text(measuring.study, tuple(held_out))
+                columns[name, language] = contamination.of_text(measuring.study, tuple(held_out))
     write_losses(
         lm, texts, rundir, step, unigram, about={"texts": {**said, **{name: record[name] for name in texts}}},
         columns=columns, kept=kept, stride=measuring.stride, most_changed=measuring.most_changed,

@@ -6,7 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onset.data.overlaps import of_study
+import numpy as np
+
+from onset.data.contamination import of_study
 from onset.work.jobs.evaluate import open_scorer, write_chunk, write_items, write_losses
 from onset.work.jobs.train import train_run
 from onset.work.ledger import StudyLedger
@@ -96,4 +98,5 @@ def _unigram(ledger: StudyLedger, mix: str, tokenizer: str) -> Unigram:
     from onset.score.heldout import Unigram
 
     shards = [ledger.materials.shard(source, tokenizer) for source in ledger.study.mixes[mix].sources]
-    return Unigram.of_ids((shard.ids for shard in shards), ledger.materials.vocab(tokenizer))
+    vocab = ledger.materials.vocab(tokenizer)
+    return Unigram.of_counts(sum((shard.counts(vocab) for shard in shards), np.zeros(vocab, dtype=np.int64)))
