@@ -2,8 +2,10 @@
 
     python benchmarks/soak.py [--kills 50] [--seed 1] [--tokens 120000] [--out benchmarks/results/soak.md]
 
-Every kill is SIGKILL to the command and all its workers. Half of them come at a random moment; the others wait for a
-folder or a part that is being written (its name ends in .part) and strike within it.
+One kill in three is SIGTERM to the command, as a scheduler sends it: trainings then write a recovery state and stop.
+The others are SIGKILL to the command and all its workers. Half of all kills come at a random moment; the others wait
+for a folder or a part that is being written (its name ends in .part) and strike within it. Runs declare few
+checkpoints and write recovery states every second, so that most kills strike between declared checkpoints.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 STUDY = Path(__file__).parent.parent / "examples" / "tiny.toml"
+STATE_SECONDS = 1.0
+"""Recovery states are written so often."""
 COMMAND = [sys.executable, "-c", "from onset.cli import main; main()", "run"]
 
 
@@ -29,9 +34,10 @@ def shortened(study: Path, tokens: int, folder: Path) -> Path:
     from onset.study.files import dump, load
 
     whole = load(str(study))
-    runs = tuple(run.model_copy(update={"tokens": tokens}) for run in whole.runs)
+    runs = tuple(run.model_copy(update={"tokens": tokens, "checkpoints": 3}) for run in whole.runs)
+    changed = {"runs": runs, "tasks": whole.tasks[:2], "state_minutes": STATE_SECONDS / 60}
     short = folder / study.name
-    short.write_text(dump(whole.model_copy(update={"runs": runs, "tasks": whole.tasks[:2]})), encoding="utf-8")
+    short.write_text(dump(whole.model_copy(update=changed)), encoding="utf-8")
     return short
 
 
@@ -41,17 +47,31 @@ def start(study: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
-def kill(process: subprocess.Popen[bytes]) -> bool:
-    """SIGKILL to the whole group; whether it was still at work."""
+def kill(process: subprocess.Popen[bytes], how: signal.Signals) -> bool:
+    """End the command, by SIGKILL with its whole group; whether it was still at work."""
     alive = process.poll() is None
-    if alive:
-        os.killpg(process.pid, signal.SIGKILL)
+    if alive and how == signal.SIGKILL:
+        os.killpg(process.pid, how)
+    elif alive:
+        process.send_signal(how)
     process.wait()
     return alive
 
 
+def between(out: Path) -> bool:
+    """Whether the newest recovery state of any run is past its newest declared checkpoint."""
+    for run in (out / "runs").glob("*"):
+        newest = [
+            max((int(path.name) for path in (run / kind).glob("[0-9]*") if path.name.isdigit()), default=0)
+            for kind in ("resume", "steps")
+        ]
+        if newest[0] > newest[1]:
+            return True
+    return False
+
+
 def writing(out: Path) -> bool:
-    """Whether a checkpoint, a resume state or a part is being written at this moment."""
+    """Whether a checkpoint, a recovery state or a part is being written at this moment."""
     return any((out / "runs").glob("*/*/.*.part")) or any((out / "runs").glob("*/*/*/.*.part"))
 
 
@@ -72,25 +92,38 @@ def content(out: Path) -> dict[str, object]:
     return found
 
 
-def soak(study: Path, out: Path, kills: int, took: float, rng: random.Random) -> tuple[int, int]:
-    """Kill the study so often; returns how many kills struck at work, and how many inside a write."""
-    struck = within = 0
-    while struck < kills:
+@dataclass
+class Struck:
+    """How many kills struck at work, and of them inside a write, by SIGTERM, and past a declared checkpoint."""
+
+    kills: int = 0
+    within: int = 0
+    stopped: int = 0
+    between: int = 0
+
+
+def soak(study: Path, out: Path, kills: int, took: float, rng: random.Random) -> Struck:
+    """Kill the study so often."""
+    struck = Struck()
+    while struck.kills < kills:
         if all_done(out):
             for path in sorted((out / "runs").glob("*/*/*"))[:: rng.randint(2, 5)]:
-                discard(path)  # it ended too soon: some of what it made is lost, and owed again
-                if path.parent.name == "steps":  # weights are owed only while what is asked of them is
+                discard(path)  # it ended too soon: some of what it made is lost, and pending again
+                if path.parent.name == "steps":  # weights are pending only while what is asked of them is
                     discard(path.parent.parent / "loss" / f"{path.name}.parquet")
         process = start(study, out)
         until = time.monotonic() + rng.uniform(0.2, 1.0) * took
         wanted = rng.random() < 0.5
+        how = signal.SIGTERM if rng.random() < 1 / 3 else signal.SIGKILL
         while time.monotonic() < until and process.poll() is None and not (wanted and writing(out)):
             time.sleep(0.002)
         inside = writing(out)
-        if kill(process):
-            struck += 1
-            within += inside
-    return struck, within
+        if kill(process, how):
+            struck.kills += 1
+            struck.within += inside
+            struck.stopped += how == signal.SIGTERM
+            struck.between += between(out)
+    return struck
 
 
 def all_done(out: Path) -> bool:
@@ -104,6 +137,21 @@ def discard(path: Path) -> None:
     import shutil
 
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def report(
+    asked: argparse.Namespace, struck: Struck, files: int, differ: list[str], took: float, minutes: float
+) -> str:
+    """What came of the soak, as a page."""
+    return (
+        f"# Soak: a study killed at random\n\n{date.today()}. `{asked.study.name}` with {asked.tokens:,} tokens and "
+        f"three declared checkpoints a run and two tasks, {struck.kills} kills: {struck.stopped} by SIGTERM to the "
+        f"command, the others by SIGKILL to it and its workers; {struck.within} while a checkpoint, a recovery state "
+        f"or a part was being written, {struck.between} where a run's newest recovery state was past its newest "
+        f"declared checkpoint; seed {asked.seed}. Left alone the study took {took:.0f} s; the whole soak {minutes:.1f} min.\n\n"
+        f"Compared bit for bit with the study left alone: {files} files (weights, item rows, held-out losses, and "
+        f"the training losses of every step). Different: {len(differ)}{': ' if differ else ''}{', '.join(differ)}.\n"
+    )
 
 
 def main() -> None:
@@ -121,19 +169,12 @@ def main() -> None:
         alone, killed = Path(folder) / "alone", Path(folder) / "killed"
         assert start(study, alone).wait() == 0, "the study fails even when left alone"
         took = time.monotonic() - began
-        struck, within = soak(study, killed, asked.kills, took, random.Random(asked.seed))
+        struck = soak(study, killed, asked.kills, took, random.Random(asked.seed))
         assert start(study, killed).wait() == 0, "the study does not end after the kills"
         one, two = content(alone), content(killed)
         differ = sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
         minutes = (time.monotonic() - began) / 60
-    text = (
-        f"# Soak: a study killed at random\n\n{date.today()}. `{asked.study.name}` with {asked.tokens:,} tokens a run "
-        f"and two tasks, {struck} kills (SIGKILL to the command and its workers), {within} of them while a "
-        f"checkpoint, a resume state or a part was being written; seed {asked.seed}. Left alone the study took "
-        f"{took:.0f} s; the whole soak {minutes:.1f} min.\n\n"
-        f"Compared bit for bit with the study left alone: {len(one)} files (weights, item rows, held-out losses, and "
-        f"the training losses of every step). Different: {len(differ)}{': ' if differ else ''}{', '.join(differ)}.\n"
-    )
+    text = report(asked, struck, len(one), differ, took, minutes)
     print(text)
     if asked.out:
         asked.out.write_text(text, encoding="utf-8")

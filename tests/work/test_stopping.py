@@ -60,10 +60,10 @@ def test_half_written_parts_of_a_killed_process_are_removed_and_whole_ones_stay(
     assert checkpoint.exists()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_study_that_is_ended_again_and_again_comes_to_its_end(small: Study, tmp_path: Path, workers: str) -> None:
     """Between its checkpoints, too: a job that is shorter than the way to the next one would never get there."""
-    runs = tuple(run.model_copy(update={"tokens": 1_500_000, "checkpoints": 1}) for run in small.runs)
+    runs = tuple(run.model_copy(update={"tokens": 400_000, "checkpoints": 1}) for run in small.runs)
     study = small.model_copy(update={"runs": runs, "tasks": small.tasks[:1]})
     (tmp_path / "study.toml").write_text(dump(study))
     command = [sys.executable, "-m", "onset", "run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out")]
