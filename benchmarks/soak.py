@@ -148,7 +148,8 @@ def report(
         f"three declared checkpoints a run and two tasks, {struck.kills} kills: {struck.stopped} by SIGTERM to the "
         f"command, the others by SIGKILL to it and its workers; {struck.within} while a checkpoint, a recovery state "
         f"or a part was being written, {struck.between} where a run's newest recovery state was past its newest "
-        f"declared checkpoint; seed {asked.seed}. Left alone the study took {took:.0f} s; the whole soak {minutes:.1f} min.\n\n"
+        f"declared checkpoint; seed {asked.seed}. Left alone the study took {took:.0f} s; the whole soak "
+        f"{minutes:.1f} min.\n\n"
         f"Compared bit for bit with the study left alone: {files} files (weights, item rows, held-out losses, and "
         f"the training losses of every step). Different: {len(differ)}{': ' if differ else ''}{', '.join(differ)}.\n"
     )

@@ -7,6 +7,7 @@ import pytest
 from onset.errors import OnsetError
 from onset.study.cost import Method, Training
 from onset.study.presets import preset
+from onset.work import resources
 from onset.work.resources import GPU_BYTES, PROCESS_BYTES, Machine, Need, Packer, Slot, this_machine
 
 GB = 10**9
@@ -94,3 +95,13 @@ def test_trainings_share_a_card_only_where_all_of_them_fit() -> None:
         assert slot.memory is not None
         assert need.gpu is not None
         assert need.gpu.fit(1, slot.memory).bytes == slot.memory
+
+
+def test_an_evaluation_goes_to_the_gpu_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost otherwise: hours, on a machine whose GPU is idle."""
+    monkeypatch.setattr(resources, "_gpu_bytes", lambda: (80 * GB,))
+    assert resources.resolve_device("auto") == "cuda"
+    assert resources.resolve_device("cpu") == "cpu"
+    monkeypatch.setattr(resources, "_gpu_bytes", lambda: ())
+    monkeypatch.setattr(resources.sys, "platform", "linux")
+    assert resources.resolve_device("auto") == "cpu"

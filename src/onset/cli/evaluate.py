@@ -54,7 +54,7 @@ def evaluate(
     tokens: Tokens = None,
     tokens_per_step: PerStep = None,
     dtype: Dtype = "float32",
-    device: Device = "cpu",
+    device: Device = "auto",
     allow_bin: Bin = False,
     trust_remote_code: Remote = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
@@ -63,9 +63,10 @@ def evaluate(
 ) -> None:
     """Ask any causal language model tasks; what is there already is not asked again."""
     from onset.work.jobs.foreign import Loading, ModelsLedger
+    from onset.work.resources import resolve_device
 
     names = tuple(tasks.replace(",", " ").split())
-    loading = Loading(dtype, device, allow_bin, trust_remote_code)
+    loading = Loading(dtype, resolve_device(device), allow_bin, trust_remote_code)
 
     def make(found: tuple[Subject, ...]) -> ModelsLedger:
         return ModelsLedger(found, names, data=data, shots=shots, limit=limit, loading=loading)
@@ -93,7 +94,7 @@ def loss(
     tokens: Tokens = None,
     tokens_per_step: PerStep = None,
     dtype: Dtype = "float32",
-    device: Device = "cpu",
+    device: Device = "auto",
     allow_bin: Bin = False,
     trust_remote_code: Remote = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own model.")] = 1,
@@ -103,10 +104,11 @@ def loss(
     from onset.data.heldout_text import texts_of
     from onset.work.jobs.foreign import Loading, ModelsLedger
     from onset.work.jobs.losses import Measuring, compared
+    from onset.work.resources import resolve_device
 
     texts, made = texts_of(text), []
     loading, measuring = (
-        Loading(dtype, device, allow_bin, trust_remote_code),
+        Loading(dtype, resolve_device(device), allow_bin, trust_remote_code),
         Measuring(reference, stride, most_changed, overlap),
     )
 

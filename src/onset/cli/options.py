@@ -31,6 +31,6 @@ PerStep = Annotated[
     typer.Option("--tokens-per-step", min=1, help="Training tokens of each step of models named ...step1000."),
 ]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda, cuda:1, mps.")]
 Bin = Annotated[bool, typer.Option("--allow-bin", help="Read .bin weights where there are no safetensors.")]
 Remote = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,6 +194,20 @@ def this_machine(gpus: float | None = None) -> Machine:
     """What this process may use; ``gpus`` 0 does not look for any."""
     memory, free = _memory()
     return Machine(cores(), memory, () if gpus == 0 else _gpu_bytes(), free)
+
+
+def resolve_device(name: str) -> str:
+    """The device of that name; 'auto' is a GPU where there is one (CUDA, then Apple's), else the processor."""
+    if name != "auto":
+        return name
+    if _gpu_bytes():
+        return "cuda"
+    if sys.platform == "darwin":
+        import torch
+
+        if torch.backends.mps.is_available():
+            return "mps"
+    return "cpu"
 
 
 def _memory() -> tuple[int, int]:
