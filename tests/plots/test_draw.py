@@ -38,7 +38,7 @@ def compiles(spec: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_study_has_all_of_the_paper_s_figures(specs: dict[str, performance.Spec]) -> None:
     assert set(specs) == {
-        "performance_vs_loss", "final_checkpoints", "metrics_side_by_side", "metrics_side_by_side_2",
+        "onset_losses", "performance_vs_loss", "final_checkpoints", "metrics_side_by_side", "metrics_side_by_side_2",
         "performance_vs_compute", "loss_vs_tokens", "size_effects", "residuals_by_size", "predictors",
     }  # fmt: skip
     for spec in specs.values():

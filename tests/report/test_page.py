@@ -139,6 +139,15 @@ def test_the_axis_can_be_switched_and_the_loss_falls_to_the_right(html: str) -> 
         assert f'value="{axis}"' in html
 
 
+def test_the_first_screen_says_what_was_found(html: str) -> None:
+    """A reader who looks for ten seconds must see the message: the sentence and the picture, without scripts."""
+    head = html[html.index("<header>") : html.index("</header>")]
+    assert "of 12 abilities have a threshold" in head
+    assert "data:image/svg+xml;base64," in head
+    assert "Onset loss of each task" in head
+    assert html.index('id="findings"') < html.index('id="what"')
+
+
 def test_a_foreign_table_has_a_page_without_the_sections_of_a_study(analysis: Analysis, tmp_path: Path) -> None:
     text = page.write(tmp_path, analysis, pictures=False).read_text(encoding="utf-8")
     for absent in ('id="items"', 'id="training"', "Given up"):
@@ -162,7 +171,9 @@ def test_no_name_of_a_table_becomes_a_script_or_an_element(
     text = page.write(tmp_path, evil(analysis), hostile, pictures=False).read_text(encoding="utf-8")
     elements = Reader(text).elements
     assert sum(tag == "script" for tag, _ in elements) == 3
-    assert not any(tag == "img" for tag, _ in elements)
+    pictures = [str(attributes["src"]) for tag, attributes in elements if tag == "img"]
+    assert len(pictures) == 1
+    assert pictures[0].startswith("data:image/svg+xml;base64,")
     assert not any(name.startswith("on") for _, attributes in elements for name in attributes)
     (loss,) = read_data(text)["losses"]  # type: ignore[misc, attr-defined]
     assert all(panel["task"].endswith(EVIL) for panel in loss["panels"])

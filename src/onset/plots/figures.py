@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from onset.plots import files, frames, others, performance, theme, words
+from onset.plots import files, frames, onsets, others, performance, theme, words
 from onset.plots import forecasts as foresight
 from onset.plots import loss_measures as axes
 from onset.plots.compared import on_axes
@@ -203,6 +203,11 @@ def training(drawing: Drawing, **size: Any) -> theme.Chart | None:
     return others.training(frame, floor, drawing.points.sizes, unit=drawing.points.seen.unit, **size)
 
 
+def onset_losses(drawing: Drawing, **size: Any) -> theme.Chart:
+    """Where each task sets in, under its headline metric."""
+    return onsets.chart(drawing.headlines, drawing.points, drawing.level, **size)
+
+
 def effects(drawing: Drawing, **size: Any) -> theme.Chart | None:
     """Size at equal loss; None where no effect was estimated."""
     frame = frames.effects(drawing.headlines)
@@ -236,6 +241,7 @@ def residuals(drawing: Drawing) -> theme.Chart | None:
 
 
 _SINGLE: dict[str, Callable[[Drawing], theme.Chart | None]] = {
+    "onset_losses": onset_losses,
     "loss_vs_tokens": training,
     "size_effects": effects,
     "residuals_by_size": residuals,

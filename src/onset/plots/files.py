@@ -38,13 +38,19 @@ def javascript() -> str:
     return bundle
 
 
+def svg(spec: dict[str, Any]) -> str:
+    """A specification drawn as SVG."""
+    drawn: str = vl_convert.vegalite_to_svg(spec, vl_version=vegalite_version())
+    return drawn
+
+
 def write(spec: dict[str, Any], folder: Path, name: str) -> list[Path]:
     """Write a specification as ``name.svg``, ``name.pdf`` and ``name.png``; returns the three paths."""
-    svg: str = vl_convert.vegalite_to_svg(spec, vl_version=vegalite_version())
+    drawn = svg(spec)
     contents = {
-        "svg": svg.encode(),
-        "pdf": vl_convert.svg_to_pdf(svg),
-        "png": vl_convert.svg_to_png(svg, scale=PNG_SCALE),
+        "svg": drawn.encode(),
+        "pdf": vl_convert.svg_to_pdf(drawn),
+        "png": vl_convert.svg_to_png(drawn, scale=PNG_SCALE),
     }
     paths = []
     for kind in FORMATS:

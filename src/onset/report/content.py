@@ -14,7 +14,7 @@ from onset.plots.facts import StudyFacts
 from onset.plots.frames import Panel, Points
 from onset.report import cells
 from onset.report.cells import Row
-from onset.results import Analysis, Finding
+from onset.results import Analysis, Finding, LossInterval
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +70,70 @@ def _ranges(analysis: Analysis, points: Points) -> dict[tuple[str, str], words.S
     }
 
 
+NUMBERS = ("onset loss", "onset width", "threshold", "size effect (pp per decade)", "chance", "Spearman", "Pearson")
+"""What the columns of ``FindingRow.numbers`` are called."""
+
+
 def _numbers(finding: Finding) -> Row:
-    """Threshold, size effect, correlations, points, runs."""
-    threshold = finding.threshold
-    if threshold is None:
-        at = cells.NOTHING
-    else:
-        value, low, high = words.losses(threshold)
-        at = cells.Cell(value, threshold.loss, f"{low} to {high}")
-    moved = cells.size_effect(finding.size_effect)
+    """The cells of ``NUMBERS``."""
+    width = finding.width
     return (
-        at, moved, cells.number(finding.spearman), cells.number(finding.pearson), cells.number(finding.chance),
-        cells.whole(finding.n_points), cells.whole(finding.n_runs),
+        _loss(finding.onset),
+        cells.NOTHING if width is None else cells.between(width.nats, width.low, width.high),
+        _loss(finding.threshold),
+        cells.size_effect(finding.size_effect),
+        cells.number(finding.chance), cells.number(finding.spearman), cells.number(finding.pearson),
     )  # fmt: skip
+
+
+def _loss(found: LossInterval | None) -> cells.Cell:
+    if found is None:
+        return cells.NOTHING
+    value, low, high = words.losses(found)
+    return cells.Cell(value, found.loss, f"{low} to {high}")
+
+
+NAMED = 4
+"""Tasks that the first paragraph names; of more it gives the number."""
+
+
+def lead(panels: Sequence[Panel], unit: str) -> str:
+    """The findings in a few sentences, each task under its headline metric."""
+    found = [panel for panel in panels if panel.finding.threshold is not None]
+    found.sort(key=lambda panel: -_at(panel))
+    told = [f"{len(found)} of {len(panels)} abilities have a threshold{_span(found, unit)}."]
+    others = {
+        "smooth": ("improves without one", "improve without one"),
+        "at_chance": ("is not above chance", "are not above chance"),
+        "inconclusive": ("is inconclusive", "are inconclusive"),
+    }
+    for verdict, forms in others.items():
+        of = [panel.title.text for panel in panels if panel.finding.verdict == verdict]
+        if of:
+            told.append(f"{len(of)} {forms[len(of) > 1]}{_names(of)}.")
+    sizes = [panel.finding.size_effect.verdict for panel in panels if panel.finding.size_effect is not None]
+    if sizes:
+        counts = [f"{sizes.count(verdict)} {label}" for verdict, label in words.EFFECTS.items() if verdict in sizes]
+        told.append(f"Size at equal loss, on the {len(sizes)} where it can be asked: {', '.join(counts)}.")
+    return " ".join(told)
+
+
+def _at(panel: Panel) -> float:
+    assert panel.finding.threshold is not None, "only of panels with a threshold"
+    return panel.finding.threshold.loss
+
+
+def _span(found: Sequence[Panel], unit: str) -> str:
+    if not found:
+        return ""
+    first, last = ((words.number(_at(panel)), panel.title.text) for panel in (found[0], found[-1]))
+    if len(found) == 1:
+        return f", at {first[0]} {unit} ({first[1]})"
+    return f", from {first[0]} ({first[1]}) to {last[0]} {unit} ({last[1]})"
+
+
+def _names(titles: Sequence[str]) -> str:
+    return f" ({', '.join(titles)})" if len(titles) <= NAMED else ""
 
 
 def fact_list(analysis: Analysis, points: Points, study: StudyFacts | None) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ import jinja2
 
 from onset.errors import OnsetError
 from onset.metrics import info as scales
-from onset.plots import figures, files, frames, panels, words
+from onset.plots import figures, files, frames, onsets, panels, theme, words
 from onset.plots.facts import StudyFacts
 from onset.plots.figures import Drawing
 from onset.report import content, data, tables
@@ -107,7 +107,10 @@ def sections(book: list[Drawing], report: Report, alone: Mapping[str, Any]) -> d
     rows = content.finding_rows([(drawing.points, drawing.panels) for drawing in book], analysis)
     metrics = sorted({row.metric for row in rows}, key=scales.rank)
     return {
-        "name": study.name if study is not None else analysis.source,
+        "name": study.name if study is not None else _stem(analysis.source),
+        "lead": content.lead(main.headlines, main.points.seen.unit),
+        "first": _picture(main),
+        "columns": content.NUMBERS,
         "level": main.level,
         "points": main.points,
         "drawn": sum(drawing.points.drawn for drawing in book),
@@ -168,6 +171,18 @@ def page_data(book: list[Drawing], report: Report) -> dict[str, Any]:
         ),
         "datasets": datasets,
     }
+
+
+def _stem(source: str) -> str:
+    """A table's name without folders and endings."""
+    return Path(source).name.split(".")[0] or source
+
+
+def _picture(main: Drawing) -> dict[str, str]:
+    """The first picture, drawn already: it is there without scripts, in print and for readers of the screen."""
+    spec = files.specification(figures.onset_losses(main).configure(**theme.config()))
+    drawn = base64.b64encode(files.svg(spec).encode()).decode()
+    return {"source": f"data:image/svg+xml;base64,{drawn}", "text": onsets.description(main.headlines, main.level)}
 
 
 def _tally(rows: list[content.FindingRow]) -> list[tuple[str, str, int]]:

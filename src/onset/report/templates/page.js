@@ -226,7 +226,7 @@
       const fits = (metric === "headline" ? row.dataset.headline : !metric || row.dataset.metric === metric)
         && (!loss || row.dataset.loss === loss)
         && (!verdict || row.dataset.verdict === verdict)
-        && (!text || (row.cells[0].textContent + " " + row.cells[1].textContent).toLowerCase().includes(text));
+        && (!text || (row.cells[0].textContent + " " + row.dataset.ability).toLowerCase().includes(text));
       row.hidden = !fits;
       count += fits ? 1 : 0;
     }
