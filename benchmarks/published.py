@@ -19,6 +19,7 @@ import onset
 from markdown import table
 from onset.errors import OnsetError
 from onset.results.text import interval
+from onset.stats.factor_effects import factor_effects
 from onset.stats.loss_scores import foresight, worth
 from onset.stats.predictors import PREDICTORS, predictors
 
@@ -46,8 +47,8 @@ def corpora(path: Path) -> pd.DataFrame:
         if across is None:
             raise OnsetError("no score of two corpora", where=path)
         within = [predictors(rows)["loss"] for _, rows in _each(obs, pairs, ["family"])]
-        apart = [onset.size_effect(rows, by="family") for _, rows in _each(obs, pairs, [])]
-        points = [abs(fit.pp_per_decade) for fit in apart if fit.pp_per_decade is not None]
+        apart = [fit for _, rows in _each(obs, pairs, []) for fit in factor_effects(rows, names=["family"])]
+        points = [abs(fit.pp) for fit in apart if fit.pp is not None]
         told.append({
             "loss": name, "tasks": len(pairs), "within a corpus, R²": _median(within, "r2_held_out"),
             "points off": _median(within, "error_pp"),

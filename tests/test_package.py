@@ -133,7 +133,7 @@ def test_eight_numbers_typed_by_hand_are_enough_for_a_threshold() -> None:
     assert onset.threshold(known.assign(score=100 * known["score"])).verdict == "emergent"
     ahead = onset.forecast(known, {"loss": 1.9})
     assert ahead.summary()["verdict"].tolist() == ["foreseen"]
-    assert "says its 'params'" in onset.size_effect(known).why
+    assert "says its number of parameters" in onset.size_effect(known).why
 
 
 def test_a_missing_column_is_named_with_the_one_that_was_meant() -> None:

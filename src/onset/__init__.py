@@ -77,27 +77,27 @@ def size_effect(
     task: str | None = None,
     metric: str | None = None,
     *,
-    by: str = "params",
     loss: str | None = None,
     margin: float = 1.0,
     loss_margin: float | None = None,
     threshold: Threshold | LossInterval | Interval | float | None = None,
+    within_family: bool = True,
     level: float = 0.95,
 ) -> SizeEffect:
-    """What ten times the parameters (or another column, ``by``) change at equal loss, against a margin in pp.
+    """What ten times the parameters change at equal loss, in percentage points of the score, against a margin in pp.
 
-    Compared below ``threshold`` (a result of ``onset.threshold``, or a loss), else where the score exceeds chance.
-    ``loss_margin`` asks along the loss as well, in nats per decade.
+    Only models of one family are compared, unless ``within_family`` is false. Losses above ``threshold`` (a result of
+    ``onset.threshold``, or a loss) are left out. ``loss_margin`` asks along the loss as well, in its unit per decade.
     """
-    from onset.stats.pipeline import fit_size_effect
+    from onset.stats.size_effect import size_effect as fit
     from onset.tables.observations import of_task
 
-    return fit_size_effect(
+    return fit(
         of_task(obs, task, metric, loss),
-        by=by,
         margin=margin,
         loss_margin=loss_margin,
         threshold=threshold,
+        within_family=within_family,
         level=level,
     )
 

@@ -14,6 +14,8 @@ import pytest
 from onset.errors import OnsetError
 from onset.results import Analysis, FactorEffect, Finding, save
 from onset.stats import factors
+from onset.stats.data import curve_data
+from onset.stats.factor_effects import factors_of
 from onset.stats.pipeline import analyze, correlations
 from onset.tables.observations import check, read
 
@@ -106,7 +108,9 @@ def test_values_in_extra_become_factors_unless_they_say_nothing_new(table: Make)
         for s in size
     ]
     rows = factors.spread_out(check(frame))
-    assert factors.of_group(rows) == ["params", "tokens", "place", "schedule"]
+    found = {one.name: one for one in factors_of(curve_data(rows))}
+    assert list(found) == ["tokens", "progress", "width", "schedule"]
+    assert found["width"].reason.startswith("one run a level")
 
 
 def test_correlations_need_something_to_correlate(table: Make) -> None:

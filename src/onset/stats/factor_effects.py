@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from onset.results import FactorEffect, Interval, check_level
+from onset.results import FactorEffect, check_level
 from onset.stats.data import Array, CurveData, curve_data
 from onset.stats.equivalence import MARGIN, check_margin, farthest_apart, interval_of, judge, sentence
 from onset.stats.mixed_model import Mixture
@@ -191,6 +191,8 @@ def _not_asked(name: str, reason: str, margin: float, confounded: tuple[str, ...
 def _asked(factor: Factor, models: _Models, confounded: tuple[str, ...], margin: float, level: float) -> FactorEffect:
     if factor.columns is None:
         return _not_asked(factor.name, factor.reason, margin)
+    if "params" in confounded and factor.unit == "decade" and factor.name != "tokens":
+        return _not_asked(factor.name, "it goes with params, which the size effect asks", margin, confounded)
     found, curve = models.ask(factor)
     if (curve.visible > 0.5).sum() < 6:
         return _not_asked(factor.name, "too few observations are above chance for an effect to show", margin)
@@ -219,10 +221,3 @@ def _subject(factor: Factor, named: tuple[str, ...]) -> str:
     if named:
         return f"{factor.name} '{named[0]}' in place of '{named[1]}' changes the score"
     return f"ten times the {factor.name} changes the score"
-
-
-def effect_interval(effect: FactorEffect) -> Interval | None:
-    """The effect as an interval in pp; None where it was not asked."""
-    if effect.pp is None or effect.low is None or effect.high is None:
-        return None
-    return Interval(effect.pp, effect.low, effect.high)

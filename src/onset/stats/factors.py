@@ -1,7 +1,7 @@
 """Factors: all that varies in a table beside loss and score, and whether it breaks the link between the two.
 
 Beside size, tokens, place in the run and family, the values in ``extra`` (a JSON object a row) are factors: width,
-schedule, optimiser, corpus. A factor that only restates another one is left out.
+schedule, optimiser, corpus. ``factor_effects`` asks each of them, or says why it cannot.
 """
 
 from __future__ import annotations
@@ -11,20 +11,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from onset.errors import OnsetError, did_you_mean
 from onset.metrics.info import info
 from onset.results import FactorSummary, Finding
-from onset.tables.observations import COLUMNS
-
-LEVELS = 12
-"""A factor of words with more values than this is a label, not a factor."""
-
-SAME = 0.98
-"""Two numbers whose logarithms correlate so closely cannot be told apart by any table."""
-
-NOT_FACTORS = {"seed", "shots", "left_out", "digest", "checkpoint"}
 
 
 def spread_out(obs: pd.DataFrame) -> pd.DataFrame:
@@ -39,33 +30,45 @@ def spread_out(obs: pd.DataFrame) -> pd.DataFrame:
     return obs.assign(**columns)
 
 
-def of_group(rows: pd.DataFrame) -> list[str]:
-    """Factors that the rows of one (task, metric, loss) can be asked about, size first."""
-    found = [name for name in ("params", "tokens") if rows[name].nunique() > 1]
-    if rows.groupby("run").tokens.nunique().max() > 2:
-        found.append("place")
-    others = ["family", *(name for name in rows.columns if name not in COLUMNS and name not in NOT_FACTORS)]
-    taken = [np.log(rows[name].to_numpy(float)) for name in found if name != "place" and (rows[name] > 0).all()]
-    partitions: list[tuple[int, ...]] = []
-    for name in others:
-        values = rows[name]
-        if values.isna().any() or values.nunique() < 2:
-            continue
-        if pd.api.types.is_numeric_dtype(values) and values.nunique() > 4:
-            if (values <= 0).any():
-                continue
-            logs = np.log(values.to_numpy(float))
-            if any(abs(np.corrcoef(logs, other)[0, 1]) > SAME for other in taken):
-                continue
-            taken.append(logs)
-        else:
-            partition = tuple(pd.factorize(values)[0].tolist())
-            levels = values.nunique()
-            if levels > min(LEVELS, rows.run.nunique() // 2) or partition in partitions:
-                continue
-            partitions.append(partition)
-        found.append(name)
-    return found
+def parse_groups(text: str) -> tuple[str, dict[str, list[str]]]:
+    """Groups of a factor's levels as the command line has them: ``COLUMN=GROUP:LEVEL,LEVEL;GROUP:LEVEL``.
+
+    ``corpus=web:c4,refinedweb`` puts two corpora into one level called ``web``; levels that are not named stay.
+    """
+    column, _, rest = text.partition("=")
+    groups = {}
+    for part in rest.split(";") if rest else []:
+        name, separator, levels = part.partition(":")
+        if not separator or not name.strip() or not levels.strip():
+            raise OnsetError(
+                f"'{part}' is no group of levels", where=text, advice="write --factor COLUMN=GROUP:LEVEL,LEVEL"
+            )
+        groups[name.strip()] = [level.strip() for level in levels.split(",")]
+    if not column.strip():
+        raise OnsetError("no column is named", where=text, advice="write --factor COLUMN=GROUP:LEVEL,LEVEL")
+    return column.strip(), groups
+
+
+def grouped(obs: pd.DataFrame, text: str) -> pd.DataFrame:
+    """The table with levels of one column put together, as ``parse_groups`` reads them.
+
+    Raises OnsetError, with the nearest names, for a column or a level that the table does not have.
+    """
+    column, groups = parse_groups(text)
+    if column not in obs:
+        raise OnsetError(
+            f"the table has no column '{column}'", advice=did_you_mean(column, list(map(str, obs.columns)))
+        )
+    values = obs[column].astype(object).where(obs[column].notna(), None)
+    known = {str(value) for value in values.dropna().unique()}
+    renamed: dict[str, str] = {}
+    for name, levels in groups.items():
+        for level in levels:
+            if level not in known:
+                raise OnsetError(f"column '{column}' has no level '{level}'", advice=did_you_mean(level, sorted(known)))
+            renamed[level] = name
+    made = values.map(lambda value: None if value is None else renamed.get(str(value), value))
+    return obs.assign(**{column: made})
 
 
 def summarize(findings: Sequence[Finding]) -> tuple[FactorSummary, ...]:

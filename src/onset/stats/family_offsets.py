@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from onset.errors import OnsetError
 from onset.metrics import info as scales
 from onset.results import FamilyOffset
-from onset.stats.size_effect import MARGIN, collapse
+from onset.stats.data import curve_data
+from onset.stats.equivalence import MARGIN, interval_of
+from onset.stats.smooth_curve import fit_curve
 
 
 def leaving(placed: pd.DataFrame, axis: tuple[str, str], level: float) -> tuple[FamilyOffset, ...]:
     """Each family against the common curve, mean over tasks.
 
-    From ``collapse`` by family where the ability is there, one share of right answers a task; the curve is that of
+    From the curve of the size effect where the ability is there, one share of right answers a task; offsets are from
     the middle family. What moves a family's runs moves all their tasks, so the intervals of the tasks are averaged, not
     narrowed by their number. A family leaves the curve where its interval excludes zero and it is off by more than
-    the margin of 1 point.
+    the margin of 1 pp.
     """
     rows = placed[(placed.loss_name == axis[0]) & (placed.loss_unit == axis[1])]
     parts = []
     for _, of_task in rows.groupby("task", sort=True):
         shares = sorted(metric for metric in of_task.metric.unique() if scales.is_share(metric))
-        if not shares:
-            continue
-        try:
-            found = collapse(of_task[of_task.metric == shares[0]], by="family", level=level).levels
-        except OnsetError:  # nothing to compare in this task
-            continue
-        if len(found) > 1:
-            # From the middle family: one that is far off would move the mean of all, and the others with it.
-            middle = found["offset"].median()
-            parts.append(found.assign(**{name: found[name] - middle for name in ("offset", "low", "high")}))
+        offsets = _offsets(of_task[of_task.metric == shares[0]], level) if shares else None
+        if offsets is not None:
+            parts.append(offsets)
     if not parts:
         return ()
     table = pd.concat(parts)
-    return tuple(_entry(str(family), of_family) for family, of_family in table.groupby("level", sort=True))
+    return tuple(_entry(str(family), of_family) for family, of_family in table.groupby("family", sort=True))
+
+
+def _offsets(rows: pd.DataFrame, level: float) -> pd.DataFrame | None:
+    """Offset of each family from the middle one in one task, in pp; None where nothing can be compared."""
+    data = curve_data(rows)
+    families = len(data.families)
+    if families < 2 or len(data) < 6 or len(np.unique(data.loss)) < 4:
+        return None
+    member = (data.family[:, None] == np.arange(1, families)[None, :]).astype(float)
+    curve = fit_curve(data, member, within_family=False)
+    if (curve.visible > 0.5).sum() < 6:
+        return None
+    unit = data.sign * data.points_per_unit
+    order = np.argsort(np.r_[0.0, curve.effect.mean])
+    middle = order[(families - 1) // 2]
+    table = []
+    for family, name in enumerate(data.families):
+        contrast = np.zeros(families)
+        contrast[family] += 1.0
+        contrast[middle] -= 1.0
+        found = interval_of(curve.effect, contrast[1:], level, unit)
+        table.append((name, found.value, found.low, found.high))
+    return pd.DataFrame(table, columns=["family", "offset", "low", "high"])
 
 
 def _entry(family: str, rows: pd.DataFrame) -> FamilyOffset:

@@ -18,18 +18,19 @@ from onset.results import (
     FactorEffect,
     FamilyFinding,
     Finding,
-    Interval,
-    LossInterval,
     Predictor,
     SizeEffect,
     Threshold,
     check_level,
 )
 from onset.stats import convert, factors
+from onset.stats.data import CurveData, curve_data
+from onset.stats.equivalence import MARGIN
+from onset.stats.factor_effects import factor_effects
 from onset.stats.metric_comparison import compare_metrics
 from onset.stats.parallel import Workers, cores
 from onset.stats.predictors import predictors
-from onset.stats.size_effect import MARGIN, collapse
+from onset.stats.size_effect import size_effect
 from onset.stats.splits import disagreeing_splits
 from onset.stats.threshold import ThresholdFit, settle, threshold
 from onset.tables.observations import check
@@ -37,7 +38,7 @@ from onset.tables.units import NATS
 
 DELTA = 0.02
 """Excess over chance at which the onset loss is read."""
-KEYS = ["task", "metric", "loss_name"]
+KEYS = ["task", "metric", "loss_name", "loss_unit"]
 WORTH_A_PROCESS = 6
 """With fewer groups than this, starting processes costs more than it saves."""
 
@@ -100,28 +101,6 @@ def fit_threshold(rows: pd.DataFrame, *, level: float = 0.95, delta: float = DEL
     return found.with_changes(observed=rows[["run", "params", "loss", "score"]])
 
 
-def fit_size_effect(
-    rows: pd.DataFrame,
-    *,
-    by: str = "params",
-    margin: float = MARGIN,
-    loss_margin: float | None = None,
-    threshold: Threshold | LossInterval | Interval | float | None = None,
-    level: float = 0.95,
-) -> SizeEffect:
-    """The effect of ``by`` on the rows of one (task, metric, loss measure) at equal loss, below a threshold."""
-    where = threshold.threshold if isinstance(threshold, Threshold) else threshold
-    if isinstance(where, LossInterval):
-        where = where.interval
-    if isinstance(where, int | float):
-        where = Interval(float(where), float(where), float(where))
-    fit = collapse(
-        factors.spread_out(rows), by=by, margin=margin, loss_margin=loss_margin, threshold=where,
-        level=check_level(level),
-    )  # fmt: skip
-    return convert.size_effect(fit, level)
-
-
 def _counter(steps: int, progress: Progress | None) -> Callable[[], None]:
     done = 0
 
@@ -181,36 +160,29 @@ def correlations(rows: pd.DataFrame) -> tuple[float | None, float | None]:
 
 def _size_effect(rows: pd.DataFrame, found: Threshold, settings: Settings) -> SizeEffect:
     in_nats = found.loss_unit == NATS  # the margin along the loss says nothing in another unit
-    fit = collapse(
-        rows, by="params", threshold=_where(found), margin=settings.margin,
-        loss_margin=settings.loss_margin if in_nats else None, level=settings.level,
+    return size_effect(
+        rows, margin=settings.margin, loss_margin=settings.loss_margin if in_nats else None, threshold=found.threshold,
+        level=settings.level,
     )  # fmt: skip
-    return convert.size_effect(fit, settings.level)
-
-
-def _where(found: Threshold) -> Interval | None:
-    """Below what loss effects are asked: the threshold, where there is one."""
-    return found.threshold.interval if found.threshold else None
 
 
 def _at_equal_compute(rows: pd.DataFrame, found: Threshold, settings: Settings) -> SizeEffect:
     """The same question at equal compute: is it the loss that makes one curve of all sizes?"""
-    where = _where(found)
-    fit = collapse(rows, threshold=where, margin=settings.margin, level=settings.level, at="flops")
-    drawn = {"levels": None, "curve": None, "residuals": None, "at": "flops"}
-    return convert.size_effect(fit, settings.level).model_copy(update=drawn)
+    effect = size_effect(
+        rows, threshold=found.threshold, margin=settings.margin, level=settings.level, at="flops"
+    )  # fmt: skip
+    return effect.model_copy(update={"levels": None, "curve": None, "residuals": None})
 
 
 def _factors(rows: pd.DataFrame, found: Threshold, settings: Settings) -> tuple[FactorEffect, ...]:
     """What each factor but size changes at equal loss, where the ability is there."""
-    where = _where(found)
-    return tuple(
-        convert.factor_effect(
-            name, collapse(rows, by=name, threshold=where, margin=settings.margin, level=settings.level)
-        )
-        for name in factors.of_group(rows)
-        if name != "params"
-    )
+    return factor_effects(_below(curve_data(rows), found), margin=settings.margin, level=settings.level)
+
+
+def _below(data: CurveData, found: Threshold) -> CurveData:
+    """The rows at losses below the threshold, where there is one."""
+    keep = data.loss < (found.threshold.loss if found.threshold else float("inf"))
+    return data.subset(keep) if keep.any() else data
 
 
 def _families(rows: pd.DataFrame, found: Threshold, settings: Settings) -> dict[str, FamilyFinding]:

@@ -1,349 +1,250 @@
-"""Collapse: at equal loss, does size (or anything else in the table) still move the score?
+"""The size effect: what ten times the parameters change at equal loss, in percentage points (pp) of the score.
 
-``score = curve(loss) + effect * log10(size)`` where the ability is there, with runs as clusters. The claim
-"one curve for all sizes" is an equivalence: it needs an interval inside a stated margin, not merely a
-p-value that failed (Schuirmann 1987, two one-sided tests). "Size matters" needs one wholly beyond it.
+    ability = curve(loss) + visible * (family + beta * log10 params) + run + shift along the loss + AR(1) + items
+
+beta has a flat prior and is a comparison within families: between families size cannot be told from what else differs.
+"One curve for all sizes" is an equivalence, and needs the whole interval within a stated margin. Where scores go by the
+progress of a run at equal loss (an annealing phase, a change of the mix), size is judged with progress held equal.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import special
+from scipy.special import ndtri
 
-from onset.errors import OnsetError, did_you_mean
-from onset.results import Drawable, Interval
-from onset.stats import headroom as shows
-from onset.stats import smoother as smooth
-from onset.stats.mixture import Matrix, Mixture, Vector
-from onset.stats.series import points as points_of
+from onset.results import Interval, LossInterval, LossShift, SizeEffect, check_level
+from onset.stats.data import Array, Bools, CurveData, curve_data
+from onset.stats.equivalence import (
+    MARGIN,
+    EquivalenceVerdict,
+    check_margin,
+    interval_of,
+    judge,
+    sentence,
+)
+from onset.stats.smooth_curve import SmoothCurve, fit_curve, progress_columns
 
-MARGIN = 1.0
-"""Points that ten times the parameters may move a score before size is said to matter."""
-
-CollapseVerdict = Literal["collapses", "size_matters", "unresolved"]
-At = Literal["loss", "flops"]
-"""What is held equal."""
-
-LEAST_SHOWN = 0.5
-"""Part of an effect that must be able to show at some loss, or nothing can be compared."""
-
+FEWEST_ROWS = 6
 MOST_LEVELS = 24
-"""Offsets are listed one by one for up to this many sizes or categories."""
+"""Offsets are listed one by one for up to this many sizes."""
 
-NUMERIC = ("params", "tokens", "flops")
-"""What is counted per decade; ``place`` is the share of its run that a checkpoint has behind it."""
+PROGRESS_EVIDENCE = 5.0
+"""Log likelihood that progress in the run must add before size is judged with it held equal."""
+
+_ONE = np.ones(1)
 
 
 @dataclass(frozen=True)
-class CollapseFit(Drawable):
-    """What one column moves at equal loss; all effects in points (0.01 of the score)."""
-
-    by: str
+class _Asked:
     margin: float
+    loss_margin: float | None
     level: float
-    verdict: CollapseVerdict
-    why: str
-    points: Interval | None
-    """Points a decade (a whole run for ``place``); for a category, of the two levels farthest apart."""
-    shift: Interval | None
-    """The same seen along the loss axis: nats that the curve moves, positive towards higher loss."""
-    p_value: float | None
-    """Of no effect at all."""
-    levels: pd.DataFrame = field(repr=False)
-    """One row a size or category: ``level, runs, rows, offset, low, high`` in points from the shared curve."""
-    curve: pd.DataFrame = field(repr=False)
-    """The shared curve where it was compared: ``loss, score, low, high``."""
-    residuals: pd.DataFrame = field(repr=False)
-    """``run, params, loss, residual`` from the shared curve, in units of the score."""
-    loss_margin: float | None = None
-    """Nats a decade that count as none along the loss; None where points alone were asked."""
-
-    def summary(self) -> pd.DataFrame:
-        """One row: what was compared, its effect with interval, and the verdict."""
-        nothing = Interval(np.nan, np.nan, np.nan)
-        found, moved = self.points or nothing, self.shift or nothing
-        row = {
-            "by": self.by, "verdict": self.verdict, "points": found.value, "low": found.low, "high": found.high,
-            "margin": self.margin, "nats": moved.value, "nats_low": moved.low, "nats_high": moved.high,
-            "p_value": self.p_value, "why": self.why,
-        }  # fmt: skip
-        return pd.DataFrame([row])
-
-    def predict(self, loss: Any) -> pd.Series[float]:
-        """Score of the shared curve at losses inside those compared; NaN outside."""
-        at = np.asarray(loss, dtype=float)
-        if self.curve.empty:
-            return pd.Series(np.full(at.shape, np.nan), index=at)
-        curve = self.curve.sort_values("loss")
-        score = np.interp(at, curve["loss"], curve["score"], left=np.nan, right=np.nan)
-        return pd.Series(score, index=at, name="score")
+    at: Literal["loss", "flops"]
+    within_family: bool
 
 
-def collapse(
-    obs: pd.DataFrame,
+def size_effect(
+    obs: pd.DataFrame | CurveData,
     *,
-    by: str = "params",
     margin: float = MARGIN,
     loss_margin: float | None = None,
-    threshold: Interval | None = None,
+    threshold: Any = None,
+    within_family: bool = True,
     level: float = 0.95,
-    at: At = "loss",
-) -> CollapseFit:
-    """Whether ``by`` moves the score of one (task, metric, loss) at equal loss by more than ``margin`` points.
+    at: Literal["loss", "flops"] = "loss",
+) -> SizeEffect:
+    """What ten times the parameters change at equal loss in one (task, metric, loss measure).
 
-    ``by`` is ``params``, ``tokens`` or ``flops`` (points a decade), ``place`` (points from start to end of a
-    run), or a column of categories or of numbers (family, optimizer, width...). With ``threshold`` only
-    losses below it count; without, losses where the curve is above chance. The interval has the stated
-    level; the verdict is two one-sided tests, each at 1 - level.
-
-    Where scores leap within hundredths of a nat, points say little. ``loss_margin`` (nats a decade) then asks
-    along the loss as well: one curve when the effect is within either margin, size matters beyond both.
-
-    ``at="flops"`` asks the same at equal compute (points alone count): what the loss adds is seen beside it.
+    ``margin`` in pp, ``loss_margin`` (loss units a decade, None: not asked) for curves that jump within hundredths of
+    a nat, where a small shift is many points: equivalent where either says so, different where both do. ``threshold``
+    (a loss, an interval or a result with one) leaves out rows at higher losses. ``within_family`` gives families
+    offsets of their own. ``at="flops"`` holds compute equal in place of the loss. Raises OnsetError for a level or
+    margin that is none; where nothing can be compared the verdict is inconclusive and ``why`` says why.
     """
-    if at == "flops" and loss_margin is not None:
-        raise OnsetError("at equal compute there is no margin along the loss", advice="leave loss_margin out")
-    rows = _one_series(obs)
-    columns, names = _columns(rows, by)
-    known: NDArray[np.bool_] = np.asarray(np.isfinite(columns).all(axis=1))
-    rows, columns = _kept(rows, known), columns[known]
-    able = shows.able(rows, threshold)
-    rows, columns = _kept(rows, able), columns[able]
-    refusal = _refusal(rows, columns, by, names)
+    check_margin(margin)
+    check_margin(loss_margin, "loss_margin")
+    asked = _Asked(margin, loss_margin if at == "loss" else None, check_level(level), at, within_family)
+    data = obs if isinstance(obs, CurveData) else curve_data(obs)
+    limit = _loss_of(threshold)
+    keep = np.isfinite(data.log_params) & (data.loss < (np.inf if limit is None else limit))
+    if keep.any():
+        data = data.subset(keep)
+    refusal = _refusal(data, keep, within_family)
     if refusal:
-        return _nothing(by, margin, level, refusal)
-    if at == "loss":
-        return _compared(rows, columns, by, names, _Margins(margin, loss_margin), level)
-    made = _compared(_at_compute(rows), columns, by, names, _Margins(margin, None), level)
-    return replace(made, shift=None, why=made.why.replace("At equal loss", "At equal compute", 1))
+        return _nothing(asked, refusal)
+    if at == "flops":
+        data = at_equal_compute(data)
+    curve = fit_curve(data, data.log_params[:, None], within_family=within_family)
+    refusal = _invisible(curve)
+    return _nothing(asked, refusal) if refusal else _judged(curve, asked)
 
 
-def effects(
-    obs: pd.DataFrame, *, margin: float = MARGIN, threshold: Interval | None = None, level: float = 0.95
-) -> pd.DataFrame:
-    """All that varies in the table, each asked alone: one ``CollapseFit.summary()`` row a column.
-
-    Which rows have ``verdict == "size_matters"`` says what breaks the link between loss and ability.
-    """
-    found = [collapse(obs, by=name, margin=margin, threshold=threshold, level=level).summary() for name in factors(obs)]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
-
-
-def factors(obs: pd.DataFrame) -> list[str]:
-    """Names that ``effects`` asks about: what takes two values or more, beside loss and score."""
-    names = [name for name in ("params", "tokens", "flops") if name in obs and obs[name].nunique() > 1]
-    if "tokens" in obs and obs.groupby("run")["tokens"].nunique().max() > 2:
-        names.append("place")
-    known = {
-        "run", "step", "loss", "score", "task", "metric", "chance", "n_examples", "stderr", "direction", "extra",
-        "loss_name", "loss_unit", "language", *NUMERIC,
-    }  # fmt: skip
-    runs = obs["run"].nunique()
-    for name in obs.columns:
-        if name not in known and 1 < obs[name].nunique() < max(runs, 3):
-            names.append(name)
-    return names
-
-
-def _one_series(obs: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one task, metric and loss, sorted; more than one is an error."""
-    for name in ("run", "loss", "score", "task", "metric"):
-        if name not in obs:
-            raise OnsetError(f"the table has no column '{name}'", advice="see the columns of observations")
-    for name in ("task", "metric", "loss_name"):
-        if name in obs and obs[name].nunique() > 1:
-            values = ", ".join(map(str, obs[name].unique()[:4]))
-            raise OnsetError(
-                f"one {name} at a time, and the rows have several: {values}",
-                advice=f"choose one: obs[obs['{name}'] == ...]",
-            )
-    known = np.isfinite(obs["loss"].to_numpy(float)) & np.isfinite(obs["score"].to_numpy(float))
-    rows = _kept(obs, known)
-    return rows.sort_values(["run", "loss"], kind="stable").reset_index(drop=True)
-
-
-def _kept(rows: pd.DataFrame, keep: NDArray[np.bool_]) -> pd.DataFrame:
-    kept: pd.DataFrame = rows.loc[keep].reset_index(drop=True)
-    return kept
-
-
-def _at_compute(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with compute in the place of loss, turned round so that less of it is better too."""
-    return rows.assign(loss=-np.log10(_values(rows, "flops").to_numpy(float)))
-
-
-def _columns(rows: pd.DataFrame, by: str) -> tuple[Matrix, list[str]]:
-    """Effect columns of ``by``: one of numbers, or one a category beside the first; and the categories."""
-    if by == "place":
-        tokens = rows["tokens"].to_numpy(float)
-        return (tokens / rows.groupby("run")["tokens"].transform("max").to_numpy(float))[:, None], []
-    values = _values(rows, by)
-    if by in NUMERIC or (pd.api.types.is_numeric_dtype(values) and values.nunique() > 4):
-        numbers = values.to_numpy(float)
-        if (numbers <= 0).any():
-            raise OnsetError(f"'{by}' is counted in decades, and has values of zero or less")
-        return np.log10(numbers)[:, None], []
-    codes, names = pd.factorize(values, sort=True)
-    columns = (codes[:, None] == np.arange(1, len(names))[None, :]).astype(float)
-    columns[codes < 0] = np.nan
-    return columns, [str(name) for name in names]
-
-
-def _values(rows: pd.DataFrame, by: str) -> pd.Series[Any]:
-    if by in rows:
-        return rows[by]
-    if by == "flops" and {"params", "tokens"} <= set(rows.columns):
-        return 6.0 * rows["params"].astype(float) * rows["tokens"].astype(float)
-    raise OnsetError(f"the table has no column '{by}'", advice=did_you_mean(by, [*rows.columns, "place"]))
-
-
-def _refusal(rows: pd.DataFrame, columns: Matrix, by: str, names: list[str]) -> str:
-    """Why nothing can be compared; empty where something can."""
-    if not len(columns):
-        return f"where the ability is there, no observation says its '{by}'"
-    if len(rows) < 6:
-        return f"only {len(rows)} observations where the ability is there; 6 or more are needed"
-    if np.ptp(rows["loss"].to_numpy(float)) <= 0:
-        return "all observations have the same loss"
-    if (np.ptp(columns, axis=0) <= 1e-9).any() or columns.shape[1] == 0:
-        return f"where the ability is there, '{by}' does not vary" + (" over all its values" if names else "")
-    return ""
-
-
-def _nothing(by: str, margin: float, level: float, why: str) -> CollapseFit:
-    empty = pd.DataFrame()
-    return CollapseFit(by, margin, level, "unresolved", why, None, None, None, empty, empty, empty)
-
-
-def _compared(
-    rows: pd.DataFrame, columns: Matrix, by: str, names: list[str], margins: _Margins, level: float
-) -> CollapseFit:
-    seen = points_of(rows, columns - columns.mean(axis=0))
-    seen = replace(seen, shown=shows.shown(rows, seen.loss))
-    if seen.shown.max() < LEAST_SHOWN:
-        return _nothing(by, margins.points, level, "the curve is nowhere far enough from chance for an effect to show")
-    model = smooth.fit(seen)
-    found, moved = model.effects(), model.along_loss()
-    contrast = _contrast(found.mean)
-    points, shift = _interval(found, contrast, level), _interval(moved, contrast, level)
-    verdict = _verdict(found, contrast, margins.points, level)
-    if margins.loss is not None:
-        verdict = _either(verdict, _verdict(moved, contrast, margins.loss, level))
-    why = _sentence(by, names, found.mean, points, shift, verdict, margins)
-    return CollapseFit(
-        by=by, margin=margins.points, level=level, verdict=verdict, why=why, points=points, shift=shift,
-        p_value=found.joint_p(), levels=_levels(model, rows, by, level), curve=_curve(model, level),
-        residuals=_residuals(model, rows), loss_margin=margins.loss,
+def _judged(curve: SmoothCurve, asked: _Asked) -> SizeEffect:
+    data = curve.data
+    unit = data.sign * data.points_per_unit
+    found = interval_of(curve.effect, _ONE, asked.level, unit)
+    verdict, told = judge(found, asked.margin), ""
+    shift = _along_loss(curve, asked)
+    if verdict != "equivalent":
+        found, verdict, told = _with_progress(curve, found, verdict, asked)
+    if shift is not None and asked.loss_margin is not None:
+        along = judge(Interval(shift.nats_per_decade, shift.low, shift.high), asked.loss_margin)
+        verdict = _either(verdict, along)
+        told += (
+            f" Along the loss the curve moves by {shift.nats_per_decade:+.3f} [{shift.low:+.3f}, {shift.high:+.3f}] a "
+            f"decade, margin {asked.loss_margin:g}."
+        )
+    where = f" Within families ({len(data.families)})." if curve.by_family else ""
+    why = sentence("ten times the parameters change the score", found, judge(found, asked.margin), asked.margin,
+                   asked.level, "compute" if asked.at == "flops" else "loss")  # fmt: skip
+    return SizeEffect(
+        verdict=verdict, pp_per_decade=found.value, low=found.low, high=found.high, margin=asked.margin,
+        within_family=curve.by_family, why=why + where + told, level=asked.level, at=asked.at, along_loss=shift,
+        levels=_levels(curve, asked.level), curve=curve_frame(curve, asked.level), residuals=residual_frame(curve),
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Margins:
-    points: float
-    loss: float | None
-    """Nats; None where only points count."""
+def _either(by_score: EquivalenceVerdict, by_loss: EquivalenceVerdict) -> EquivalenceVerdict:
+    """Equivalent when either axis says so, different when both do."""
+    if "equivalent" in (by_score, by_loss):
+        return "equivalent"
+    return "differs" if by_score == by_loss == "differs" else "inconclusive"
 
 
-def _either(by_score: CollapseVerdict, by_loss: CollapseVerdict) -> CollapseVerdict:
-    """One curve when either axis says so; size matters when both do."""
-    if "collapses" in (by_score, by_loss):
-        return "collapses"
-    return "size_matters" if by_score == by_loss == "size_matters" else "unresolved"
+def _along_loss(curve: SmoothCurve, asked: _Asked) -> LossShift | None:
+    if asked.at != "loss":
+        return None
+    column = curve.data.log_params[:, None] - curve.data.log_params.mean()
+    plain = fit_curve(curve.data, within_family=curve.by_family) if asked.loss_margin is not None else curve
+    if plain is curve:
+        return None
+    found = interval_of(plain.ask_along_loss(column), _ONE, asked.level)
+    return LossShift(nats_per_decade=found.value, low=found.low, high=found.high, margin=asked.loss_margin)
 
 
-def _contrast(mean: Vector) -> Vector:
-    """The effect itself, or the difference of the two categories farthest apart."""
-    if len(mean) == 1:
-        return np.ones(1)
-    levels = np.r_[0.0, mean]
-    high, low = int(levels.argmax()), int(levels.argmin())
-    contrast = np.zeros(len(levels))
-    contrast[high] += 1.0
-    contrast[low] -= 1.0
-    return contrast[1:]
+def _with_progress(
+    curve: SmoothCurve, found: Interval, verdict: EquivalenceVerdict, asked: _Asked
+) -> tuple[Interval, EquivalenceVerdict, str]:
+    """Size with the progress of the run held equal, where scores go by progress at equal loss."""
+    columns = progress_columns(curve.data)
+    if columns is None or asked.at != "loss":
+        return found, verdict, ""
+    data = curve.data
+    other = fit_curve(data, data.log_params[:, None], within_family=curve.by_family, beside=columns)
+    gain = other.model.log_likelihood - curve.model.log_likelihood
+    if gain < PROGRESS_EVIDENCE:
+        return found, verdict, ""
+    unit = data.sign * data.points_per_unit
+    held = interval_of(other.effect, _ONE, asked.level, unit)
+    again = judge(held, asked.margin)
+    told = (
+        f" Scores also go by the progress of a run at equal loss (log likelihood +{gain:.0f}); it is held equal here."
+    )
+    if verdict == "differs" and again != "differs":
+        told += (
+            f" Without that the effect would be {found.value:+.1f} pp [{found.low:+.1f}, {found.high:+.1f}]: size is "
+            "confounded with progress (annealing, a change of the mix, or the schedule)."
+        )
+    return held, again, told
 
 
-def _interval(found: Mixture, contrast: Vector, level: float) -> Interval:
-    low, high = found.interval(contrast, level)
-    return Interval(float(found.mean @ contrast), low, high)
+def _refusal(data: CurveData, keep: Bools, within_family: bool) -> str:
+    """Why nothing can be compared; empty where something can."""
+    if not keep.any():
+        return "no observation below the threshold says its number of parameters"
+    if len(np.unique(np.round(data.log_params, 9))) < 2:
+        return "all observations are of one size"
+    if len(data) < FEWEST_ROWS:
+        return f"only {len(data)} observations; {FEWEST_ROWS} or more are needed"
+    if len(np.unique(data.loss)) < 4:
+        return f"the observations have only {len(np.unique(data.loss))} different losses; 4 or more are needed"
+    spread = [np.ptp(data.log_params[data.family == family]) for family in range(len(data.families))]
+    if within_family and len(data.families) > 1 and max(spread) < 1e-9:
+        return (
+            f"each of the {len(data.families)} families has one size, so size cannot be told from family; "
+            "within_family=False compares them all the same"
+        )
+    return ""
 
 
-def _verdict(found: Mixture, contrast: Vector, margin: float, level: float) -> CollapseVerdict:
-    """Within the margin, beyond it, or neither: one-sided tests, each at 1 - level, on the posterior of the effect."""
-    low, high = found.interval(contrast, 2.0 * level - 1.0)
-    if -margin <= low and high <= margin:
-        return "collapses"
-    surely_low, surely_high = found.interval(contrast, level)
-    if (surely_low > 0.0 and low > margin) or (surely_high < 0.0 and high < -margin):
-        return "size_matters"
-    return "unresolved"
+def _invisible(curve: SmoothCurve) -> str:
+    """Why no effect could show; empty where one can."""
+    shown = curve.visible > 0.5
+    if shown.sum() < FEWEST_ROWS:
+        return f"only {int(shown.sum())} observations are far enough above chance for an effect to show"
+    low, high = curve.effect.interval(_ONE, 0.95)
+    if high - low > 2.0:
+        return "sizes do not overlap in loss, so the curve and the effect of size cannot be told apart"
+    return ""
 
 
-def _sentence(
-    by: str, names: list[str], mean: Vector, points: Interval, shift: Interval, verdict: CollapseVerdict,
-    margins: _Margins,
-) -> str:  # fmt: skip
-    """The effect in words, with where its interval lies."""
-    moves = f"move this score by {points.value:+.1f} points [{points.low:+.1f}, {points.high:+.1f}]"
-    margin = f"the margin of {margins.points:g} point{'' if margins.points == 1 else 's'}"
-    if margins.loss is not None:
-        moves += f", the curve by {shift.value:+.3f} nats [{shift.low:+.3f}, {shift.high:+.3f}]"
-        margin += f" or {margins.loss:g} nats"
-    if names:
-        levels = np.r_[0.0, mean]
-        subject = f"{by} '{names[int(levels.argmax())]}' against '{names[int(levels.argmin())]}'"
-        moves = moves.replace("move ", "moves ", 1)
-    elif by == "place":
-        subject, moves = "going from the start of a run to its end", moves.replace("move ", "moves ", 1)
-    else:
-        subject = "ten times the " + {"params": "parameters", "flops": "compute"}.get(by, by)
-    where = {
-        "collapses": f"within {margin} by two one-sided tests",
-        "size_matters": f"not zero, and beyond {margin} by a one-sided test",
-        "unresolved": f"neither within nor beyond {margin}",
-    }[verdict]
-    return f"At equal loss, {subject} {moves}: {where}."
+def _nothing(asked: _Asked, why: str) -> SizeEffect:
+    return SizeEffect(
+        verdict="inconclusive", margin=asked.margin, why=f"Nothing can be compared: {why}.", level=asked.level,
+        within_family=False, at=asked.at, levels=None, curve=None, residuals=None,
+    )  # fmt: skip
 
 
-def _levels(model: smooth.Smooth, rows: pd.DataFrame, by: str, level: float) -> pd.DataFrame:
-    """Offset of each size or category from the mean of all, in points; empty where a run has several."""
-    if by not in rows or rows.groupby("run")[by].nunique().max() > 1 or not 1 < rows[by].nunique() <= MOST_LEVELS:
-        return pd.DataFrame()
-    of_run = rows.groupby(pd.factorize(rows["run"])[0])[by].first()
-    codes, names = pd.factorize(of_run.to_numpy()[model.points.run], sort=True)
-    dummies = (codes[:, None] == np.arange(1, len(names))[None, :]).astype(float)
-    found = model.linear(dummies)
+def at_equal_compute(data: CurveData) -> CurveData:
+    """Compute in place of the loss, falling to 1: FLOPs of the table, else 6 a parameter and token."""
+    given = data.factors["flops"] if "flops" in data.factors else pd.Series(np.nan, index=data.factors.index)
+    flops = pd.to_numeric(given).to_numpy(float)
+    made = np.where(np.isfinite(flops), flops, 6.0 * 10.0**data.log_params * data.tokens)
+    known = np.isfinite(made) & (made > 0)
+    kept = data.subset(known)
+    logs = np.log10(made[known])
+    return replace(kept, loss=1.0 + logs.max(initial=0.0) - logs, loss_name="flops", loss_unit="decades")
+
+
+def _levels(curve: SmoothCurve, level: float) -> pd.DataFrame | None:
+    """Offset of each size from the mean of all, in pp of the score; None with too many sizes."""
+    data = curve.data
+    sizes, codes = np.unique(np.round(data.log_params, 9), return_inverse=True)
+    if not 1 < len(sizes) <= MOST_LEVELS:
+        return None
+    plain = replace(curve, model=curve.without_effects())
+    found = plain.ask((codes[:, None] == np.arange(1, len(sizes))[None, :]).astype(float))
     table = []
-    for place, name in enumerate(names):
-        contrast = -np.full(len(names), 1.0 / len(names))
+    for place, size in enumerate(sizes):
+        contrast = -np.full(len(sizes), 1.0 / len(sizes))
         contrast[place] += 1.0
-        offset = _interval(found, contrast[1:], level)
-        of_level = rows[rows[by] == name]
-        table.append((name, of_level["run"].nunique(), len(of_level), offset.value, offset.low, offset.high))
+        offset = interval_of(found, contrast[1:], level, data.sign * data.points_per_unit)
+        here = codes == place
+        table.append(
+            (10.0**size, len(np.unique(data.run[here])), int(here.sum()), offset.value, offset.low, offset.high)
+        )
     return pd.DataFrame(table, columns=["level", "runs", "rows", "offset", "low", "high"])
 
 
-def _curve(model: smooth.Smooth, level: float) -> pd.DataFrame:
-    """The shared curve with its band, on a grid of losses, in units of the score."""
-    grid = np.linspace(*model.span, 101)
-    means, deviations, _ = model.at(grid)
-    mean = model.scale_weights @ means
-    deviation = np.sqrt(model.scale_weights @ (deviations**2 + (means - mean) ** 2))
-    reach = special.ndtri(0.5 + level / 2.0) * deviation
-    return pd.DataFrame({"loss": grid, "score": mean, "low": mean - reach, "high": mean + reach}).assign(
-        **{name: lambda frame, name=name: frame[name] / 100.0 for name in ("score", "low", "high")}
+def curve_frame(curve: SmoothCurve, level: float) -> pd.DataFrame:
+    """The common curve with its band on a grid of losses, in units of the score: ``loss, score, low, high``."""
+    data = curve.data
+    grid = np.linspace(data.loss.min(), data.loss.max(), 101)
+    mean, deviation = curve.mean_at(grid)
+    reach = float(ndtri(0.5 + level / 2.0)) * deviation
+    ends = np.sort(np.stack([data.to_score(mean - reach), data.to_score(mean + reach)]), axis=0)
+    return pd.DataFrame({"loss": grid, "score": data.to_score(mean), "low": ends[0], "high": ends[1]})
+
+
+def residual_frame(curve: SmoothCurve) -> pd.DataFrame:
+    """Observed minus fitted (family included) in units of the score: ``run, params, loss, residual``."""
+    data = curve.data
+    names: Array = np.asarray(data.runs, dtype=object)
+    residual = data.score - data.to_score(curve.fitted)
+    return pd.DataFrame(
+        {"run": names[data.run], "params": 10.0**data.log_params, "loss": data.loss, "residual": residual}
     )
 
 
-def _residuals(model: smooth.Smooth, rows: pd.DataFrame) -> pd.DataFrame:
-    """Observed score minus the shared curve."""
-    means, _, _ = model.at(rows["loss"].to_numpy(float))
-    residual = rows["score"].to_numpy(float) - model.scale_weights @ means / 100.0
-    frame = pd.DataFrame({"run": rows["run"], "loss": rows["loss"], "residual": residual})
-    frame.insert(1, "params", rows.get("params", np.nan))
-    return frame
+def _loss_of(threshold: Any) -> float | None:
+    """The loss that a number, an interval or a result with a threshold means."""
+    found = getattr(threshold, "threshold", threshold)
+    if found is None:
+        return None
+    if isinstance(found, Interval):
+        return float(found.value)
+    return float(found.loss if isinstance(found, LossInterval) else found)
