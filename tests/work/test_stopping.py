@@ -60,24 +60,29 @@ def test_half_written_parts_of_a_killed_process_are_removed_and_whole_ones_stay(
     assert checkpoint.exists()
 
 
+def recovery_states(folder: Path) -> list[int]:
+    """Steps of the recovery states of a study's runs."""
+    return [int(path.name) for path in folder.glob("out/runs/*/resume/*") if path.name.isdigit()]
+
+
 @pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_study_that_is_ended_again_and_again_comes_to_its_end(small: Study, tmp_path: Path, workers: str) -> None:
     """Between its checkpoints, too: a job that is shorter than the way to the next one would never get there."""
     runs = tuple(run.model_copy(update={"tokens": 400_000, "checkpoints": 1}) for run in small.runs)
-    study = small.model_copy(update={"runs": runs, "tasks": small.tasks[:1]})
+    study = small.model_copy(update={"runs": runs, "tasks": small.tasks[:1], "state_minutes": 0.005})
     (tmp_path / "study.toml").write_text(dump(study))
     command = [sys.executable, "-m", "onset", "run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out")]
     command += ["--workers", workers, "--threads", "1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    while not any(log.stat().st_size for log in tmp_path.glob("out/runs/*/log.jsonl")) and process.poll() is None:
+    while not recovery_states(tmp_path) and process.poll() is None:
         time.sleep(0.01)
     process.terminate()
     told = process.communicate(timeout=120)[1]
     assert process.returncode == 143, told
     assert "stopped by signal 15" in told
     assert "run the same command again" in told
-    states = [int(path.name) for path in tmp_path.glob("out/runs/*/resume/*") if path.name.isdigit()]
-    assert states, "no recovery state was written"
+    assert recovery_states(tmp_path)
+    assert not list(tmp_path.glob("out/runs/*/DONE")), "it was stopped too late for this test to tell anything"
     again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode == 0, again.stderr
     for run in tmp_path.glob("out/runs/*"):
