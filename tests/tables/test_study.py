@@ -122,3 +122,22 @@ def test_observations_survive_a_table(study_folder: Path, tmp_path: Path) -> Non
     frame = observations.read(study_folder)
     frame.to_csv(tmp_path / "table.csv.gz", index=False)
     pd.testing.assert_frame_equal(observations.read(tmp_path / "table.csv.gz"), frame)
+
+
+@pytest.mark.parametrize("constant", [0.25, None])
+def test_the_chance_of_free_answers_is_the_best_constant_answer(study_folder: Path, constant: float | None) -> None:
+    """Lost: a plateau of answers of the right kind, told as an ability; or a chance of 0 that nobody mentions."""
+    about = {"metric": "exact_match"} | ({} if constant is None else {"constant_answer": constant})
+    for rundir in run_dirs(study_folder):
+        for step in STEPS:
+            rows = [
+                {"run": rundir.name, "step": step, "task": "open", "digest": "abcd1234", "item": str(item), "choice": 0,
+                 "gold": True, "logprob": -1.0, "tokens": 2, "bytes": 4, "text": "x", "correct": item < 3}
+                for item in range(8)
+            ]  # fmt: skip
+            write_part(rundir.items(step, "open", "abcd1234"), rows, ITEMS, about)
+    observed = observations.read(study_folder)
+    exact = observed[(observed.task == "open") & (observed.metric == "exact_match")]
+    assert set(exact.chance) == {constant or 0.0}
+    told = any("best constant answer is not known of open" in note for note in observed.attrs["notes"])
+    assert told == (constant is None)

@@ -7,6 +7,7 @@ time, so that memory is bounded by the largest run.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
     described = _with_tokens(described, notes, folder)
     if described.left_out.any():
         notes.append(f"items that could not be scored, left out of their scores: {int(described.left_out.sum())}")
-    notes += _overlap_notes(runs)
+    notes += _overlap_notes(runs) + _unknown_constants(runs)
     notes += asked.notes([part for run in runs for part in sorted(run.path.glob("items/[0-9]*/*.parquet"))])
     described = described.drop(columns=["left_out", "digest"]).assign(language=_languages(described.task, runs))
     described.attrs["notes"] = notes
@@ -132,6 +133,22 @@ def _overlap_notes(runs: list[RunDir]) -> list[str]:
     return notes
 
 
+def _unknown_constants(runs: list[RunDir]) -> list[str]:
+    """Tasks with free answers whose parts do not say what the best constant answer scores."""
+    open_tasks: set[str] = set()
+    seen: set[str] = set()
+    for part in (part for run in runs for part in sorted(run.path.glob("items/[0-9]*/*.parquet"))):
+        if part.stem not in seen:
+            seen.add(part.stem)
+            about = read_about(part)
+            if about.get("metric") == "exact_match" and "constant_answer" not in about:
+                open_tasks.add(part.stem.rpartition("-")[0])
+    if not open_tasks:
+        return []
+    tasks = ", ".join(sorted(open_tasks))
+    return [f"the best constant answer is not known of {tasks}: the chance of their exact match is taken as 0"]
+
+
 def _shares(values: pd.Series[float]) -> str:
     """A share in percent, or a range of them where runs differ."""
     low, high = 100 * float(values.min()), 100 * float(values.max())
@@ -144,8 +161,22 @@ def _scores(run: RunDir) -> pd.DataFrame:
     rows = _read(parts, ", ".join(f'"{column}"' for column in ITEM_COLUMNS), run)
     if rows.empty:
         return pd.DataFrame()
-    measured = [metrics.measure(form).assign(digest=digest) for digest, form in rows.groupby("digest", sort=True)]
+    known = constant_answers(parts)
+    measured = [
+        metrics.measure(form, constant_answer=known.get(str(digest)[:4], {})).assign(digest=digest)
+        for digest, form in rows.groupby("digest", sort=True)
+    ]
     return pd.concat(measured, ignore_index=True)
+
+
+def constant_answers(parts: Sequence[Path]) -> dict[str, dict[str, float]]:
+    """By the first digits of a task's digest and its name: the score of the best constant answer, as its parts say."""
+    found: dict[str, dict[str, float]] = {}
+    for part in parts:
+        task, _, digest = part.stem.rpartition("-")
+        if task not in found.get(digest, {}) and (value := read_about(part).get("constant_answer")) is not None:
+            found.setdefault(digest, {})[task] = float(value)
+    return found
 
 
 def _read(parts: list[Path], columns: str, run: RunDir) -> pd.DataFrame:

@@ -47,6 +47,9 @@ class Item:
     rationale: str = ""
     """Worked answer, shown in chain-of-thought examples."""
     subject: str = ""
+    kind: str = ""
+    """What an open question asks for, where a model can know it without knowing the answer: a person, a year, ...
+    Part of the chance level (``tasks.constant``), and of no prompt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,7 @@ def _item(row: Row) -> Item:
         answers=tuple(row.get("answers", ())),
         context=row.get("context", ""),
         rationale=row.get("rationale", ""),
+        kind=row.get("kind", ""),
     )
 
 

@@ -13,6 +13,7 @@ from onset.store.parts import ITEMS, read_about, write_part
 from onset.store.rundir import RunDir
 from onset.tasks.chunks import Chunks
 from onset.tasks.chunks import chunks as chunks_of
+from onset.tasks.constant import constant_answer
 from onset.tasks.task import Task
 
 
@@ -34,7 +35,8 @@ _plans: dict[str, Chunks] = {}
 
 def told_of(task: Task) -> dict[str, Any]:
     """What a part says of its task, so that its rows can be read where the task's definition is not at hand."""
-    return {"faults": task.faults(), "shots": task.shots, "language": task.language, "metric": task.metric}
+    told = {"faults": task.faults(), "shots": task.shots, "language": task.language, "metric": task.metric}
+    return told | ({"constant_answer": constant_answer(task.items())} if task.open else {})
 
 
 def join(task: Task, digest: str, rundir: RunDir, step: int) -> bool:

@@ -13,6 +13,7 @@ from rich.text import Text
 from onset.metrics import measures as metrics
 from onset.store.coverage import COUNTS, asked, sentence
 from onset.store.parts import read_part
+from onset.tables.study import constant_answers
 from onset.work.jobs.foreign import ModelsLedger
 
 
@@ -38,7 +39,8 @@ def results(ledger: ModelsLedger) -> Results:
         if parts:
             rows = pd.concat([read_part(part) for part in parts], ignore_index=True)
             told = asked(parts).drop(columns="digest")
-            measured = metrics.measure(rows.drop(columns="digest"))
+            known = {task: value for of in constant_answers(parts).values() for task, value in of.items()}
+            measured = metrics.measure(rows.drop(columns="digest"), constant_answer=known)
             scores.append(measured.merge(told, on=["run", "step", "task"], how="right"))
         if ledger.texts and (part := subject.rundir.loss(subject.step)).exists():
             rows = read_part(part)

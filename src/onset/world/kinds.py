@@ -104,7 +104,7 @@ class Questions(Asked):
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
         question, answer = self.parts(number)
-        return {"question": question, "answers": [answer]}
+        return {"question": question, "answers": [answer], "kind": f"attribute {_fact(number)[1]}"}
 
 
 class Exam(Asked):
