@@ -27,7 +27,7 @@ from pathlib import Path
 
 import torch
 
-from gpu_training import matrix_rate
+from gpu import matrix_rate
 from onset.score.causal import CausalLM
 from onset.score.huggingface import load
 from onset.score.requests import prepare

@@ -56,12 +56,19 @@ class Block(nn.Module):
 
     def _attend(self, inputs: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         batch, length, width = inputs.shape
-        mixed = F.linear(inputs, self.qkv).view(batch, length, -1, self.head_dim)
-        turned = rotated(mixed[:, :, : self.heads + self.kv_heads], cosine, sine).transpose(1, 2)
+        turning, group = self.heads + self.kv_heads, self.heads // self.kv_heads
+        # Scores do not change when the dimensions of queries and keys change places alike: with a pair's two members
+        # in two halves, the turning reads and writes whole stretches of memory, which compilers make fast.
+        weight = _pairs_in_halves(self.qkv, turning, self.head_dim)
+        mixed = F.linear(inputs, weight).view(batch, length, -1, self.head_dim)
+        turned = rotated(mixed[:, :, :turning], cosine, sine).transpose(1, 2)
         queries, keys = turned.split((self.heads, self.kv_heads), dim=1)
-        values = mixed[:, :, self.heads + self.kv_heads :].transpose(1, 2)
+        values = mixed[:, :, turning:].transpose(1, 2)
+        if group > 1 and queries.is_cuda and queries.dtype == torch.float32:
+            # No kernel of float32 takes groups there: torch would hold all scores at once.
+            keys, values = keys.repeat_interleave(group, 1), values.repeat_interleave(group, 1)
         read = F.scaled_dot_product_attention(
-            queries, keys, values, is_causal=True, enable_gqa=self.kv_heads != self.heads
+            queries, keys, values, is_causal=True, enable_gqa=keys.shape[1] != self.heads
         )
         return F.linear(read.transpose(1, 2).reshape(batch, length, width), self.out)
 
@@ -147,12 +154,19 @@ def rotary_table(shape: Shape) -> tuple[Tensor, Tensor]:
     return angles.cos()[:, None, :], angles.sin()[:, None, :]
 
 
+def _pairs_in_halves(qkv: Tensor, turning: int, head_dim: int) -> Tensor:
+    """Rows of queries and keys with the members of each pair (0, 1), (2, 3), ... a quarter of a head apart."""
+    heads = qkv[: turning * head_dim].unflatten(0, (turning, head_dim))
+    pairs, rest = heads.split(head_dim // 2, dim=1)
+    halves = pairs.unflatten(1, (-1, 2)).transpose(1, 2).flatten(1, 2)
+    return torch.cat((torch.cat((halves, rest), 1).flatten(0, 1), qkv[turning * head_dim :]))
+
+
 def rotated(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Heads (batch, length, heads, head_dim), the pairs (0, 1), (2, 3), ... of their first half turned by position."""
-    turning, rest = heads.chunk(2, dim=-1)
-    first, second = turning[..., 0::2], turning[..., 1::2]
-    turned = torch.stack((first * cosine - second * sine, first * sine + second * cosine), dim=-1)
-    return torch.cat((turned.flatten(-2), rest), dim=-1)
+    """Heads (batch, length, heads, head_dim), the first half of each turned by position, its pairs a quarter apart."""
+    quarter = heads.shape[-1] // 4
+    first, second, rest = heads.split((quarter, quarter, 2 * quarter), dim=-1)
+    return torch.cat((first * cosine - second * sine, first * sine + second * cosine, rest), dim=-1)
 
 
 def glm_config(shape: Shape, vocab: int, eos: int) -> dict[str, object]:
