@@ -106,7 +106,7 @@ def loss(
     from onset.work.jobs.losses import Measuring, compared
     from onset.work.resources import resolve_device
 
-    texts, made = texts_of(text), []
+    texts, made = texts_of(text, lambda line: typer.echo(f"note: {line}", err=True)), []
     loading, measuring = (
         Loading(dtype, resolve_device(device), allow_bin, trust_remote_code),
         Measuring(reference, stride, most_changed, overlap),

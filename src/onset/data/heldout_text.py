@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,8 +12,12 @@ from typing import Any
 
 from onset.errors import OnsetError, did_you_mean
 from onset.store.text import documents, files
+from onset.study.fingerprints import sha256
 from onset.study.spec import Language
 
+ENDINGS = re.compile(r"(\.jsonl|\.json|\.txt|\.md|\.gz|\.parquet)+$")
+SEEN_DOCUMENTS = 20
+"""Documents that are looked at to tell a text's language."""
 HEADING = re.compile(r"^ = [^=].* = \s*$")
 """The first line of an article in WikiText; sections have more signs."""
 
@@ -61,8 +65,13 @@ Wikipedia of November 2023 (which many models were trained on)."""
 Text = Path | PublicText
 
 
-def texts_of(given: Sequence[str]) -> dict[str, dict[str, Text]]:
-    """Validation texts from ``FILE``, ``LANGUAGE:FILE`` or ``hub:NAME``; files of one first name form one text."""
+def texts_of(given: Sequence[str], warn: Callable[[str], None] = lambda line: None) -> dict[str, dict[str, Text]]:
+    """Validation texts from ``FILE``, ``LANGUAGE:FILE`` or ``hub:NAME``; files of one name form one text.
+
+    The name is the file's, without its endings and without a language before or after it (``en.valid.jsonl.gz`` and
+    ``valid_zh.txt`` are both of ``valid``); a file called after its language alone takes its folder's name.
+    Without a language the text is taken for English. ``warn`` is told of a text that looks like the other language.
+    """
     texts: dict[str, dict[str, Text]] = {}
     for one in given:
         language, _, rest = one.partition(":")
@@ -74,12 +83,33 @@ def texts_of(given: Sequence[str]) -> dict[str, dict[str, Text]]:
         if language not in {"en", "zh"}:
             language, rest = "en", one
         path = there(Path(rest), "text")
-        name = re.sub(r"^(en|zh)[._-]|(\.jsonl|\.txt|\.md|\.gz|\.parquet)+$", "", path.name) or path.name
+        name = name_of(path)
         by_language = texts.setdefault(name, {})
         if language in by_language:
             raise OnsetError(f"two texts named '{name}' in '{language}'", where=path, advice="rename one of the files")
         by_language[language] = path
+        if (seems := _seems(path)) not in (None, language):
+            said = one.startswith(f"{language}:")
+            stated = "as said" if said else f"since no language stands before it: {seems}:FILE"
+            warn(f"{path} looks like '{seems}' and is stored as '{language}', {stated}")
     return texts
+
+
+def name_of(path: Path) -> str:
+    """The name of a text, from its file: see ``texts_of``."""
+    stem = ENDINGS.sub("", path.name) or path.name
+    if stem in ("en", "zh"):
+        return path.resolve().parent.name or stem
+    return re.sub(r"^(en|zh)[._-]|[._-](en|zh)$", "", stem)
+
+
+def _seems(path: Path) -> Language | None:
+    """The language of a text, by the share of Chinese characters among the letters of its first documents, if any."""
+    letters = [one for text in islice(documents(path), SEEN_DOCUMENTS) for one in text[:10_000] if one.isalpha()]
+    chinese = sum("\u4e00" <= one <= "\u9fff" for one in letters)
+    if not letters:
+        return None
+    return "zh" if 2 * chinese > len(letters) else "en"
 
 
 def there(path: Path, what: str) -> Path:
@@ -97,11 +127,7 @@ def content(text: Text) -> str:
         return f"{text.hub}@{text.revision}, {text.files}, first {text.first}"
     made = hashlib.sha256()
     for file in files(text):
-        try:
-            with open(file, "rb") as stream:
-                made.update(hashlib.file_digest(stream, "sha256").digest())
-        except OSError as error:
-            raise OnsetError(f"cannot read: {error.strerror or error}", where=file) from error
+        made.update(sha256(file))
     return made.hexdigest()
 
 

@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from onset.errors import OnsetError, did_you_mean
+from onset.study.fingerprints import sha256
 from onset.study.spec import Source, Study
 
 WORLD = "world"
@@ -99,11 +100,7 @@ def fingerprint(path: Path) -> str:
     for file in files:
         name = file.name if path.is_file() else file.relative_to(path).as_posix()
         made.update(name.encode() + b"\0")
-        try:
-            with open(file, "rb") as handle:
-                made.update(hashlib.file_digest(handle, "sha256").digest())
-        except OSError as error:
-            raise OnsetError(f"cannot read: {error.strerror}", where=file) from error
+        made.update(sha256(file))
     return made.hexdigest()
 
 
