@@ -66,9 +66,13 @@ class RunDir:
         """Part with the held-out losses at that step, document by document."""
         return self.path / "documents" / f"{step:0{STEP_DIGITS}d}.parquet"
 
+    def item_folder(self, step: int) -> Path:
+        """Folder of the item rows at that step, one part a task."""
+        return self.path / "items" / f"{step:0{STEP_DIGITS}d}"
+
     def items(self, step: int, task: str, digest: str) -> Path:
         """Part with the item rows of a task (its digest's first four digits in the name)."""
-        return self.path / "items" / f"{step:0{STEP_DIGITS}d}" / f"{task}-{digest[:4]}.parquet"
+        return self.item_folder(step) / f"{task}-{digest[:4]}.parquet"
 
     def chunks(self, step: int, task: str, digest: str) -> Path:
         """Folder of the chunks of a task's rows that is under way; it goes when the part is whole."""

@@ -142,15 +142,14 @@ class EvaluationLedger(ABC):
     def join_chunks(self) -> None:
         """Join the chunks that are all there, and remove those of parts that are whole: for the one command at work."""
         for run, step in self.checkpoints():
-            rows = self.folder(run).items(step, "any", "0000").parent
-            if any(name.endswith(".chunks") for name in _names(rows)):
+            if any(name.endswith(".chunks") for name in _names(self.folder(run).item_folder(step))):
                 for task in self.tasks:
                     self._join(run, step, task)
 
     def missing(self, run: str, step: int) -> Missing:
         """What is absent of a checkpoint's evaluation, by looking now."""
         rundir = self.folder(run)
-        there = _names(rundir.items(step, "any", "0000").parent) if self.task_digests else frozenset()
+        there = _names(rundir.item_folder(step)) if self.task_digests else frozenset()
         absent = [
             name for name, digest in self.task_digests.items() if rundir.items(step, name, digest).name not in there
         ]

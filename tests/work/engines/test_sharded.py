@@ -13,7 +13,7 @@ import pytest
 from onset.store.rundir import RunDir
 from onset.study.files import dump
 from onset.study.spec import Study
-from onset.work.engines import choose_engine
+from onset.work.engines import choose_engine, sharded
 from onset.work.ledger import StudyLedger
 from onset.work.study import run_study
 
@@ -87,3 +87,11 @@ def test_without_ray_a_training_on_several_processes_says_what_to_install(
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(Exception, match="Ray is not installed"):
         choose_engine("local", 2, 1, out=tmp_path, processes=2)
+
+
+def test_gpus_of_a_slot_are_named_as_this_process_was_given_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost otherwise: a training on the GPUs of somebody else."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert sharded._visible(("cuda:1", "cuda:3")) == "1,3"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,GPU-aa")
+    assert sharded._visible(("cuda:1", "cuda:3")) == "5,GPU-aa"

@@ -18,7 +18,7 @@ from onset.work.jobs.foreign import Loading, ModelsLedger
 from onset.work.ledger import StudyLedger
 from onset.work.models import evaluate_models
 from onset.work.names import Known, known, split_revision, subjects
-from onset.work.study import run_study
+from onset.work.study import evaluation_rows, run_study
 
 
 def quiet() -> Console:
@@ -57,6 +57,21 @@ def test_a_run_and_a_foreign_folder_become_one_table(trained: StudyLedger, tmp_p
     last = ours[ours["tokens"] == ours["tokens"].max()].set_index("metric")["score"]
     assert theirs.set_index("metric")["score"].to_dict() == pytest.approx(last.to_dict())
     assert evaluate_models(bench, 1, quiet()) == (4, [])
+
+
+def test_the_status_of_an_evaluation_names_the_tasks_that_are_pending(trained: StudyLedger, tmp_path: Path) -> None:
+    """Lost otherwise: how far an evaluation of days is."""
+    found = subjects([str(trained.rundir(trained.study.runs[0]).path)], tmp_path)
+    assert evaluation_rows(tmp_path)[0]["checkpoints"] == 0
+    evaluate_models(ModelsLedger(found, ("addition_1digit",), limit=4), 1, quiet())
+    (row,) = evaluation_rows(tmp_path)
+    assert (row["state"], row["checkpoints"], row["evaluated"], row["why"]) == ("evaluated", 3, 3, None)
+    ledger = ModelsLedger(found[:1], ("addition_2digit",), limit=4)
+    evaluate_models(ledger, 1, quiet())
+    (row,) = evaluation_rows(tmp_path)
+    name = f"addition_2digit-{ledger.task_digests['addition_2digit'][:4]}"
+    assert (row["state"], row["evaluated"]) == ("pending", 1)
+    assert row["why"] == f"pending: {name} at 2 of 3 checkpoints"
 
 
 def test_rows_of_one_of_our_checkpoints_stand_at_its_step(trained: StudyLedger, tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from onset.errors import OnsetError
-from onset.work.engines.process import attempt, end_with_parent, limit_threads
+from onset.work.engines.process import attempt, end_with_parent, environment, limit_threads
 from onset.work.engines.scheduler import Message, Options, Scheduler
 from onset.work.engines.sharded import run_here
 from onset.work.piece import Control, Ledger, Listener, Piece, Runner
@@ -140,24 +140,10 @@ def _start(ledger: Ledger, run: Runner, threads: int) -> _Worker:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, ledger, run, threads, os.getpid()), daemon=True)
     # Arithmetic libraries read their thread count when they are loaded, before any of our code runs.
-    with _environment({"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}):
+    with environment({"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}):
         process.start()
     theirs.close()
     return _Worker(process, ours)
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _serve(pipe: Connection, ledger: Ledger, run: Runner, threads: int, parent: int) -> None:

@@ -6,6 +6,8 @@ import os
 import socket
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from onset.errors import OnsetError
@@ -58,3 +60,18 @@ def _unseen(folder: Path) -> OnsetError:
         where=folder,
         advice="a cluster needs the study, and where it is started, on a file system that all its nodes share",
     )
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """These variables of the environment within; afterwards those of before."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

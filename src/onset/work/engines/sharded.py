@@ -16,7 +16,7 @@ from typing import Any
 
 from onset.errors import OnsetError
 from onset.work.engines.cluster import connected, mailbox, reporting, require_ray
-from onset.work.engines.process import enter, limit_threads
+from onset.work.engines.process import enter, environment, limit_threads
 from onset.work.piece import Control, Ledger, Piece, Runner, Stopped
 from onset.work.resources import Slot
 
@@ -64,7 +64,7 @@ def run_sharded(
     box = mailbox()
     context = ray.put((run, ledger, piece, slot, os.getcwd(), token))
     storage = Path(tempfile.mkdtemp(prefix=".train-", dir=share.storage))
-    environment = {"OMP_NUM_THREADS": str(slot.threads), "TOKENIZERS_PARALLELISM": "false"}
+    variables = {"OMP_NUM_THREADS": str(slot.threads), "TOKENIZERS_PARALLELISM": "false"}
     trainer = TorchTrainer(
         _each,
         train_loop_config={"context": [context], "mailbox": box},
@@ -76,7 +76,7 @@ def run_sharded(
             name="training",
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=RESTARTS),
-            worker_runtime_env={"env_vars": environment},
+            worker_runtime_env={"env_vars": variables},
         ),
     )
     with _passed_on(box, control) as ended:
@@ -160,11 +160,10 @@ def run_here(run: Runner, ledger: Ledger, piece: Piece, slot: Slot, control: Con
     """Carry a piece out on several devices of this machine alone, by a Ray of its own."""
     require_ray()
     cuda = slot.device != "cpu"
-    if cuda:
-        os.environ["CUDA_VISIBLE_DEVICES"] = _visible(slot.devices)
     count = len(slot.devices)
     settings = {"num_cpus": count * slot.threads + 1, "num_gpus": count if cuda else 0}
-    with connected(None, **settings):
+    seen = {"CUDA_VISIBLE_DEVICES": _visible(slot.devices)} if cuda else {}
+    with environment(seen), connected(None, **settings):
         share = Share(slot.threads, 1, float(cuda), None)
         run_sharded(run, ledger, piece, slot, control, share=share, token=None)
 
