@@ -79,7 +79,7 @@ def run_sharded(
             worker_runtime_env={"env_vars": variables},
         ),
     )
-    with _passed_on(box, control) as ended:
+    with _Relay(box, control) as ended:
         try:
             trainer.fit()
         except TrainingFailedError as error:
@@ -94,7 +94,7 @@ def run_sharded(
         raise ended[-1]
 
 
-class _passed_on:
+class _Relay:
     """Within, news from the mailbox goes to a control, and its wish to stop to the mailbox; keeps how it ended."""
 
     def __init__(self, box: Any, control: Control) -> None:
