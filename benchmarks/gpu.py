@@ -38,7 +38,6 @@ from onset.study import cost
 from onset.study.spec import Optimizer, Run, Shape, TokenizerSpec
 from onset.train.precision import Arithmetic, choose
 from onset.train.step import Stepper
-from onset.train.stopping import stopped_by_signals
 from onset.train.trainer import Job, train
 
 RESULT = Path(__file__).parent / "results" / "gpu.md"
@@ -168,8 +167,9 @@ def training(size: str, device: str, folder: Path, *, deterministic: bool) -> No
         run, 262, mixture, tokenizer, rundir, device=device, state_seconds=1.0, deterministic=deterministic,
         precision="bfloat16" if device == "cuda" else "auto",
     )  # fmt: skip
-    with stopped_by_signals() as asked:
-        train(job, should_stop=asked)
+    came: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    train(job, should_stop=lambda: bool(came))
 
 
 def losses_of(size: str, device: str, folder: Path, kills: int, *, deterministic: bool) -> list[float]:
