@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,42 @@ def test_a_folder_of_checkpoints_stands_for_all_of_them_by_step(tmp_path: Path) 
     (nothing,) = subjects([str(tmp_path)], tmp_path / "out")
     assert nothing.ref == str(tmp_path), "it is told as no model when it is opened"
     assert subjects([str(tmp_path)], tmp_path / "out", waiting=True) == (), "what is watched may yet begin"
+
+
+def trained(root: Path, own: bytes, state: dict[str, int] | None = None) -> Path:
+    """What a trainer leaves: checkpoints, and weights of the folder's own."""
+    for name, weights in {"checkpoint-100": b"first", "checkpoint-200": b"second", ".": own}.items():
+        (root / "llama" / name).mkdir(parents=True, exist_ok=True)
+        (root / "llama" / name / "config.json").write_text(name)
+        (root / "llama" / name / "model.safetensors").write_bytes(weights)
+    if state is not None:
+        (root / "llama" / "trainer_state.json").write_text(json.dumps(state))
+    return root / "llama"
+
+
+def test_weights_beside_checkpoints_hide_none_of_them(tmp_path: Path) -> None:
+    """Lost otherwise: a trajectory of which only the last weights are scored, as step 1."""
+    same = trained(tmp_path / "same", b"second")
+    assert [one.step for one in subjects([str(same)], tmp_path / "out")] == [100, 200], "its own are those of step 200"
+    later = trained(tmp_path / "later", b"third", {"global_step": 250, "num_input_tokens_seen": 5000})
+    found = subjects([str(later)], tmp_path / "out", tokens_per_step=10)
+    assert [one.step for one in found] == [100, 200, 250]
+    assert len({one.rundir for one in found}) == 1
+    assert [one.meta and one.meta["tokens_at"] for one in found] == [{"100": 1000}, {"200": 2000}, {"250": 5000}]
+    with pytest.raises(OnsetError, match="nothing says their step"):
+        subjects([str(trained(tmp_path / "unknown", b"third"))], tmp_path / "out")
+
+
+def test_tokens_are_those_that_the_trainer_counted(tmp_path: Path) -> None:
+    """Lost otherwise: a table of tokens written by hand, from a file that lies beside the weights."""
+    (name,) = folders(tmp_path, "toy/checkpoint-100")
+    (Path(name) / "trainer_state.json").write_text(json.dumps({"num_input_tokens_seen": 204800}))
+    (one,) = subjects([name], tmp_path / "out", tokens_per_step=3)
+    assert one.meta is not None
+    assert one.meta["tokens_at"] == {"100": 204800}
+    (Path(name) / "trainer_state.json").write_text("{")
+    with pytest.raises(OnsetError, match="cannot read"):
+        subjects([name], tmp_path / "out")
 
 
 def test_series_of_one_name_in_two_places_are_two_runs(tmp_path: Path) -> None:

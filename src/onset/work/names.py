@@ -9,7 +9,9 @@ are checkpoints of one run.
 from __future__ import annotations
 
 import csv
+import filecmp
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,8 +86,9 @@ def subjects(
 ) -> tuple[Subject, ...]:
     """The sets of weights that the given names mean, each with its place below ``out``.
 
-    Training tokens of foreign models come from the table, from the revision's name (``tokens4B``) or from
-    ``tokens_per_step``: without them a model can be scored, but its scores cannot be placed against compute or tokens.
+    Training tokens of foreign models come from the table, from ``num_input_tokens_seen`` of trainer_state.json, from
+    the revision's name (``tokens4B``) or from ``tokens_per_step``: without them a model can be scored, but its scores
+    cannot be placed against compute or tokens.
     ``waiting`` takes a run or a folder that has no checkpoint yet for none, instead of an error.
     Raises OnsetError for a name that is nothing known, and for a row of the table that names none of the models.
     """
@@ -110,12 +113,56 @@ def subjects(
 def _within(model: str, waiting: bool) -> list[str]:
     """What a folder of models means: a study's runs, or the checkpoints side by side in it; any other name itself."""
     folder = Path(model)
-    if not folder.is_dir() or any((folder / name).exists() for name in ("config.json", "run.json")):
+    if not folder.is_dir() or (folder / "run.json").exists():
         return [model]
+    if (folder / "config.json").exists():
+        return _with_checkpoints(folder) or [model]
     if runs := [str(run.path) for run in run_dirs(folder) if run.steps()]:
         return runs
-    steps = {entry: found for entry in folder.iterdir() if (found := STEP.search(entry.name)) and _holds_model(entry)}
-    return [str(entry) for entry in sorted(steps, key=lambda entry: int(steps[entry][1]))] or [model] * (not waiting)
+    return [str(entry) for _, entry in _checkpoints(folder)] or [model] * (not waiting)
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Step and folder of the models in a folder that name their step, by step."""
+    found = [(int(step[1]), entry) for entry in folder.iterdir() if (step := STEP.search(entry.name))]
+    return sorted((step, entry) for step, entry in found if _holds_model(entry))
+
+
+def _with_checkpoints(folder: Path) -> list[str]:
+    """A model's folder with checkpoints in it, as a trainer leaves it: the checkpoints, and its own weights.
+
+    Its own weights are left out where they are those of a checkpoint. Raises OnsetError where nothing says their step.
+    """
+    checkpoints = _checkpoints(folder)
+    names = [str(entry) for _, entry in checkpoints]
+    if not checkpoints or not _holds_model(folder):
+        return names
+    step = _trainer_state(folder).get("global_step")
+    if step in {at for at, _ in checkpoints} or any(_same_weights(folder, entry) for _, entry in checkpoints):
+        return names
+    if not isinstance(step, int):
+        raise OnsetError(
+            "a folder holds weights of its own beside checkpoints, and nothing says their step", where=folder,
+            advice=f"name the checkpoints: {folder}/{checkpoints[-1][1].name} ..., or put trainer_state.json there",
+        )  # fmt: skip
+    return [*names, str(folder)]
+
+
+def _same_weights(one: Path, other: Path) -> bool:
+    names = sorted(file.name for kind in ("*.safetensors", "*.bin") for file in one.glob(kind))
+    alike = filecmp.cmpfiles(one, other, [name for name in names if name != "training_args.bin"], shallow=False)
+    return not alike[1] and not alike[2]
+
+
+def _trainer_state(folder: Path) -> dict[str, Any]:
+    """What the Trainer of transformers says of a checkpoint, where it does."""
+    file = folder / "trainer_state.json"
+    if not file.exists():
+        return {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise OnsetError(f"cannot read: {error}", where=file, advice="remove it, or fetch it again") from error
 
 
 def _holds_model(folder: Path) -> bool:
@@ -176,7 +223,8 @@ def _foreign(model: str, out: Path, known: Known, tokens_per_step: int | None) -
     """A folder or a hub id: checkpoints of one training share a run."""
     path = Path(model)
     name, revision = split_revision(model)
-    tokens = known.tokens
+    state = _trainer_state(path) if path.is_dir() else {}
+    tokens = known.tokens if known.tokens is not None else state.get("num_input_tokens_seen") or None
     if known.run:
         label, identity, step = known.run, f"run {known.run}", known.step
     elif (found := STEP.search(path.resolve().name if path.is_dir() else revision or "")) is not None:
@@ -184,6 +232,8 @@ def _foreign(model: str, out: Path, known: Known, tokens_per_step: int | None) -
         step = int(found[1])
         if tokens is None and found[2]:
             tokens = round(float(found[2]) * SIZES[found[3].upper()])
+    elif path.is_dir() and _checkpoints(path):  # the last weights of the run whose checkpoints lie in the folder
+        label, identity, step = path.resolve().name, f"{path.resolve()} {path.resolve().name}", state["global_step"]
     else:
         label = path.resolve().name if path.is_dir() else name if revision is None else f"{name}-{revision}"
         identity, step = _identity(path) if path.is_dir() else f"{name}@{revision}", known.step
