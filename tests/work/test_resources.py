@@ -105,3 +105,11 @@ def test_an_evaluation_goes_to_the_gpu_that_there_is(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(resources, "_gpu_bytes", lambda: ())
     monkeypatch.setattr(resources.sys, "platform", "linux")
     assert resources.resolve_device("auto") == "cpu"
+
+
+def test_pieces_on_gpus_wait_for_main_memory_in_which_their_weights_are_gathered() -> None:
+    """Lost otherwise: a host out of memory when several trainings write their checkpoints."""
+    packer = Packer(Machine(16, 64 * GB, (80 * GB,) * 4), workers=16, threads=1)
+    assert packer.allocate("a", Need(each=GB, host=40 * GB)) is not None
+    assert packer.allocate("b", Need(each=GB, host=40 * GB)) is None
+    assert packer.allocate("c", Need(each=GB, host=10 * GB)) is not None

@@ -141,12 +141,17 @@ class Packer:
             for index, size in enumerate(self.machine.gpus)
             if loads[index][0] < self._pieces_per_gpu() and loads[index][1] + asked <= size
         ]
-        if len(fits) < count:
+        if len(fits) < count or (self.allocated and not self._fits_host(need)):
             return None
         chosen = sorted(sorted(fits, key=lambda index: loads[index])[:count])
         fit = need.fit(count, smallest)
         devices = tuple(f"cuda:{index}" for index in chosen)
         return Slot(self.threads, devices, None if fit is None else fit.bytes)
+
+    def _fits_host(self, need: Need) -> bool:
+        """Whether main memory holds what a piece on GPUs takes of it, beside the others."""
+        held = sum(other.host + PROCESS_BYTES * len(slot.devices) for slot, other in self.allocated.values())
+        return held + need.host + PROCESS_BYTES <= self.machine.memory
 
     def _devices(self, need: Need, single: bool) -> int:
         """How many GPUs a piece is shared out over: as given, else the fewest on which it fits."""

@@ -138,3 +138,18 @@ def test_without_ray_the_engine_says_what_to_install(tmp_path: Path, monkeypatch
     with pytest.raises(OnsetError, match="not installed") as caught:
         choose_engine("ray", None, 1, out=tmp_path)
     assert "onset-lm[ray]" in str(caught.value)
+
+
+def test_a_training_on_a_part_of_a_gpu_plans_with_that_part_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost otherwise: four trainings on one GPU, each planned as if it were alone there."""
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    from types import SimpleNamespace
+
+    import torch
+
+    from onset.study.cost import usable
+    from onset.work.engines.ray import part_of_gpu
+    from onset.work.resources import Slot
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80 * 10**9))
+    assert part_of_gpu(Slot(1, ("cuda:0",)), 0.25).memory == usable(20 * 10**9)

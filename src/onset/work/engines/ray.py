@@ -13,13 +13,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from onset.errors import OnsetError
 from onset.store.object_store import is_url, study_folder
+from onset.study.cost import usable
 from onset.work.engines.cluster import connected, mailbox, nodes, reporting, require_ray
 from onset.work.engines.process import attempt, enter, limit_threads
 from onset.work.engines.scheduler import Message, NoNode, Options, Scheduler
@@ -149,7 +150,7 @@ class _RayExecutor:
             **settings,
         )
         share = None if ask.processes == 1 else Share(ask.cores, ask.memory, ask.gpus, self.storage)
-        self.tasks[remote.remote(self.context, piece, slot, self.mailbox, share)] = piece
+        self.tasks[remote.remote(self.context, piece, slot, ask.gpus, self.mailbox, share)] = piece
 
     def wait(self, seconds: float, tell: Callable[[Message], None]) -> None:
         import ray
@@ -158,7 +159,7 @@ class _RayExecutor:
         if self.tasks:
             over, _ = ray.wait(list(self.tasks), num_returns=1, timeout=min(seconds, TURN_SECONDS))
         else:
-            time.sleep(seconds)
+            time.sleep(max(seconds, TURN_SECONDS))
         self._hear(5.0 if over else 0.1, tell)
         for task in over:
             tell(self._end(task))
@@ -222,6 +223,7 @@ def _carry_out(
     context: tuple[Ledger, Runner, str, Path | None],
     piece: Piece,
     slot: Slot,
+    gpus: float,
     box: Any,
     share: Share | None,
 ) -> OnsetError | None:
@@ -230,10 +232,20 @@ def _carry_out(
     if (unseen := enter(folder, token)) is not None:
         return unseen
     limit_threads(slot.threads)
+    if 0 < gpus < 1:
+        slot = part_of_gpu(slot, gpus)
     if share is not None:
         run = partial(run_sharded, run, share=share, token=token)
     with reporting(box, piece.key) as control:
         return attempt(run, ledger, piece, slot, control)
+
+
+def part_of_gpu(slot: Slot, gpus: float) -> Slot:
+    """The slot with that part of its GPU's memory, of which others have the rest."""
+    import torch
+
+    card = int(torch.cuda.get_device_properties(slot.device).total_memory)
+    return replace(slot, memory=usable(int(card * gpus)))
 
 
 @contextmanager
