@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from onset.adapters import join, names, registry
-from onset.adapters.chance import chance_of
+from onset.adapters.chance import chance_of, guessed
 from onset.adapters.columns import TRAINING
 from onset.adapters.names import ByRun, Pattern
 from onset.adapters.source import LOSSES, SCORES, Reading, Results
@@ -35,6 +35,10 @@ class Options:
     """The losses that the table stands on, ``NAME[:UNIT]``, each for the runs that have none before it; by default the
     one that most checkpoints have."""
     gap: float = join.GAP
+    chance: ByRun = field(default_factory=ByRun)
+    """Chance levels by task, for accuracies; they come before those of ``adapters.chance``."""
+    questions: ByRun = field(default_factory=ByRun)
+    """Numbers of questions by task, where the source does not give them."""
     family: str | None = None
 
 
@@ -335,9 +339,23 @@ def _described(placed: pd.DataFrame, options: Options, notes: list[str]) -> pd.D
             raise OnsetError(f"no {column} are known for {', '.join(map(str, lost[:5]))}", advice=option)
     if options.family is not None:
         made["family"] = options.family
+    return _with_chance(made, options, notes)
+
+
+def _with_chance(made: pd.DataFrame, options: Options, notes: list[str]) -> pd.DataFrame:
+    """Chance levels and numbers of questions: those of the source, else as given, else of public tasks."""
+    tasks = [str(task) for task in made.task.unique()]
+    for option, values in (("--chance", options.chance), ("--questions", options.questions)):
+        if unused := values.unused(tasks):
+            raise OnsetError(f"{option}: there is no task '{unused[0]}'", advice=did_you_mean(unused[0], tasks))
+    counted = made.task.map({task: options.questions.of(task) for task in tasks}).astype(float)
+    made["n_examples"] = pd.to_numeric(made.n_examples, errors="coerce").astype(float).fillna(counted)
+    given = made.task.map({task: options.chance.of(task) for task in tasks}).astype(float)
+    made["chance"] = pd.to_numeric(made.chance, errors="coerce").astype(float)
+    made["chance"] = made.chance.fillna(given.where(made.metric.map(guessed).astype(bool)))
     known = pd.Series([chance_of(t, m) for t, m in zip(made.task, made.metric, strict=True)], made.index, dtype=float)
     fill = made.chance.isna() & known.notna()
     if fill.any():
-        made["chance"] = pd.to_numeric(made.chance, errors="coerce").fillna(known)
+        made["chance"] = made.chance.fillna(known)
         notes.append("chance levels of public tasks filled in: " + ", ".join(sorted(made.task[fill].unique())[:12]))
     return made

@@ -8,6 +8,7 @@ from typing import Any
 
 from onset.adapters import FORMS, Collected, Options, collect, import_
 from onset.adapters.formats import every_eval_ever
+from onset.adapters.join import GAP
 from onset.adapters.names import ByRun, Pattern
 from onset.adapters.source import Reading
 from onset.errors import OnsetError
@@ -84,6 +85,8 @@ def options_of(
     seq_length: int | None = None,
     family: str | None = None,
     columns: Any = None,
+    chance: list[str] | None = None,
+    questions: list[str] | None = None,
 ) -> Options:
     """Options from the texts of the command line; what is None was not given."""
     reading = Reading(
@@ -97,11 +100,18 @@ def options_of(
     pattern = Pattern.parse(restarts) if restarts else None
     if pattern is not None and not {"run", "restart"} <= pattern.regex.groupindex.keys():
         raise OnsetError("--restarts needs {run} and {restart}", advice="for instance '{run}-run-{restart}'")
-    options = Options(
-        reading, ByRun.parse(tokens_per_step, "--tokens-per-step"), ByRun.parse(params, "--params"), _pairs(rename),
-        pattern, tuple(loss or ()), family=family,
-    )  # fmt: skip
-    return options if gap is None else Options(**{**vars(options), "gap": gap})
+    return Options(
+        reading=reading,
+        tokens_per_step=ByRun.parse(tokens_per_step, "--tokens-per-step"),
+        params=ByRun.parse(params, "--params"),
+        rename=_pairs(rename),
+        restarts=pattern,
+        axes=tuple(loss or ()),
+        gap=GAP if gap is None else gap,
+        chance=ByRun.parse(chance, "--chance"),
+        questions=ByRun.parse(questions, "--questions"),
+        family=family,
+    )
 
 
 def _pairs(rename: Sequence[str] | None) -> tuple[tuple[str, str], ...]:

@@ -124,7 +124,7 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class ByRun:
-    """A value for every run, and values for runs by name or pattern (``OLMo-7B*``); the most exact name wins."""
+    """A value for all runs (or tasks), and values by name or pattern (``OLMo-7B*``); an exact name wins."""
 
     everyone: float | None = None
     named: tuple[tuple[str, float], ...] = ()

@@ -28,6 +28,8 @@ def import_table(
     loss: Annotated[
         list[str] | None, typer.Option(help="The loss to stand on, NAME[:UNIT]; a further one is for runs without it.")
     ] = None,
+    chance: Annotated[list[str] | None, typer.Option(help="TASK=NUMBER: what guessing gets right.")] = None,
+    questions: Annotated[list[str] | None, typer.Option(help="TASK=NUMBER: how many questions a task has.")] = None,
     gap: Annotated[float, typer.Option(min=1.0, help="Largest factor between neighbours of interpolated losses.")] = 2,
     seq_length: Annotated[int | None, typer.Option(min=1, help="Tokens a sample, for logs that count samples.")] = None,
     family: Annotated[str | None, typer.Option(help="Family of all runs.")] = None,
@@ -48,6 +50,7 @@ def import_table(
         sources, losses or [], out, items=items, records=records, set_aside=set_aside, tokens_per_step=tokens_per_step,
         params=params, runs=runs, restarts=restarts, rename=rename, metric=metric, score=score,
         loss_columns=loss_columns, loss=loss, gap=gap, seq_length=seq_length, family=family, columns=given,
+        chance=chance, questions=questions,
     )  # fmt: skip
     for line in told:
         typer.echo(line)
