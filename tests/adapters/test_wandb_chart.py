@@ -50,7 +50,7 @@ def test_the_latest_restart_counts_and_is_never_added_up(tmp_path: Path) -> None
         ["M-7B", 200, 200_000, 2.8, 0.72],
         ["M-7B", 300, 300_000, 2.71, 0.75],
     ]
-    assert "values of an earlier restart at a step that a later one has too, left out: 2" in frame.attrs["notes"]
+    assert "scores of an earlier restart at a step that a later one has too, left out: 2" in frame.attrs["notes"]
 
 
 def test_restarts_that_were_not_named_are_pointed_out(tmp_path: Path) -> None:

@@ -203,9 +203,8 @@ def _restarts_joined(frame: pd.DataFrame, options: Options, notes: list[str], ke
     several = ", ".join(sorted({found["run"] for found in named.values()})[:4])
     notes.append(f"{len(named)} restarts joined to the runs {several}")
     if len(kept) < len(made):
-        notes.append(
-            f"values of an earlier restart at a step that a later one has too, left out: {len(made) - len(kept)}"
-        )
+        lost, what = len(made) - len(kept), "losses" if "loss_name" in keys else "scores"
+        notes.append(f"{what} of an earlier restart at a step that a later one has too, left out: {lost}")
     return kept.drop(columns="_restart").sort_index()
 
 
