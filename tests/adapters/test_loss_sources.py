@@ -140,6 +140,33 @@ def test_tensorboard_is_read_as_plain_records(tmp_path: Path, tensor: bool) -> N
     assert any("ends within a record" in note for note in results.notes)
 
 
+def test_a_restart_takes_back_what_was_written_after_it(tmp_path: Path) -> None:
+    """Steps 250 and 300 of the first try lie on a training that was given up."""
+    folder = tmp_path / "run-a"
+    folder.mkdir()
+    first = [event("eval/loss", step, 6 - step / 100, wall=float(step), tensor=False) for step in (100, 200, 250, 300)]
+    again = [event("eval/loss", step, 5 - step / 100, wall=1000.0 + step, tensor=False) for step in (200, 400)]
+    (folder / "events.out.tfevents.1.host").write_bytes(b"".join(first))
+    (folder / "events.out.tfevents.2.host").write_bytes(b"".join(again))
+    scores = tmp_path / "scores.csv"
+    rows = "".join(f"run-a,{step},piqa,acc,0.5\n" for step in (100, 200, 400))
+    scores.write_text("run,step,task,metric,score\n" + rows)
+    found = collect([str(scores)], [str(folder)], options_of(params=["1M"], tokens_per_step=["1000"], gap=1.0))
+    assert dict(zip(found.observations.step, found.observations.loss, strict=True)) == {100: 5, 200: 3, 400: 1}
+    assert "values that a restart of the training took back, left out: 3" in found.observations.attrs["notes"]
+
+
+def test_training_and_validation_in_folders_of_their_own(tmp_path: Path) -> None:
+    """Both tags are called the same: the training loss would stand as the validation loss."""
+    for part, loss in (("train", 3.0), ("validation", 3.5)):
+        (tmp_path / "keras" / part).mkdir(parents=True)
+        path = tmp_path / "keras" / part / "events.out.tfevents.1.host"
+        path.write_bytes(event("epoch_loss", 10, loss, wall=1.0, tensor=True))
+    found = registry.read(str(tmp_path / "keras"), Reading()).losses
+    assert set(found.run) == {"keras"}
+    assert dict(zip(found.loss_name, found.loss, strict=True)) == {"train": 3.0, "validation": 3.5}
+
+
 def test_a_genuine_event_file_is_read(tmp_path: Path) -> None:
     """Written by tensorboardX 2.6, with texts and histograms between the scalars."""
     shutil.copy(FIXTURES / "tensorboardx.events", tmp_path / "events.out.tfevents.1.host")

@@ -155,7 +155,7 @@ def _prepared(
     per_step = made.run.map({run: options.tokens_per_step.of(run) for run in made.run.unique()}).astype(float)
     made["tokens"] = made.tokens.where(per_step.isna(), made.step * per_step)
     made["run"] = made.run.map({run: _renamed(run, options.rename) for run in made.run.unique()})
-    made = _restarts_joined(made, options, notes, keys)
+    made = _restarts_joined(_purged(made, notes, keys), options, notes, keys)
     again = made.run.map({run: options.tokens_per_step.of(run) for run in made.run.unique()}).astype(float)
     made["tokens"] = made.tokens.fillna(made.step * again)
     made["tokens"] = made.groupby("run", group_keys=False)[["step", "tokens"]].apply(_filled)["tokens"]
@@ -185,6 +185,19 @@ def _filled(rows: pd.DataFrame) -> pd.DataFrame:
     if ratio.max() <= ratio.min() * 1.001:
         return rows.assign(tokens=rows.tokens.where(~missing, rows.step * ratio.median()))
     return rows
+
+
+def _purged(frame: pd.DataFrame, notes: list[str], keys: list[str]) -> pd.DataFrame:
+    """Values that a restart took back: written before a value of the same or an earlier step (``wall_time``)."""
+    if "wall_time" not in frame or frame.wall_time.isna().all():
+        return frame
+    ordered = frame.sort_values("wall_time", kind="stable", na_position="first")
+    steps = ordered.step.iloc[::-1].groupby([ordered[key] for key in ("run", *keys)], dropna=False)
+    least_after = steps.cummin().groupby([ordered[key] for key in ("run", *keys)], dropna=False).shift(1)
+    stale = ordered.wall_time.notna() & (ordered.step >= least_after.reindex(ordered.index))
+    if stale.any():
+        notes.append(f"values that a restart of the training took back, left out: {int(stale.sum())}")
+    return frame.drop(index=ordered.index[stale]).drop(columns="wall_time")
 
 
 def _restarts_joined(frame: pd.DataFrame, options: Options, notes: list[str], keys: list[str]) -> pd.DataFrame:

@@ -2,9 +2,11 @@
 
 A file is a row of records (length, checksum, payload, checksum); a payload is an ``Event`` message. PyTorch writes
 scalars as ``simple_value``, TensorFlow 2 and JAX trainers as small tensors. A restarted training writes a new file
-beside the old one: where two have one step, the value written last counts. The fields read are 1 ``wall_time``,
-2 ``step``, 5 ``summary`` of Event; 1 ``value`` of Summary; 1 ``tag``, 2 ``simple_value``, 8 ``tensor`` of Value; 1
-``dtype``, 4 ``tensor_content``, 5 ``float_val``, 6 ``double_val`` of Tensor.
+beside the old one: what was written before a value of the same or an earlier step is taken back (by ``wall_time``).
+
+The fields read are 1 ``wall_time``, 2 ``step``, 5 ``summary`` of Event; 1 ``value`` of Summary; 1 ``tag``,
+2 ``simple_value``, 8 ``tensor`` of Value; 1 ``dtype``, 4 ``tensor_content``, 5 ``float_val``, 6 ``double_val`` of a
+Tensor.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from onset.adapters.formats.wide import made_losses, made_scores
 from onset.adapters.source import Format, Reading, Results
 from onset.errors import OnsetError
 
+PARTS = ("train", "validation", "val", "eval", "test")
+"""Folders within a run's, for the same tags of training and validation (Keras)."""
 Field = tuple[int, int, Any]
 """Number, wire type and value of a field of a message."""
 
@@ -38,7 +42,11 @@ def read(path: Path, reading: Reading) -> Results:
     if frame.empty:
         raise OnsetError("the event file holds no scalars", where=path)
     frame = frame.sort_values("wall_time", kind="stable").drop_duplicates(["tag", "step"], keep="last")
-    fields = source.run_of(path, reading) if reading.runs else {"run": path.resolve().parent.name}
+    folder = path.resolve().parent
+    if folder.name in PARTS:
+        frame["tag"] = frame.tag.str.replace(r"^(epoch_)?loss$", f"{folder.name}/loss", regex=True)
+        folder = folder.parent
+    fields = source.run_of(path, reading) if reading.runs else {"run": folder.name}
     losses, scores = [], []
     for tag, part in frame.groupby("tag", sort=True):
         base = part[["step", "value", "wall_time"]].assign(**fields)
