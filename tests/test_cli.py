@@ -143,3 +143,20 @@ def test_a_query_is_written_as_csv(tmp_path: Path) -> None:
     """Lost otherwise: rows that a spreadsheet or another program could read have to be copied from a table."""
     done = onset("query", str(tmp_path), "SELECT 1 AS a, 'x,y' AS b", "--csv")
     assert (done.returncode, done.stdout) == (0, 'a,b\n1,"x,y"\n')
+
+
+def test_a_plan_finds_a_task_that_is_not_known_and_takes_one_of_ones_own(tmp_path: Path) -> None:
+    """Lost otherwise: hours of training before the name of a task is looked up."""
+    from onset.study.files import dump, load
+
+    text = dump(load("tiny")).replace('name = "world_exam_en"', 'name = "sums.jsonl"')
+    study = tmp_path / "study.toml"
+    study.write_text(text)
+    done = onset("plan", str(study), "--rate", "1e11", "--json")
+    assert (done.returncode, "sums.jsonl" in done.stderr) == (1, True)
+    (tmp_path / "sums.jsonl").write_text('{"question": "1 + 1?", "choices": ["2", "3"], "answer": 0}\n')
+    assert onset("plan", str(study), "--rate", "1e11", "--json").returncode == 0
+    study.write_text(text.replace("sums.jsonl", "world_exm_en"))
+    done = onset("plan", str(study), "--rate", "1e11", "--json")
+    assert done.returncode == 1
+    assert "did you mean 'world_exam_en'" in done.stderr

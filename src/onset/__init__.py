@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from onset.results import Analysis, Forecast, Interval, LossInterval, SizeEffect, Threshold
+    from onset.results import Analysis, Comparison, Forecast, Interval, LossInterval, SizeEffect, Threshold
     from onset.study.spec import Study
 
 __version__ = "0.1.0"
 
-__all__ = ["analyze", "forecast", "load", "plot", "read", "size_effect", "threshold"]
+__all__ = ["analyze", "compare", "forecast", "load", "plot", "read", "size_effect", "threshold"]
 
 
 def __dir__() -> list[str]:
@@ -165,6 +165,24 @@ def analyze(
         jobs=jobs,
         progress=progress,
     )
+
+
+def compare(
+    *models: str | Path,
+    metrics: Sequence[str] | None = None,
+    level: float = 0.95,
+    rate: float = 0.05,
+    seed: int = 0,
+) -> Comparison:
+    """Paired differences of scored models from the first one, on the same items.
+
+    ``models`` are folders of ``onset eval`` or ``onset run``, runs of them, or ``RUN_FOLDER@STEP``; ``metrics`` are
+    named as for ``onset eval``, by default those of the folders. ``rate`` is the share of false discoveries that is
+    allowed over the tasks of one metric. Raises OnsetError where two have no item in common.
+    """
+    from onset.work.compare import compare_scored
+
+    return compare_scored(models, metrics, level=level, rate=rate, seed=seed)
 
 
 def plot(result: Any, **options: Any) -> Any:

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from onset import compare
 from onset.cli import app
 from onset.data.tokenizer import train
+from onset.errors import OnsetError
 from onset.store.parts import read_part
 from onset.study.spec import TokenizerSpec
 from onset.tables.observations import read
@@ -85,3 +87,47 @@ def test_two_workers_write_the_rows_of_one(series: list[str], tmp_path: Path) ->
     one, two = map(_rows, outs)
     assert one["logprob"].notna().any()
     pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_tasks_and_metrics_of_ones_own_go_from_eval_to_the_table(series: list[str], tmp_path: Path) -> None:
+    """Lost otherwise: one's own task is scored, and its language or metric is lost on the way to the analysis."""
+    examples = Path(__file__).parents[2] / "examples"
+    text = tmp_path / "valid.txt"
+    text.write_text("What is 3 plus 4? It is 7. " * 20, encoding="utf-8")
+    out = tmp_path / "out"
+    tokens = ("--tokens-per-step", TOKENS_PER_STEP, "--out", out)
+    asked = ("--tasks", f"{examples / 'own_task' / 'capitals.toml'},modular_arithmetic", "--limit", LIMIT)
+    metrics = ("--metrics", f"accuracy_per_byte,{examples / 'own_metric.py'}:margin")
+    printed = onset("eval", *series, *asked, *metrics, *tokens)
+    assert {"margin", "accuracy_per_byte", "accuracy"} <= set(printed.split())
+    onset("loss", *series, "--text", f"en:{text}", *tokens)
+    obs = read(out)
+    assert set(obs["language"][obs["task"] == "capitals"]) == {"en"}
+    assert {"margin", "accuracy_per_byte", "accuracy", "brier"} == set(obs["metric"]) - {
+        "correct_choice_prob", "choice_log_loss", "gold_bits_per_byte",
+    }  # fmt: skip
+    _compared(out)
+    (out / "metrics.json").write_text('["no_such_metric"]')
+    with pytest.raises(OnsetError, match="no metric is called 'no_such_metric'"):
+        read(out)
+
+
+def _compared(out: Path) -> None:
+    """Two checkpoints of the folder against each other, by the command and in Python."""
+    (run,) = (out / "runs").iterdir()
+    printed = json.loads(onset("compare", f"{run}@100", f"{run}@300", "--out", out / "c", "--json"))
+    assert printed == json.loads((out / "c" / "comparison.json").read_text())
+    found = compare(f"{run}@100", f"{run}@300")
+    assert found.to_json() == printed
+    rows = found.rows.set_index(["task", "metric"])
+    obs = read(out).set_index(["task", "metric", "tokens"])["score"]
+    for key in (("modular_arithmetic", "accuracy"), ("capitals", "margin")):
+        early, late = (obs[(*key, step * TOKENS_PER_STEP)] for step in (100, 300))
+        assert rows.loc[key, "difference"] == pytest.approx(late - early)
+    flips = pd.read_csv(out / "c" / "flips.csv")
+    flipped = rows["gained"].fillna(0) + rows["lost"].fillna(0)
+    assert len(flips) == flipped.sum()
+    with pytest.raises(OnsetError, match="no item rows at step 200"):
+        compare(f"{run}@100", f"{run}@200")
+    with pytest.raises(OnsetError, match="is named twice"):
+        compare(run, f"{run}@300")

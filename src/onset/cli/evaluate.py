@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onset.cli.app import app
-from onset.cli.options import Bin, Data, Device, Dtype, Json, Level, Models, Out, PerStep, Remote, Tokens
+from onset.cli.options import (
+    Bin,
+    Data,
+    Device,
+    Dtype,
+    Json,
+    Level,
+    Metrics,
+    Models,
+    Out,
+    PerStep,
+    Remote,
+    Sizes,
+    Tokens,
+)
 from onset.cli.printing import print_frame, print_json, records, terminal
 from onset.errors import OnsetError
 
@@ -25,7 +39,9 @@ WATCH_SECONDS = 5.0
 
 @app.command()
 def tasks(
-    task: Annotated[str | None, typer.Argument(help="One task; without it, the whole catalogue.")] = None,
+    task: Annotated[
+        str | None, typer.Argument(help="One task, or a file of your own; without it, the whole catalogue.")
+    ] = None,
     data: Data = None,
     requests: Annotated[Path | None, typer.Option(help="Write exactly what a model is asked, as JSON lines.")] = None,
     as_json: Json = False,
@@ -33,26 +49,32 @@ def tasks(
     """List the catalogue, or write what a task asks."""
     from onset.tasks import catalogue
 
-    if task is not None and requests is not None:
-        count = catalogue.write_requests(catalogue.find([task], data)[0], requests)
+    found = None if task is None else catalogue.find([task], data)
+    if found is not None and requests is not None:
+        if len(found) > 1:
+            raise OnsetError(f"'{task}' is {len(found)} tasks", advice="name one to write its requests")
+        count = catalogue.write_requests(found[0], requests)
         typer.echo(f"{count} requests of {task} in {requests}")
         return
-    frame = catalogue.listing(data)
-    if task is not None:
-        frame = frame[frame["task"] == catalogue.find([task], data)[0].name]
+    frame = catalogue.listing(data, tasks=found)
     print_frame(frame if as_json else frame.drop(columns="note"), as_json)
 
 
 @app.command("eval")
 def evaluate(
     models: Models,
-    tasks: Annotated[str, typer.Option("--tasks", help="Tasks of the catalogue, joined by commas.")],
+    tasks: Annotated[
+        str,
+        typer.Option("--tasks", help="Names of the catalogue, or files: my_task.toml, rows.jsonl, my_task.py:task."),
+    ],
     out: Out,
     data: Data = None,
+    metrics: Metrics = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each task.")] = None,
     shots: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt, where it should differ.")] = None,
     tokens: Tokens = None,
     tokens_per_step: PerStep = None,
+    sizes: Sizes = None,
     dtype: Dtype = "float32",
     device: Device = "auto",
     allow_bin: Bin = False,
@@ -64,14 +86,15 @@ def evaluate(
     """Ask any causal language model tasks; what is there already is not asked again."""
     from onset.work.jobs.foreign import Loading, ModelsLedger
     from onset.work.resources import resolve_device
+    from onset.work.results import with_metrics
 
-    names = tuple(tasks.replace(",", " ").split())
+    names, measured = split(tasks), with_metrics(out, split(metrics or ""))
     loading = Loading(dtype, resolve_device(device), allow_bin, trust_remote_code)
 
     def make(found: tuple[Subject, ...]) -> ModelsLedger:
-        return ModelsLedger(found, names, data=data, shots=shots, limit=limit, loading=loading)
+        return ModelsLedger(found, names, metrics=measured, data=data, shots=shots, limit=limit, loading=loading)
 
-    _bench(models, out, (tokens, tokens_per_step), make, workers, watch, as_json)
+    _bench(_of_sizes(models, sizes), out, (tokens, tokens_per_step), make, workers, watch, as_json)
 
 
 @app.command()
@@ -93,6 +116,7 @@ def loss(
     as_json: Json = False,
     tokens: Tokens = None,
     tokens_per_step: PerStep = None,
+    sizes: Sizes = None,
     dtype: Dtype = "float32",
     device: Device = "auto",
     allow_bin: Bin = False,
@@ -120,7 +144,37 @@ def loss(
         places = {f"{one.rundir.name}@{one.step}": (one.rundir, one.step) for one in made[-1].subjects}
         return compared(places, list(texts), level)
 
-    _bench(models, out, (tokens, tokens_per_step), make, workers, watch, as_json=as_json, compare=show)
+    _bench(_of_sizes(models, sizes), out, (tokens, tokens_per_step), make, workers, watch, as_json, show)
+
+
+def split(words: str) -> tuple[str, ...]:
+    """Names that commas join."""
+    return tuple(one.strip() for one in words.split(",") if one.strip())
+
+
+@app.command()
+def series(as_json: Json = False) -> None:
+    """List public series of models whose training checkpoints are on a hub: onset eval series:NAME."""
+    from onset.work.hub import listing
+
+    print_frame(listing(), as_json)
+
+
+def _of_sizes(models: list[str], sizes: str | None) -> list[str]:
+    """The models with the sizes of a series written into its name."""
+    if sizes is None:
+        return models
+    if not any(one.startswith("series:") for one in models):
+        raise OnsetError(
+            "--sizes is for a series", where=models[0], advice="name one, as series:pythia; see onset series"
+        )
+    given = ",".join(split(sizes))
+
+    def named(model: str) -> str:
+        name, at, pattern = model.partition("@")
+        return f"{name}:{given}{at}{pattern}" if model.startswith("series:") else model
+
+    return [named(one) for one in models]
 
 
 def _bench(

@@ -10,6 +10,11 @@ import typer
 Out = Annotated[Path, typer.Option("--out", help="Folder that the results go to.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
+Metrics = Annotated[
+    str | None,
+    typer.Option("--metrics", help="Metrics beside the usual ones: accuracy_per_byte, my_metrics.py:NAME, ..."),
+]
+Sizes = Annotated[str | None, typer.Option("--sizes", help="Sizes of a series, joined by commas: 70m,160m.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A TOML file or a preset's name (demo, nano31, ...).")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of local task files, <task>.eval.jsonl.gz.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core, as the runs need.")]
@@ -20,7 +25,8 @@ Logs = Annotated[
 Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")]
 Loss = Annotated[str | None, typer.Option("--loss", help="The loss measure, NAME[:UNIT]; analyze: auto for the best.")]
 Models = Annotated[
-    list[str], typer.Argument(metavar="MODEL...", help="Checkpoint, run, study, folder, or hub id[@revision].")
+    list[str],
+    typer.Argument(metavar="MODEL...", help="Checkpoint, run, study, folder, hub id[@revision or step*], series:NAME."),
 ]
 Tokens = Annotated[
     Path | None,

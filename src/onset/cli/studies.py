@@ -42,9 +42,11 @@ def plan(
     from onset.study import plan as planning
     from onset.study.files import outline
     from onset.train.precision import method
+    from onset.work.ledger import study_tasks
     from onset.work.resources import cores
 
     loaded, absent = outline(study)
+    study_tasks(loaded)  # a name that is not known is told here, not after hours of training
     vocab = {}
     for name, spec in loaded.tokenizers.items():
         if spec.vocab is None:

@@ -17,6 +17,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Literal
 
+from onset.errors import OnsetError
+
 Direction = Literal["higher", "lower"]
 ChanceRule = Literal["guess", "brier", "log", "constant_answer"]
 """``guess``: the best constant choice; ``brier`` and ``log``: the best constant probabilities; ``constant_answer``:
@@ -128,6 +130,23 @@ _LOGARITHMS = {"log", "logprob", "loglikelihood", "logit", "logits"}
 
 _FILTERS = ("", "none", "strict-match", "strict_match")
 """Filters of a published metric, the one that stands for the task first."""
+
+
+def register(own: MetricInfo) -> None:
+    """Take up a metric of the user's own, so that its direction and range are known by its name.
+
+    Raises OnsetError for a name that a metric of onset has.
+    """
+    if own.name in _ALIASES and own.name not in _own:
+        raise OnsetError(f"onset has a metric '{own.name}'", advice="give your metric another name")
+    _own.add(own.name)
+    REGISTRY[own.name] = own
+    _ALIASES[own.name] = own.name
+    info.cache_clear()
+    canonical.cache_clear()
+
+
+_own: set[str] = set()
 
 
 @cache

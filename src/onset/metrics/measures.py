@@ -1,7 +1,8 @@
 """Measures of item rows: every score is computed from the stored rows, and none needs the model again.
 
 To add a metric, write a function of ``Answers`` that gives one number an item (NaN where it cannot be told)
-and add one ``Measure`` to ``METRICS`` (and the metric to the registry in ``metrics.info``).
+and add one ``Measure`` to ``METRICS`` (and the metric to the registry in ``metrics.info``). A metric of one's own
+needs no edit: write ``@metric(direction="higher")`` above the function and name it as ``FILE.py:NAME``.
 
 Probabilities of choices are the softmax of the summed log-probabilities of the choices of one item, whatever
 their number. Three rules hold for every metric:
@@ -20,15 +21,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from onset.errors import OnsetError, did_you_mean
-from onset.metrics.info import REGISTRY, MetricInfo
+from onset.metrics import info
+from onset.metrics.info import REGISTRY, ChanceRule, Direction, Error, MetricInfo
 from onset.metrics.items import Answers, Bools, Floats, Ints, arranged
+from onset.store.python_file import attribute, is_python
 
+GROUP = "onset.metrics"
+"""Entry points of packages that offer metrics."""
+OWN_RANK = 50
+"""Metrics of one's own stand behind onset's, and before those that are not known."""
 NATS_PER_BIT = float(np.log(2.0))
 BALANCE_NORMAL_QUANTILE = 3.0902
 """Standard normal quantile of 0.999: balance of labels is doubted at 1 in 1000."""
@@ -102,6 +110,57 @@ METRICS: dict[str, Measure] = {
     )
 }
 """The measures by name; ``usual=False`` are computed only when named."""
+USUAL = tuple(name for name, one in METRICS.items() if one.usual)
+
+
+def metric(
+    *,
+    direction: Direction | None,
+    low: float = -np.inf,
+    high: float = np.inf,
+    continuous: bool | None = None,
+    chance: ChanceRule | None = None,
+    applies: Literal["choice", "open", "both"] = "both",
+    label: str = "",
+    unit: str = "",
+) -> Callable[[Callable[[Answers], Floats]], Measure]:
+    """Make a metric of one's own of a function from ``Answers`` to one number an item; it bears the function's name.
+
+    The arguments are what the registry knows of a metric (``MetricInfo``). NaN leaves an item out.
+    """
+
+    def made(of: Callable[[Answers], Floats]) -> Measure:
+        error: Error = "bounded" if np.isfinite(high - low) else "unknown"
+        name = of.__name__
+        info.register(MetricInfo(name, direction, low, high, continuous, error, chance, OWN_RANK, label, unit))
+        return Measure(name, applies, of, usual=False)
+
+    return made
+
+
+def lookup(reference: str) -> Measure:
+    """The measure of a name of ``METRICS``, of an entry point ``onset.metrics``, or of ``FILE.py:NAME``.
+
+    Raises OnsetError for a name that is not known, and for an object that ``@metric`` has not made.
+    """
+    if reference in METRICS:
+        return METRICS[reference]
+    points = metadata.entry_points(group=GROUP)
+    if is_python(reference):
+        _, found = attribute(reference, default="metric")
+    elif reference in points.names:
+        found = points[reference].load()
+    else:
+        raise OnsetError(
+            f"no metric is called '{reference}'",
+            advice=f"{did_you_mean(reference, [*METRICS, *points.names])}; a metric of your own is FILE.py:NAME",
+        )
+    if not isinstance(found, Measure):
+        raise OnsetError(
+            "this is no metric", where=reference, advice="write @onset.metrics.measures.metric(...) above it"
+        )
+    return found
+
 
 COLUMNS = ("run", "step", "task", "metric", "score", "stderr", "chance", "n_examples", "left_out")
 
@@ -112,10 +171,10 @@ def measure(
     """Scores of item rows, one row a (run, step, task, metric).
 
     ``rows`` has the columns of ``store.tables.ITEMS`` for any number of runs, steps and tasks, in any order.
-    ``metrics`` are names of ``METRICS``; by default the usual ones. A metric that does not apply to a task (accuracy
-    of free answers), or for which no item has the numbers, has no row. Columns of the result: ``run, step, task,
-    metric, score, stderr, chance, n_examples, left_out``; chance is NaN where there is none; ``left_out`` counts the
-    items that could not be scored. ``constant_answer`` has, by task, the score of the best constant free answer
+    ``metrics`` are references as for ``lookup``; by default the usual ones. A metric that does not apply to a task
+    (accuracy of free answers), or for which no item has the numbers, has no row. Columns of the result: ``run, step,
+    task, metric, score, stderr, chance, n_examples, left_out``; chance is NaN where there is none; ``left_out`` counts
+    the items that could not be scored. ``constant_answer`` has, by task, the score of the best constant free answer
     (``Task.constant_answer``): it is the chance of ``exact_match``, which is 0 for a task that is not in it.
 
     Raises OnsetError, naming the item, when an item has not exactly one right choice, a choice twice or missing.
@@ -145,11 +204,8 @@ def item_values(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _named(metrics: Sequence[str] | None) -> list[Measure]:
     if metrics is None:
-        return [metric for metric in METRICS.values() if metric.usual]
-    for name in metrics:
-        if name not in METRICS:
-            raise OnsetError(f"no metric is called '{name}'", advice=did_you_mean(name, METRICS))
-    return [METRICS[name] for name in metrics]
+        return [METRICS[name] for name in USUAL]
+    return [lookup(name) for name in dict.fromkeys(metrics)]
 
 
 def _dtype(column: str) -> str:

@@ -13,6 +13,7 @@ from onset.results.analysis import (
     LossName,
 )
 from onset.results.base import Drawable, Interval, Record, Result, check_level
+from onset.results.comparison import Comparison
 from onset.results.findings import (
     ChanceSource,
     Direction,
@@ -35,8 +36,8 @@ from onset.results.folder import load, load_forecast, save
 from onset.results.forecasts import Backtest, Forecast
 
 __all__ = [
-    "VERSION", "Analysis", "Backtest", "ChanceSource", "Claim", "ConvertedThreshold", "Difference", "Direction",
-    "Drawable",
+    "VERSION", "Analysis", "Backtest", "ChanceSource", "Claim", "Comparison", "ConvertedThreshold", "Difference",
+    "Direction", "Drawable",
     "EffectVerdict", "FactorEffect", "FactorSummary", "FamilyFinding", "FamilyOffset", "Finding", "Forecast",
     "Interval", "LogBayesFactor", "LossChoice", "LossInterval", "LossMeasure", "LossName", "LossShift",
     "MetricComparison", "Predictor", "Record", "Result", "Robustness", "SizeEffect", "Threshold", "Verdict", "Width",

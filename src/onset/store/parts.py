@@ -38,6 +38,7 @@ ITEMS = pa.schema(
         pa.field("correct", pa.bool_()),  # free answers: whether it is right
         pa.field("cut_shots", pa.int32()),  # examples left out of the prompt to fit the model's context
         pa.field("missing", pa.string()),  # why a number is absent: 'too long', 'empty', 'no room'; null where none is
+        pa.field("cluster", pa.string()),  # passage or subject that items share; null where an item stands alone
     ]
 )
 """One row a choice; a free answer has one row, choice 0, whose logprob is that of the reference answer."""

@@ -77,9 +77,9 @@ def _observations(folder: Path) -> pd.DataFrame:
 
     Measuring lives on a higher floor; it is looked up by name, as a result's drawing is.
     """
-    module = importlib.import_module("onset.tables.observations")
+    module, schema = (importlib.import_module(f"onset.tables.{name}") for name in ("observations", "schema"))
     if not any(part for run in run_dirs(folder) for part in run.path.glob(PARTS["items"])):
-        return pd.DataFrame({name: pd.Series(dtype=_dtype(name, module.NUMBERS)) for name in module.COLUMNS})
+        return pd.DataFrame({name: pd.Series(dtype=_dtype(name, schema.NUMBERS)) for name in schema.COLUMNS})
     frame: pd.DataFrame = module.read(folder)
     return frame
 

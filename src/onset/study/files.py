@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from onset.errors import OnsetError, did_you_mean
 from onset.study.fingerprints import sha256
-from onset.study.spec import Source, Study
+from onset.study.spec import HARNESS, OWN_FILE, Source, Study, TaskUse
 
 WORLD = "world"
 """The path of a source that is the embedded world."""
@@ -37,6 +37,8 @@ def load(study: str | Path | Study) -> Study:
 
 def outline(study: str | Path | Study) -> tuple[Study, list[str]]:
     """The study as it is written, for planning where its texts are not, and what is missing, a sentence each.
+
+    A folder of task files that is not here is None.
 
     Raises OnsetError as ``load`` does, but not for texts and task files that are absent. A given tokenizer has to
     be there, since the size of its vocabulary is part of every cost.
@@ -57,7 +59,9 @@ def outline(study: str | Path | Study) -> tuple[Study, list[str]]:
         else spec.model_copy(update={"path": str(_expanded(spec.path, base, f"tokenizer '{name}'"))})
         for name, spec in found.tokenizers.items()
     }
-    return found.model_copy(update={"tokenizers": tokenizers}), list(absent.values())
+    here = None if found.data is None or found.data in absent else str(_expanded(found.data, base, "data"))
+    changed = {"tokenizers": tokenizers, "tasks": _task_files(found, base), "data": here}
+    return found.model_copy(update=changed), list(absent.values())
 
 
 def _found(study: str | Path | Study) -> tuple[Study, Path]:
@@ -148,7 +152,29 @@ def _resolved(study: Study, base: Path) -> Study:
             path = _expanded(spec.path, base, f"tokenizer '{name}'")
             tokenizers[name] = spec.model_copy(update={"path": str(path), "sha256": fingerprint(path)})
     data = None if study.data is None else str(_expanded(study.data, base, "data"))
-    return study.model_copy(update={"mixes": mixes, "validation": validation, "tokenizers": tokenizers, "data": data})
+    found = {"mixes": mixes, "validation": validation, "tokenizers": tokenizers, "data": data}
+    metrics = tuple(_own_file(name, base, f"metric '{name}'") for name in study.metrics)
+    return study.model_copy(update={**found, "tasks": _task_files(study, base), "metrics": metrics})
+
+
+def _own_file(name: str, base: Path, who: str) -> str:
+    """The name of a task or metric with the absolute path of the file that defines it, if there is one."""
+    own = OWN_FILE.fullmatch(name)
+    return name if own is None else f"{_expanded(own['file'], base, who)}{own['name'] or ''}"
+
+
+def _task_files(study: Study, base: Path) -> tuple[TaskUse, ...]:
+    """The study's tasks with absolute paths of the files that define them."""
+
+    def resolved(use: TaskUse) -> TaskUse:
+        who = f"task '{use.name}'"
+        if (harness := HARNESS.fullmatch(use.name)) is not None and harness["folder"]:
+            return use.model_copy(
+                update={"name": f"harness:{_expanded(harness['folder'], base, who)}/{harness['name']}"}
+            )
+        return use.model_copy(update={"name": _own_file(use.name, base, who)})
+
+    return tuple(resolved(use) for use in study.tasks)
 
 
 def _expanded(text: str, base: Path, who: str) -> Path:

@@ -37,6 +37,15 @@ def _slug(text: str) -> str:
 
 Slug = Annotated[str, AfterValidator(_slug)]
 
+OWN_FILE = re.compile(r"(?P<file>.+(?:\.toml|\.jsonl|\.jsonl\.gz|\.py))(?P<name>:[A-Za-z_][A-Za-z0-9_.]*)?")
+"""A file of one's own: a task in TOML, JSON lines with a head, or FILE.py:NAME; a metric as FILE.py:NAME."""
+HARNESS = re.compile(r"harness:(?:(?P<folder>.+)/)?(?P<name>[^/]+)")
+"""A task of lm-evaluation-harness, with the folder of its YAML files where it is not one of the harness's own."""
+
+
+def _task_name(text: str) -> str:
+    return text if OWN_FILE.fullmatch(text) or HARNESS.fullmatch(text) else _slug(text)
+
 
 class Spec(BaseModel):
     """Base of all specifications: frozen, and an unknown key is an error."""
@@ -204,9 +213,10 @@ class Validation(Spec):
 
 
 class TaskUse(Spec):
-    """A task of the catalogue, as this study asks it."""
+    """A task of the catalogue, or one's own, as this study asks it."""
 
-    name: Slug
+    name: Annotated[str, AfterValidator(_task_name)]
+    """A name of the catalogue, a file (my_task.toml, rows.jsonl, my_task.py:task), or harness:NAME."""
     limit: int | None = Field(default=None, gt=0)
     """At most so many items, the first ones of the source."""
     shots: int | None = Field(default=None, ge=0)
@@ -309,6 +319,8 @@ class Study(Spec):
     validation: tuple[Validation, ...] = Field(min_length=1)
     runs: tuple[Run, ...] = Field(min_length=1)
     tasks: tuple[TaskUse, ...] = ()
+    metrics: tuple[str, ...] = ()
+    """Metrics beside the usual ones: names such as 'accuracy_per_byte', or one's own as 'my_metrics.py:NAME'."""
     data: str | None = None
     """Folder of local task files, ``<task>.eval.jsonl.gz``."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -30,6 +30,8 @@ ITEM_COLUMNS = (
     "run", "step", "task", "digest", "item", "choice", "gold", "logprob", "logprob_uncond", "tokens", "bytes", "correct"
 )  # fmt: skip
 LOSS_COLUMNS = {NATS: "nats_per_token", "bits/byte": "bits_per_byte", "unigram-normalised": "unigram_normalised"}
+METRICS_FILE = "metrics.json"
+"""Metrics beside the usual ones that an evaluation names: they are measured whenever the folder is read."""
 FACTORS = ("schedule", "peak_rate", "seed", "layers", "width", "batch")
 
 
@@ -59,7 +61,8 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
     runs, notes = _sound_runs(folder)
     held_out = pd.concat([_losses(run) for run in runs], ignore_index=True)
     choice = _choice(folder, held_out, loss)
-    scores = pd.concat([_scores(run) for run in runs], ignore_index=True)
+    wanted = metrics_of(folder)
+    scores = pd.concat([_scores(run, wanted) for run in runs], ignore_index=True)
     if scores.empty:
         raise OnsetError(
             "no checkpoint of this study has been scored on a task yet",
@@ -155,7 +158,20 @@ def _shares(values: pd.Series[float]) -> str:
     return f"{low:.1f} %" if high - low < 0.05 else f"{low:.1f} to {high:.1f} %"
 
 
-def _scores(run: RunDir) -> pd.DataFrame:
+def metrics_of(folder: Path) -> list[str]:
+    """What is measured of a folder's rows: the usual metrics, and those that its study or evaluation names."""
+    named: list[str] = []
+    if (study := folder / "study.toml").is_file():
+        named += parse(study.read_text(encoding="utf-8"), where=study).metrics
+    if (file := folder / METRICS_FILE).is_file():
+        try:
+            named += [str(name) for name in json.loads(file.read_text(encoding="utf-8"))]
+        except (ValueError, TypeError) as error:
+            raise OnsetError(f"the list of metrics cannot be read: {error}", where=file, advice="delete it") from error
+    return list(dict.fromkeys([*metrics.USUAL, *named]))
+
+
+def _scores(run: RunDir, wanted: list[str]) -> pd.DataFrame:
     """Every metric of every (step, task) of a run, with the digest of the task."""
     parts = sorted((run.path / "items").glob("[0-9]*/*.parquet"))
     rows = _read(parts, ", ".join(f'"{column}"' for column in ITEM_COLUMNS), run)
@@ -163,7 +179,7 @@ def _scores(run: RunDir) -> pd.DataFrame:
         return pd.DataFrame()
     known = constant_answers(parts)
     measured = [
-        metrics.measure(form, constant_answer=known.get(str(digest)[:4], {})).assign(digest=digest)
+        metrics.measure(form, wanted, constant_answer=known.get(str(digest)[:4], {})).assign(digest=digest)
         for digest, form in rows.groupby("digest", sort=True)
     ]
     return pd.concat(measured, ignore_index=True)

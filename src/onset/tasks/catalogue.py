@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,7 @@ from onset.study.spec import WorldSpec
 from onset.tasks.chinese import chinese
 from onset.tasks.english import english
 from onset.tasks.generated import generated
+from onset.tasks.own import folder_task, is_own, packaged, tasks_of
 from onset.tasks.task import Task
 
 PAPER = (
@@ -36,26 +37,52 @@ def catalogue(data: Path | None = None, world: WorldSpec | None = None) -> dict[
         raise OnsetError("there is no such folder of task files", where=data, advice="name a folder with --data")
     folder = None if data is None else Path(data)
     made = {task.name: task for task in (*english(folder), *chinese(folder), *generated())}
-    return {**made, **world_tasks(world or WorldSpec())}
+    return {**{task.name: task for task in packaged()}, **made, **world_tasks(world or WorldSpec())}
 
 
 def find(names: Iterable[str], data: Path | None = None, world: WorldSpec | None = None) -> list[Task]:
-    """The tasks of these names, in their order; ``paper`` stands for the paper's twelve.
+    """The tasks of these names, in their order.
 
-    Raises OnsetError for a name that is not in the catalogue, with the nearest ones.
+    A name is one of the catalogue, ``paper`` for the paper's twelve, a file of one's own (``my_task.toml``,
+    ``rows.jsonl``, ``my_task.py:task``) or the name of a file ``<name>.eval.jsonl[.gz]`` in ``data``. Raises OnsetError
+    for a name that is none of these, with the nearest ones, and for a task of one's own that bears another's name.
     """
     known = catalogue(data, world)
-    wanted = [one for name in names for one in (PAPER if name == "paper" else (name,))]
-    for name in wanted:
-        if name not in known:
-            raise OnsetError(f"no task is called '{name}'", advice=did_you_mean(name, [*known, "paper"]))
-    return [known[name] for name in dict.fromkeys(wanted)]
+    found: dict[str, Task] = {}
+    for name in dict.fromkeys(names):
+        for task in _named(name, known, data):
+            if found.setdefault(task.name, task).source != task.source:
+                raise OnsetError(f"two tasks are called '{task.name}'", where=name, advice="give one another name")
+    return list(found.values())
 
 
-def listing(data: Path | None = None, world: WorldSpec | None = None) -> pd.DataFrame:
-    """The catalogue as a frame: ``task, language, ability, format, shots, metric, chance, licence, note``.
+def _named(name: str, known: Mapping[str, Task], data: Path | None) -> list[Task]:
+    """The tasks that one name stands for."""
+    if name == "paper":
+        return [known[one] for one in PAPER]
+    if is_own(name):
+        own = tasks_of(name)
+        if taken := [task.name for task in own if task.name in known]:
+            raise OnsetError(f"the catalogue has a task '{taken[0]}'", where=name, advice="give yours another name")
+        return own
+    if name in known:
+        return [known[name]]
+    if data is not None and (local := folder_task(name, Path(data))) is not None:
+        return [local]
+    raise OnsetError(
+        f"no task is called '{name}'",
+        advice=f"{did_you_mean(name, [*known, 'paper'])}; a task of your own is a file: my_task.toml, rows.jsonl or "
+        "my_task.py:task",
+    )
 
-    ``chance`` is the nominal one of the headline metric; the exact one follows from the rows.
+
+def listing(
+    data: Path | None = None, world: WorldSpec | None = None, tasks: Iterable[Task] | None = None
+) -> pd.DataFrame:
+    """The catalogue, or the given tasks, as a frame.
+
+    Columns: ``task, language, ability, format, shots, metric, chance, licence, note``. ``chance`` is the nominal one
+    of the headline metric; the exact one follows from the rows.
     """
     return pd.DataFrame(
         [
@@ -70,7 +97,7 @@ def listing(data: Path | None = None, world: WorldSpec | None = None) -> pd.Data
                 "licence": task.licence,
                 "note": task.source_note,
             }
-            for task in catalogue(data, world).values()
+            for task in (catalogue(data, world).values() if tasks is None else tasks)
         ]
     )
 

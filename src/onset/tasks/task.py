@@ -17,17 +17,6 @@ from typing import Any, Literal, Protocol
 from onset.errors import OnsetError
 
 Row = Mapping[str, Any]
-Ability = Literal[
-    "closed-book question answering",
-    "commonsense inference",
-    "reading comprehension",
-    "coreference",
-    "examination",
-    "mathematical word problems",
-    "modular arithmetic",
-    "word unscrambling",
-    "addition",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +71,10 @@ class Request:
         return self.header + "".join(self.shots) + self.question
 
 
+Judge = Callable[[str, Item], bool]
+"""Whether a generated text is a right answer to an item."""
+
+
 class Format(Protocol):
     """Turns an item and its examples into requests. A frozen dataclass, so that its fields are its identity."""
 
@@ -117,14 +110,15 @@ class Task:
 
     name: str
     language: Literal["en", "zh"]
-    ability: Ability
+    ability: str
+    """What is asked for, in words: 'reading comprehension', 'examination'."""
     source: Source
     item: Callable[[Row], Item]
     format: Format
     shots: int = 0
     metric: str = "accuracy"
     """The published headline metric."""
-    judge: Callable[[str, Item], bool] | None = None
+    judge: Judge | None = None
     """Free answers: whether a generated text is right."""
     pick: Callable[[Item, Sequence[Item], int], list[Item]] | None = None
     """Chooses an item's examples from the pool; by default the first ``shots`` of it."""
@@ -157,6 +151,10 @@ class Task:
         """
         return list(self._requests)
 
+    def clusters(self) -> dict[str, str]:
+        """What an item shares with others: its passage, by eight hexadecimal digits, else its subject."""
+        return self._clusters
+
     def digest(self) -> str:
         """Sixty-four hexadecimal digits over all that shapes a request: rows, prompts, shots, limit."""
         return self._digest
@@ -173,6 +171,17 @@ class Task:
     @cached_property
     def _requests(self) -> tuple[Request, ...]:
         return tuple(self._asked())
+
+    @cached_property
+    def _clusters(self) -> dict[str, str]:
+        shared = Counter(item.context for item in self._questions[0] if item.context)
+        found: dict[str, str] = {}
+        for item in self._questions[0]:
+            if shared[item.context] > 1:
+                found[item.id] = hashlib.sha256(item.context.encode()).hexdigest()[:8]
+            elif item.subject:
+                found[item.id] = item.subject
+        return found
 
     @cached_property
     def _questions(self) -> tuple[list[Item], dict[str, int]]:

@@ -16,11 +16,11 @@ from typing import Any
 
 from onset import world
 from onset.study.spec import Language, WorldSpec
-from onset.tasks.task import Ability, Item, Request, Row, Task
+from onset.tasks.task import Item, Request, Row, Task
 from onset.world.words import LETTERS, WORDS, Layout
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
-ABILITIES: dict[str, Ability] = {
+ABILITIES: dict[str, str] = {
     "facts": "closed-book question answering",
     "scripts": "commonsense inference",
     "reading": "reading comprehension",

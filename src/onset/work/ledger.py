@@ -366,16 +366,18 @@ def _names(folder: Path) -> frozenset[str]:
 def study_tasks(study: Study) -> dict[str, Task]:
     """The tasks of a study with its shots and limits. Raises OnsetError for a name that is not known."""
     data = None if study.data is None else Path(study.data)
-    found = find([use.name for use in study.tasks], data=data, world=study.world)
-    uses = {use.name: use for use in study.tasks}
-    for task in found:
+    found: dict[str, tuple[Task, TaskUse]] = {}
+    for use in study.tasks:
+        for task in find([use.name], data=data, world=study.world):
+            # A name may stand for several tasks ('paper'): they share its shots and limit, but one that is named
+            # itself has its own.
+            if task.name not in found or use.name == task.name:
+                found[task.name] = task, use
+    for task, _ in found.values():
         if task.name.startswith("world_") and study.world is None:
             raise OnsetError(
                 f"task '{task.name}' asks about the embedded world, which the study does not have",
                 where=f"study '{study.name}'",
                 advice="add a [world] section, or leave the task out",
             )
-    # A name may stand for several tasks ('paper'): they share its shots and limit.
-    fallback = TaskUse(name="all") if "paper" not in uses else uses["paper"]
-    asked = [(task, uses.get(task.name, fallback)) for task in found]
-    return {task.name: task.with_use(shots=use.shots, limit=use.limit) for task, use in asked}
+    return {task.name: task.with_use(shots=use.shots, limit=use.limit) for task, use in found.values()}

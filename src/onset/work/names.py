@@ -1,9 +1,9 @@
 """What the names of models mean: which run and step a set of weights is, and how many tokens it was trained on.
 
-A name is one of our studies, runs or checkpoints, a Hugging Face folder, a folder of several that name their step, or a
-hub id with ``@revision``. Folders and revisions
-that name a step (``step1000``, ``step-1000``, ``step1000-tokens4B``, ``checkpoint-1000`` as the Trainer writes them)
-are checkpoints of one run.
+A name is one of our studies, runs or checkpoints, a Hugging Face folder, a folder of several that name their step, a
+hub id with ``@revision``, or several at once: ``id@step*`` and ``series:pythia`` (see ``work.hub``). Folders and
+revisions that name a step (``step1000``, ``step-1000``, ``step1000-tokens4B``, ``checkpoint-1000`` as the Trainer
+writes them) are checkpoints of one run.
 """
 
 from __future__ import annotations
@@ -20,11 +20,8 @@ from typing import Any
 
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir, run_dirs
+from onset.work.hub import STEP, expanded
 
-STEP = re.compile(
-    r"(?:^|[-_@.])(?:global[-_])?(?:step|checkpoint|ckpt|iter)[-_]?(\d+)(?:[-_]tokens(\d+(?:\.\d+)?)([MBT]))?$",
-    re.IGNORECASE,
-)
 SIZES = {"M": 10**6, "B": 10**9, "T": 10**12}
 
 
@@ -46,12 +43,15 @@ class Known:
     tokens: int | None = None
     run: str = ""
     step: int | None = None
+    params: int | None = None
+    """Of a model that cannot be counted: one behind a server."""
 
 
 def known(table: Path | None) -> dict[str, Known]:
-    """What a CSV file says of models: columns ``model,tokens``, and where wanted ``run,step``.
+    """What a CSV file says of models: columns ``model,tokens``, and where wanted ``run,step,params``.
 
-    ``tokens`` are the training tokens; models with one ``run`` are its checkpoints, at their ``step``.
+    ``tokens`` are the training tokens; models with one ``run`` are its checkpoints, at their ``step``; ``params`` are
+    the parameters of a model behind a server.
     """
     if table is None:
         return {}
@@ -60,7 +60,10 @@ def known(table: Path | None) -> dict[str, Known]:
         with open(table, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         return {
-            row["model"]: Known(_count(row["tokens"]), row.get("run") or "", _count(row.get("step"))) for row in rows
+            row["model"]: Known(
+                _count(row["tokens"]), row.get("run") or "", _count(row.get("step")), _count(row.get("params"))
+            )
+            for row in rows
         }
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise OnsetError(f"cannot read the table of tokens: {error}", where=table, advice=advice) from error
@@ -93,7 +96,12 @@ def subjects(
     Raises OnsetError for a name that is nothing known, and for a row of the table that names none of the models.
     """
     told = dict(table or {})
-    models = [name for model in models for name in _within(model, waiting)]
+    named: list[str] = []
+    for model in models:
+        on_hub = expanded(model)
+        named += on_hub or _within(model, waiting)
+        told = {**{name: Known(tokens) for name, tokens in on_hub.items() if tokens is not None}, **told}
+    models = named
     stray = [name for name in told if name not in models]
     if stray:
         raise OnsetError(
@@ -170,6 +178,11 @@ def _holds_model(folder: Path) -> bool:
     return (folder / "config.json").exists() and any(weights)
 
 
+def is_server(reference: str) -> bool:
+    """Whether a model's name is the address of a completions server, ``http://HOST:PORT/v1#NAME``."""
+    return reference.startswith(("http://", "https://"))
+
+
 def split_revision(ref: str) -> tuple[str, str | None]:
     """A hub id and its revision; a path that exists is never split."""
     if Path(ref).exists() or "@" not in ref:
@@ -181,10 +194,11 @@ def split_revision(ref: str) -> tuple[str, str | None]:
 def describe(subject: Subject, params: int | None = None) -> None:
     """Write the run.json of a model brought from elsewhere, or add to it what is known now.
 
-    ``params`` are known once the weights are loaded; without them only a run.json that is there is added to.
+    ``params`` are known once the weights are loaded; without them only a run.json that is there is added to, but for a
+    model behind a server, whose weights are never loaded.
     """
     there = subject.rundir.meta_path.exists()
-    if subject.meta is None or (params is None and not there):
+    if subject.meta is None or (params is None and not there and not is_server(subject.ref)):
         return
     made: dict[str, Any] = {**subject.meta} if params is None else {**subject.meta, "params": params}
     if there:
@@ -222,13 +236,13 @@ def _of_run(source: RunDir, out: Path) -> list[Subject]:
 def _foreign(model: str, out: Path, known: Known, tokens_per_step: int | None) -> Subject:
     """A folder or a hub id: checkpoints of one training share a run."""
     path = Path(model)
-    name, revision = split_revision(model)
+    name, revision = (model.rpartition("#")[2], None) if is_server(model) else split_revision(model)
     state = _trainer_state(path) if path.is_dir() else {}
     tokens = known.tokens if known.tokens is not None else state.get("num_input_tokens_seen") or None
     if known.run:
         label, identity, step = known.run, f"run {known.run}", known.step
     elif (found := STEP.search(path.resolve().name if path.is_dir() else revision or "")) is not None:
-        label, identity = _series(path.resolve(), found) if path.is_dir() else (name, name)
+        label, identity = _series(path.resolve(), found) if path.is_dir() else _hub_series(name, revision or "", found)
         step = int(found[1])
         if tokens is None and found[2]:
             tokens = round(float(found[2]) * SIZES[found[3].upper()])
@@ -236,7 +250,8 @@ def _foreign(model: str, out: Path, known: Known, tokens_per_step: int | None) -
         label, identity, step = path.resolve().name, f"{path.resolve()} {path.resolve().name}", state["global_step"]
     else:
         label = path.resolve().name if path.is_dir() else name if revision is None else f"{name}-{revision}"
-        identity, step = _identity(path) if path.is_dir() else f"{name}@{revision}", known.step
+        step = known.step
+        identity = _identity(path) if path.is_dir() else model if is_server(model) else f"{name}@{revision}"
     if tokens is None and tokens_per_step is not None and step is not None:
         tokens = tokens_per_step * step
     digest = hashlib.sha256(identity.encode()).hexdigest()
@@ -247,7 +262,19 @@ def _foreign(model: str, out: Path, known: Known, tokens_per_step: int | None) -
         "tokens_per_step": None if step is None else tokens_per_step,
         "tokens_at": {} if tokens is None else {str(at): tokens},
     }  # fmt: skip
+    if known.params is not None:
+        meta["params"] = known.params
     return Subject(model, RunDir(out / "runs" / f"{label}-{digest[:8]}"), at, meta)
+
+
+def _hub_series(name: str, revision: str, step: re.Match[str]) -> tuple[str, str]:
+    """Name and identity of the run that revisions belong to: what else they say than the step tells runs apart.
+
+    The first stage of a training begins it, so it bears the model's own name.
+    """
+    parts = (revision[: step.start()], step["rest"].strip("-_"))
+    rest = "-".join(part for part in parts if part and part.lower() != "stage1")
+    return (f"{name}-{rest}", f"{name} {rest}") if rest else (name, name)
 
 
 def _series(folder: Path, step: re.Match[str]) -> tuple[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,8 +15,9 @@ from rich.text import Text
 
 from onset.metrics import measures as metrics
 from onset.store.coverage import COUNTS, asked, sentence
-from onset.store.parts import read_part
-from onset.tables.study import constant_answers
+from onset.store.parts import read_part, write_text
+from onset.store.python_file import absolute
+from onset.tables.study import METRICS_FILE, constant_answers, metrics_of
 from onset.work.jobs.foreign import ModelsLedger
 
 
@@ -27,6 +31,8 @@ class Results:
     """Rows of the losses table."""
     headlines: dict[str, str]
     """The published metric of each task."""
+    named: tuple[str, ...]
+    """Metrics that were asked for beside it."""
     notes: tuple[str, ...]
 
 
@@ -40,14 +46,32 @@ def results(ledger: ModelsLedger) -> Results:
             rows = pd.concat([read_part(part) for part in parts], ignore_index=True)
             told = asked(parts).drop(columns="digest")
             known = {task: value for of in constant_answers(parts).values() for task, value in of.items()}
-            measured = metrics.measure(rows.drop(columns="digest"), constant_answer=known)
+            wanted = [*metrics.USUAL, *ledger.metrics]
+            measured = metrics.measure(rows.drop(columns="digest"), wanted, constant_answer=known)
             scores.append(measured.merge(told, on=["run", "step", "task"], how="right"))
         if ledger.texts and (part := subject.rundir.loss(subject.step)).exists():
             rows = read_part(part)
             losses.append(rows[rows["text"].isin(list(ledger.texts))])
     headlines = {name: task.metric for name, task in ledger.tasks.items()}
     found = pd.concat(scores, ignore_index=True) if scores else pd.DataFrame()
-    return Results(found, pd.concat(losses) if losses else pd.DataFrame(), headlines, _notes(ledger))
+    return Results(found, pd.concat(losses) if losses else pd.DataFrame(), headlines, ledger.measured, _notes(ledger))
+
+
+def with_metrics(out: Path, named: Sequence[str]) -> tuple[str, ...]:
+    """The metrics that are measured below ``out`` beside the usual ones: those named now, and those named before.
+
+    They are kept there with the full paths of their files, so that ``onset analyze`` and ``onset compare`` measure them
+    too. Raises OnsetError for a metric that is not known, before a model is loaded.
+    """
+    found = []
+    for name in named:
+        metrics.lookup(name)
+        found.append(absolute(name))
+    before = [name for name in metrics_of(out) if name not in metrics.USUAL]
+    wanted = tuple(dict.fromkeys([*before, *found]))
+    if found:
+        write_text(out / METRICS_FILE, json.dumps(wanted, indent=2) + "\n")
+    return wanted
 
 
 def _notes(ledger: ModelsLedger) -> tuple[str, ...]:
@@ -112,9 +136,11 @@ def _told_of_text(row: dict[Any, Any]) -> str:
 
 
 def headline(found: Results) -> pd.DataFrame:
-    """The row of each task's published metric; a task whose questions have no number at all keeps one row."""
-    wanted = found.scores["task"].map(found.headlines)
-    return found.scores[(found.scores["metric"] == wanted) | found.scores["metric"].isna()]
+    """Rows of each task's published metric and of those named beside it; a task without any number keeps one row."""
+    metric = found.scores["metric"]
+    return found.scores[
+        (metric == found.scores["task"].map(found.headlines)) | metric.isin(found.named) | metric.isna()
+    ]
 
 
 def _score(row: dict[Any, Any]) -> str:

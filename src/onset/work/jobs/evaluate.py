@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onset.score.causal import CausalLM
     from onset.score.heldout import Unigram
     from onset.score.scorer import Scored, Scorer
+    from onset.score.server import ServerScorer
 
 Texts = Mapping[str, Mapping[str, Sequence[str]]]
 """Validation texts: name to language to documents."""
@@ -58,7 +59,9 @@ def write_losses(
     write_part(rundir.loss(step), rows, LOSSES, about)
 
 
-def write_items(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: int, say: Say | None = None) -> None:
+def write_items(
+    scorer: Scorer | ServerScorer, task: Task, digest: str, rundir: RunDir, step: int, say: Say | None = None
+) -> None:
     """Ask a checkpoint one task, chunk by chunk, and write its item rows as one part.
 
     Chunks that an earlier process finished are taken as they are.
@@ -71,7 +74,7 @@ def write_items(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: i
     join(task, digest, rundir, step)
 
 
-def write_chunk(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: int, number: int) -> None:
+def write_chunk(scorer: Scorer | ServerScorer, task: Task, digest: str, rundir: RunDir, step: int, number: int) -> None:
     """Ask one chunk of a task, unless its rows are there; the only chunk of a task is its part at once."""
     plan = chunks(task)
     about: dict[str, Any] = {**told_of(task), "dtype": str(scorer.lm.dtype).removeprefix("torch.")}
@@ -87,16 +90,19 @@ def write_chunk(scorer: Scorer, task: Task, digest: str, rundir: RunDir, step: i
     write_part(file, part, ITEMS, of_chunk)
 
 
-def item_rows(scorer: Scorer, task: Task, requests: Sequence[Request] | None = None) -> list[dict[str, Any]]:
+def item_rows(
+    scorer: Scorer | ServerScorer, task: Task, requests: Sequence[Request] | None = None
+) -> list[dict[str, Any]]:
     """Rows of a task or of some of its requests, one a choice; a free answer has its text and whether it is right."""
     requests = task.requests() if requests is None else requests
     scored = scorer.score(requests)
     asked = [index for index, request in enumerate(requests) if request.kind == "generate"]
     answers = dict(zip(asked, scorer.answers([requests[index] for index in asked]), strict=True)) if asked else {}
     items = {item.id: item for item in task.items()} if asked else {}
+    clusters = task.clusters()
     made = []
     for index, (request, score) in enumerate(zip(requests, scored, strict=True)):
-        row = _row(request, score)
+        row = {**_row(request, score), "cluster": clusters.get(request.item)}
         if (answer := answers.get(index)) is not None:
             row["text"] = answer.text
             row["correct"] = _judged(task, answer.text, items[request.item])

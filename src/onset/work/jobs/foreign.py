@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from onset.data.heldout_text import Text, read
 from onset.errors import OnsetError
+from onset.metrics.measures import lookup
 from onset.store.parts import read_about
 from onset.store.rundir import RunDir
 from onset.study.spec import WorldSpec
@@ -22,12 +23,14 @@ from onset.tasks.task import Task
 from onset.work.jobs.evaluate import write_chunk, write_items
 from onset.work.jobs.losses import PLAIN, Measuring, Record, measure, owed
 from onset.work.ledger import EvaluationLedger
-from onset.work.names import Subject, describe, split_revision
+from onset.work.names import Subject, describe, is_server, split_revision
 from onset.work.piece import Control, Piece
 from onset.work.resources import Need, Slot
 
 if TYPE_CHECKING:
     from onset.score.causal import CausalLM
+    from onset.score.scorer import Scorer
+    from onset.score.server import ServerScorer
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class ModelsLedger(EvaluationLedger):
         subjects: tuple[Subject, ...],
         names: tuple[str, ...] = (),
         *,
+        metrics: tuple[str, ...] = (),
         texts: Mapping[str, Mapping[str, Text]] | None = None,
         measuring: Measuring = PLAIN,
         data: Path | None = None,
@@ -56,11 +60,11 @@ class ModelsLedger(EvaluationLedger):
         world: WorldSpec | None = None,
         loading: Loading | None = None,
     ) -> None:
-        """``names`` are tasks of the catalogue; ``texts`` validation texts, by name and language."""
+        """``names`` are tasks, ``metrics`` those beside the usual ones; ``texts`` are by name and language."""
         super().__init__()
         self.subjects, self.names, self.texts, self.measuring = subjects, names, texts or {}, measuring
         self.data, self.shots, self.limit, self.world = data, shots, limit, world
-        self.loading = loading or Loading()
+        self.loading, self.metrics = loading or Loading(), metrics
         self._folders: dict[str, RunDir] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -72,6 +76,11 @@ class ModelsLedger(EvaluationLedger):
         """The tasks as they are asked."""
         found = find(self.names, data=self.data, world=self.world)
         return {task.name: task.with_use(shots=self.shots, limit=self.limit) for task in found}
+
+    @cached_property
+    def measured(self) -> tuple[str, ...]:
+        """The names of the metrics beside the usual ones, as they stand in tables."""
+        return tuple(lookup(name).name for name in self.metrics)
 
     @cached_property
     def record(self) -> Record:
@@ -113,6 +122,8 @@ class ModelsLedger(EvaluationLedger):
         """Raise OnsetError where rows are there of weights read in another dtype: they would be taken for these."""
         asked = self.loading.dtype
         for subject in self.subjects:
+            if is_server(subject.ref):
+                continue  # what a server computes in is its own affair
             for name, digest in self.task_digests.items():
                 part = subject.rundir.items(subject.step, name, digest)
                 found = read_about(part).get("dtype", asked) if part.exists() else asked
@@ -126,14 +137,10 @@ class ModelsLedger(EvaluationLedger):
 
 def run_piece(ledger: ModelsLedger, piece: Piece, slot: Slot, control: Control) -> None:
     """Ask one set of weights all that is absent, or the part that the piece names."""
-    from onset.score.scorer import Scorer
-
     subject = ledger.subject(piece)
     # A device with a number was asked for by name; several share out the slots.
     device = slot.device if ledger.loading.device == "cuda" and slot.device != "cpu" else ledger.loading.device
-    lm = _opened(subject.ref, ledger.loading, device)
-    describe(subject, lm.params)
-    scorer = Scorer(lm)
+    lm, scorer = _scorer(subject, ledger.loading, device)
     if piece.task:
         assert piece.chunk is not None
         control.report({"doing": f"{piece.task} {piece.chunk + 1}/{ledger.chunk_counts[piece.task]}"})
@@ -141,6 +148,12 @@ def run_piece(ledger: ModelsLedger, piece: Piece, slot: Slot, control: Control) 
         write_chunk(scorer, task, digest, subject.rundir, subject.step, piece.chunk)
         return
     if absent := ledger.missing_texts(piece.run, piece.step):
+        if lm is None:
+            raise OnsetError(
+                "losses on texts are measured on weights, not through a server",
+                where=subject.ref,
+                advice="give the folder or the hub id of the model",
+            )
         control.report({"doing": "held-out loss"})
         texts = {name: read(ledger.texts[name]) for name in absent}
         measure(lm, texts, subject.rundir, subject.step, ledger.measuring, ledger.record)
@@ -151,6 +164,21 @@ def run_piece(ledger: ModelsLedger, piece: Piece, slot: Slot, control: Control) 
             control.report({"doing": name if count == 1 else f"{name} {number}/{count}"})
 
         write_items(scorer, ledger.tasks[name], ledger.task_digests[name], subject.rundir, subject.step, say)
+
+
+def _scorer(subject: Subject, loading: Loading, device: str) -> tuple[CausalLM | None, Scorer | ServerScorer]:
+    """What scores a set of weights, and the model itself where it is here; its run.json is written."""
+    if is_server(subject.ref):
+        from onset.score.server import ServedModel, ServerScorer
+
+        served = ServedModel.of(subject.ref)
+        describe(subject)
+        return None, ServerScorer(served)
+    from onset.score.scorer import Scorer
+
+    lm = _opened(subject.ref, loading, device)
+    describe(subject, lm.params)
+    return lm, Scorer(lm)
 
 
 _last: dict[tuple[str, Loading, str], CausalLM] = {}
