@@ -61,7 +61,7 @@ def test_a_task_at_chance_everywhere_is_refused_and_says_why() -> None:
     assert found.loc["chance", "verdict"] == "refused"
     assert "at chance everywhere" in found.loc["chance", "why"]
     assert np.isnan(found.loc["chance", "score"])
-    assert found.loc["smooth", "verdict"] == "foreseen"
+    assert found.loc["smooth", "verdict"] == "predicted"
 
 
 def test_intervals_widen_with_the_distance() -> None:
@@ -78,13 +78,13 @@ def test_when_an_ability_sets_in_is_told_only_where_a_threshold_was_seen() -> No
     known = planted()
     eta = Interval(2.9, 2.89, 2.91)
     targets = pd.DataFrame({"params": [3e9], "tokens": [1e11]})
-    onsets = forecast(known, targets, thresholds={("sets_in", "accuracy"): eta}).onsets
+    onsets = forecast(known, targets, thresholds={("sets_in", "accuracy", "loss"): eta}).onsets
     one = onsets[(onsets["task"] == "sets_in") & ~onsets["best_size"].eq(True)].iloc[0]
     truth = (411 / (2.9 - 1.7 - 406 / 3e9**0.34)) ** (1 / 0.28)
     assert one["tokens_low"] < truth < one["tokens_high"]
     assert one["flops"] == pytest.approx(6 * 3e9 * one["tokens"], rel=0.01)
     smooth = onsets[onsets["task"] == "smooth"].iloc[0]
-    assert "no threshold has been seen" in smooth["why"]
+    assert "no threshold" in smooth["why"]
     assert np.isnan(smooth["tokens"])
 
 
@@ -99,3 +99,26 @@ def test_bad_targets_are_named() -> None:
         forecast(known, pd.DataFrame({"loss": [2.0], "task": ["other"]}), thresholds={})
     with pytest.raises(OnsetError, match="three sizes"):
         forecast(planted(2), pd.DataFrame({"params": [1e9], "tokens": [1e10]}), thresholds={})
+
+
+def test_two_loss_measures_in_one_table_are_two_forecasts() -> None:
+    """Lost: one law fitted to the losses of two texts, which predicted 0.40 where the score was 0.67."""
+    table = planted().assign(loss_name="web", loss_unit="nats/token")
+    both = pd.concat([table, table.assign(loss_name="books", loss=1.3 * table["loss"] + 0.4)])
+    targets = pd.DataFrame({"params": [3e9], "tokens": [1e11]})
+    alone = forecast(table, targets, thresholds={}).scores
+    together = forecast(both, targets, thresholds={}).scores
+    web = together[together["loss_name"] == "web"].reset_index(drop=True)
+    assert set(together["loss_name"]) == {"web", "books"}
+    np.testing.assert_allclose(web["score"], alone["score"], rtol=1e-9)
+    np.testing.assert_allclose(web["loss"], alone["loss"], rtol=1e-9)
+    with pytest.raises(OnsetError, match="2 loss measures"):
+        forecast(both, pd.DataFrame({"loss": [2.0]}), thresholds={})
+    named = forecast(both, pd.DataFrame({"loss": [2.0], "loss_name": ["web"]}), thresholds={}).scores
+    assert set(named["loss_name"]) == {"web"}
+
+
+def test_a_level_that_is_none_is_one_error() -> None:
+    """Lost: a raw error of SciPy where 95 was typed for 0.95."""
+    with pytest.raises(OnsetError, match="confidence level"):
+        forecast(planted(), pd.DataFrame({"loss": [2.0]}), thresholds={}, level=95)

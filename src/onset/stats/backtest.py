@@ -1,13 +1,14 @@
 """Back-test: what would have been forecast from the smaller sizes, against what the larger ones scored.
 
-Rolling: the two smallest sizes foresee the third, the three smallest the fourth, and so on. Beside the
+Rolling: the two smallest sizes predict the third, the three smallest the fourth, and so on. Beside the
 forecast stand two baselines: a logistic curve in loss and one in log compute, fitted by least squares with
 the band that their residuals give. The baselines are what is commonly done, not straw men: same rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,44 +16,101 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from onset.errors import OnsetError
-from onset.results import Backtest
+from onset.results import Backtest, check_level
 from onset.stats import loss_law as losslaw
+from onset.stats.data import curve_data
 from onset.stats.forecast import forecast
-from onset.stats.headroom import chance_of, direction_of
+from onset.stats.parallel import Workers, cores
 
 Vector = NDArray[np.float64]
 
 FEWEST = 2
 """Sizes to learn from, at least."""
 
+MOST_FOLDS = 5
+"""Sizes that are predicted, at most."""
+
+WORTH_PROCESSES = 2000
+"""With fewer rows than this, starting processes costs more than it saves."""
+
 METHODS = ("score_from_loss", "score_from_size", "logistic_in_loss", "logistic_in_compute")
 """The forecast given the loss, the forecast given size and tokens (both stages), and the two baselines."""
 
 
-def backtest(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0) -> Backtest:
-    """Fit on the smaller sizes, predict the next larger one, rolling, on every task of the table.
+def backtest(
+    obs: pd.DataFrame,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    most_folds: int = MOST_FOLDS,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Backtest:
+    """Fit on the smaller sizes, predict the next larger one, rolling, on every task and loss measure of the table.
 
-    Only tasks whose smaller sizes are beyond chance are forecast; the others are listed as refused. Raises
-    OnsetError with fewer than three sizes.
+    Of more than ``most_folds`` sizes to predict, the largest and others spread evenly below it are taken. Only tasks
+    whose smaller sizes are above chance are predicted; the others are listed as refused. ``jobs`` is the number of
+    processes (by default one a core), ``progress`` is told of each fold. Raises OnsetError with fewer than three sizes.
     """
-    sizes = np.sort(obs["params"].dropna().unique()) if "params" in obs else np.zeros(0)
-    if len(sizes) < FEWEST + 1:
+    check_level(level)
+    folds = [
+        _Fold(rows, sizes, int(known), level, seed)
+        for _, rows in obs.groupby([name for name in ("loss_name", "loss_unit") if name in obs] or [0] * len(obs))
+        for sizes in (_sizes(rows),)
+        for known in _spread(len(sizes), most_folds)
+    ]
+    if not folds:
         raise OnsetError(
-            f"a back-test needs {FEWEST + 1} sizes or more: smaller ones to learn from and a larger one to foresee",
-            where=f"{len(sizes)} in the table",
+            f"a back-test needs {FEWEST + 1} sizes or more: smaller ones to learn from and a larger one to predict",
+            where=f"{len(_sizes(obs))} in the table",
         )
-    predictions: list[pd.DataFrame] = []
-    refusals: list[pd.DataFrame] = []
-    for known in range(FEWEST, len(sizes)):
-        learnt = obs[obs["params"] <= sizes[known - 1]]
-        unseen = obs[obs["params"] == sizes[known]]
-        for told in _round(learnt, unseen, level, seed):
-            (refusals if "why" in told else predictions).append(told.assign(sizes_known=known))
+    done = [0]
+
+    def step() -> None:
+        done[0] += 1
+        if progress is not None:
+            progress(done[0], len(folds))
+
+    processes = min(jobs or cores(), len(folds)) if len(obs) > WORTH_PROCESSES else 1
+    with Workers(processes) as workers:
+        rounds = workers.map(_folded, folds, done=step)
+    told = [one for parts in rounds for one in parts]
+    predictions = [one for one in told if "why" not in one]
+    refusals = [one for one in told if "why" in one]
     if not predictions:
-        raise OnsetError("nothing could be forecast from the smaller sizes", where=_first_reason(refusals))
+        raise OnsetError("nothing could be predicted from the smaller sizes", where=_first_reason(refusals))
     empty = pd.DataFrame(columns=["task", "metric", "sizes_known", "why"])
     lost = pd.concat(refusals, ignore_index=True) if refusals else empty
     return Backtest(level=level, predictions=pd.concat(predictions, ignore_index=True), refusals=lost)
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One size to predict, on one loss measure."""
+
+    rows: pd.DataFrame
+    sizes: Vector
+    known: int
+    level: float
+    seed: int
+
+
+def _sizes(obs: pd.DataFrame) -> Vector:
+    return np.sort(obs["params"].dropna().unique()) if "params" in obs else np.zeros(0)
+
+
+def _spread(sizes: int, most: int) -> NDArray[np.int64]:
+    """How many sizes are known in each fold: all from ``FEWEST``, or ``most`` spread evenly, the last among them."""
+    known = np.arange(FEWEST, sizes)
+    if len(known) <= most:
+        return known
+    return known[np.unique(np.linspace(0, len(known) - 1, most).round().astype(int))]
+
+
+def _folded(fold: _Fold) -> list[pd.DataFrame]:
+    smaller = fold.rows[fold.rows["params"] <= fold.sizes[fold.known - 1]]
+    unseen = fold.rows[fold.rows["params"] == fold.sizes[fold.known]]
+    return [told.assign(sizes_known=fold.known) for told in _round(smaller, unseen, fold.level, fold.seed)]
 
 
 def _first_reason(refusals: list[pd.DataFrame]) -> str:
@@ -95,7 +153,7 @@ def _told(
     rows: pd.DataFrame, key: tuple[str, str], method: str, score: Vector, low: Vector, high: Vector
 ) -> pd.DataFrame:
     names = ["run", "params", "tokens", "loss"]
-    frame = rows[[name for name in names if name in rows]].reset_index(drop=True)
+    frame = rows[[name for name in [*names, "loss_name", "loss_unit"] if name in rows]].reset_index(drop=True)
     frame.insert(0, "task", key[0])
     frame.insert(1, "metric", key[1])
     frame.insert(2, "method", method)
@@ -103,12 +161,14 @@ def _told(
 
 
 def _baselines(before: pd.DataFrame, rows: pd.DataFrame, key: tuple[str, str], level: float) -> Iterator[pd.DataFrame]:
-    floor = chance_of(before)
+    data = curve_data(before)
     for method, column in (("logistic_in_loss", _minus_loss), ("logistic_in_compute", _log_compute)):
         at, target = column(before), column(rows)
         if not (np.isfinite(at).all() and np.isfinite(target).all()):
             continue
-        found = logistic(at, before["score"].to_numpy(float), target, floor, direction_of(before) == "higher", level)
+        found = logistic(
+            at, before["score"].to_numpy(float), target, data.chance.value, data.direction == "higher", level
+        )
         yield _told(rows, key, method, *found)
 
 

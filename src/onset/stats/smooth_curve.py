@@ -71,17 +71,23 @@ class SmoothCurve:
         """Coefficients of columns that move the curve along the loss, in loss per unit (up is higher loss)."""
         return self.model.ask(columns * np.abs(self.slope)[:, None])
 
-    def at(self, loss: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of the common curve (of the mean family), each (grid, m)."""
-        return self.model.predict(self._columns(loss, derivative=False))
+    def at(self, loss: Array, beside: Array | None = None) -> tuple[Array, Array]:
+        """Mean and standard deviation of the common curve (of the mean family), each (grid, m).
+
+        ``beside`` (k,) are values of the columns that ``fit_curve`` was given under that name; zeros by default.
+        """
+        columns = self._columns(loss, derivative=False)
+        if beside is not None:
+            columns[:, -len(beside) :] = beside
+        return self.model.predict(columns)
 
     def slope_at(self, loss: Array) -> Array:
         """(m,) slope of the common curve along the loss."""
         return np.asarray(self._columns(loss, derivative=True) @ self.model.coefficients.mean)
 
-    def mean_at(self, loss: Array) -> tuple[Array, Array]:
+    def mean_at(self, loss: Array, beside: Array | None = None) -> tuple[Array, Array]:
         """The common curve and its standard deviation, both (m,), the grid averaged."""
-        means, deviations = self.at(loss)
+        means, deviations = self.at(loss, beside)
         weights = self.model.coefficients.weights
         mean = weights @ means
         return mean, np.sqrt(weights @ (deviations**2 + (means - mean) ** 2))
@@ -139,17 +145,19 @@ def fit_curve(
     *,
     within_family: bool = True,
     beside: Array | None = None,
+    even: bool = False,
     steps: int = 40,
 ) -> SmoothCurve:
     """Fit the curve, with effect columns (n, k) beside it; needs 4 rows at two losses or more.
 
     ``within_family`` gives families offsets and deviations of their own, so that an effect is one within families.
-    ``beside`` are further random columns (n, m) with a variance of their own.
+    ``beside`` are further random columns (n, m) with a variance of their own; ``even`` lays the knots for prediction
+    beyond the losses seen (``Spline.over``).
     """
     asked = np.zeros((len(data), 0)) if effects is None else effects
     columns = asked - asked.mean(axis=0) if asked.size else asked
     design = _Design(
-        data, Spline.over(data.loss, data.ability), columns, within_family and len(data.families) > 1,
+        data, Spline.over(data.loss, data.ability, even=even), columns, within_family and len(data.families) > 1,
         np.zeros((len(data), 0)) if beside is None else beside,
     )  # fmt: skip
     pilot = _fit(replace(design, effects=columns[:, :0]), None, steps=min(steps, 12))

@@ -26,31 +26,35 @@ class Spline:
     """A spline basis over the losses seen; beyond them it goes on as a straight line."""
 
     knots: Array
-    """Knots of the B-splines, the ends repeated."""
+    """Knots of the B-splines, going on beyond both ends as far apart as the last two (Eilers and Marx)."""
     scale: float
     """The random columns are divided by it, so that their rows have a mean square of one."""
 
     @classmethod
-    def over(cls, loss: Array, ability: Array, most: int = MOST_KNOTS) -> Spline:
+    def over(cls, loss: Array, ability: Array, most: int = MOST_KNOTS, *, even: bool = False) -> Spline:
         """Knots for rows at these losses: a third each by the loss, by the rows and by how far the score moves.
 
-        The score moves along its isotonic regression on the loss, so that noise lays few knots.
+        The score moves along its isotonic regression on the loss, so that noise lays few knots. ``even`` knots are laid
+        by the loss alone: what the penalty leaves free is then a straight line, which is what goes on beyond the data.
         """
         sort = np.argsort(loss, kind="stable")
-        place, first = np.unique(loss[sort], return_index=True)
+        place, starts = np.unique(loss[sort], return_index=True)
         if len(place) < 2:
-            place = np.array([loss[0] - 1e-6, loss[0] + 1e-6])
+            place = np.array([loss[0] * (1 - 1e-6), loss[0] * (1 + 1e-6)])
             warp = np.array([0.0, 1.0])
         else:
-            counts = np.diff(np.r_[first, len(loss)])
-            mean = np.add.reduceat(ability[sort], first) / counts
+            counts = np.diff(np.r_[starts, len(loss)])
+            mean = np.add.reduceat(ability[sort], starts) / counts
             moved = -isotonic_regression(mean, weights=counts.astype(float), increasing=False).x
             parts = [place, np.cumsum(counts).astype(float), moved]
-            warp = np.asarray(sum(_unit(part) for part in parts) / 3.0)
+            shares = (1.0, 0.0, 0.0) if even else (1 / 3, 1 / 3, 1 / 3)
+            warp = np.asarray(sum(share * _unit(part) for share, part in zip(shares, parts, strict=True)))
         number = int(np.clip(len(place) // 2, 4, most))
         inner = np.interp(np.linspace(0.0, warp[-1], number), warp, place)
         inner = np.unique(np.round(inner, 12))
-        knots = np.r_[[inner[0]] * DEGREE, inner, [inner[-1]] * DEGREE]
+        steps = np.arange(1, DEGREE + 1)
+        first, last = inner[1] - inner[0], inner[-1] - inner[-2]
+        knots = np.r_[inner[0] - first * steps[::-1], inner, inner[-1] + last * steps]
         unscaled = cls(knots, 1.0)
         size = float(np.sqrt(np.mean(np.sum(unscaled.random(loss) ** 2, axis=1))))
         return cls(knots, max(size, 1e-12))
@@ -58,7 +62,7 @@ class Spline:
     @property
     def span(self) -> tuple[float, float]:
         """Lowest and highest loss that the knots cover."""
-        return float(self.knots[0]), float(self.knots[-1])
+        return float(self.knots[DEGREE]), float(self.knots[-DEGREE - 1])
 
     def fixed(self, loss: Array) -> Array:
         """(n, 2): ones, and a monotone column from 0 at the lowest loss to 1 at the highest."""
