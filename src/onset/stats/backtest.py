@@ -55,7 +55,7 @@ def backtest(
     check_level(level)
     folds = [
         _Fold(rows, sizes, int(known), level, seed)
-        for _, rows in obs.groupby([name for name in ("loss_name", "loss_unit") if name in obs] or [0] * len(obs))
+        for rows in _measures(obs)
         for sizes in (_sizes(rows),)
         for known in _spread(len(sizes), most_folds)
     ]
@@ -95,6 +95,12 @@ class _Fold:
     seed: int
 
 
+def _measures(obs: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of each loss measure."""
+    names = [name for name in ("loss_name", "loss_unit") if name in obs]
+    return [rows for _, rows in obs.groupby(names, sort=False, dropna=False)] if names else [obs]
+
+
 def _sizes(obs: pd.DataFrame) -> Vector:
     return np.sort(obs["params"].dropna().unique()) if "params" in obs else np.zeros(0)
 
@@ -104,7 +110,7 @@ def _spread(sizes: int, most: int) -> NDArray[np.int64]:
     known = np.arange(FEWEST, sizes)
     if len(known) <= most:
         return known
-    return known[np.unique(np.linspace(0, len(known) - 1, most).round().astype(int))]
+    return np.asarray(known[np.unique(np.linspace(0, len(known) - 1, most).round().astype(int))])
 
 
 def _folded(fold: _Fold) -> list[pd.DataFrame]:
