@@ -302,6 +302,13 @@ def load(folder: Path) -> Decoder:
     return model
 
 
+def matrices_within(shape: Shape, name: str, stored: Tensor) -> tuple[Tensor, ...]:
+    """The matrices that a parameter of a block holds one above the other, as views of it."""
+    if name.endswith(".qkv"):
+        return stored.split(_qkv_rows(shape))
+    return stored.chunk(2) if name.endswith(".gate_up") else (stored,)
+
+
 def _qkv_rows(shape: Shape) -> list[int]:
     """Rows of the fused matrix that belong to queries, keys and values."""
     return [shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.kv_heads * shape.head_dim]

@@ -163,12 +163,13 @@ def memory(
     tokens = method.holders * (sequences * run.shape.context if sequences else piece_tokens(run, method))
     if method.shards > 1:
         share = -(-count // method.shards)
-        weights, gradients, optimizer = (share * bytes_ for bytes_ in (WEIGHT_BYTES, WEIGHT_BYTES, 2 * WEIGHT_BYTES))
+        weights = gradients = share * WEIGHT_BYTES
+        optimizer = -(-optimizer_bytes(run, vocab) // method.shards)
         whole = gathered_parameters(run.shape, vocab)
         gathered = whole * size + whole * (size + WEIGHT_BYTES)
     else:
         weights, gradients = count * (WEIGHT_BYTES + copy), count * method.holders * (WEIGHT_BYTES + copy)
-        optimizer, gathered = count * 2 * WEIGHT_BYTES, 0
+        optimizer, gathered = optimizer_bytes(run, vocab), 0
     return {
         "weights": weights,
         "gradients": gradients,
@@ -177,6 +178,13 @@ def memory(
         "activations": tokens * _activation_bytes(run.shape, method, recompute=recompute),
         "logits": _logits_bytes(run.shape, vocab, method, tokens),
     }
+
+
+def optimizer_bytes(run: Run, vocab: int) -> int:
+    """Bytes that an optimizer keeps of all parameters: two moments, or Muon's one of the blocks' matrices."""
+    parts = parameters(run.shape, vocab)
+    single = parts["attention"] + parts["feed_forward"] if run.optimizer.kind == "muon" else 0
+    return WEIGHT_BYTES * (2 * sum(parts.values()) - single)
 
 
 def gathered_parameters(shape: Shape, vocab: int) -> int:
@@ -278,6 +286,11 @@ def sharded(
     """
     if devices == 1:
         return fitted(run, vocab, limit, method)
+    if run.optimizer.kind != "adamw":
+        raise OnsetError(
+            f"run '{run.name}' has the optimizer {run.optimizer.kind}, which needs whole matrices",
+            advice="train it on one device, or with adamw",
+        )
     engine: Engine = "torch" if method.engine == "kernels" else method.engine
     least = min(devices, per_host)
     counts = [count for count in range(least, devices + 1) if devices % count == 0]

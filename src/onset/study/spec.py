@@ -128,8 +128,10 @@ class Schedule(Spec):
 
 
 class Optimizer(Spec):
-    """AdamW and what bounds it."""
+    """What turns gradients into updates, and what bounds it."""
 
+    kind: Literal["adamw", "muon"] = "adamw"
+    """AdamW, or Muon for the blocks' matrices with AdamW for the rest."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
     epsilon: float = Field(default=1e-8, gt=0)
@@ -137,6 +139,12 @@ class Optimizer(Spec):
     """Decoupled decay of matrices; gains and biases are not decayed."""
     clip: float = Field(default=1.0, gt=0)
     """Largest global norm of the gradient."""
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    """Muon's."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_defaults(handler(self), {"kind": "adamw", "momentum": 0.95})
 
 
 class WorldSpec(Spec):

@@ -1,4 +1,4 @@
-"""One optimisation step on one device: forward, backward, clipping, AdamW."""
+"""One optimisation step on one device: forward, backward, clipping, update."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from onset.cpu.flat import Flat
 from onset.models.transformer import Decoder
 from onset.study.spec import Optimizer
+from onset.train.optimizers import build
 from onset.train.passes import passes
 from onset.train.precision import Arithmetic
 
@@ -48,7 +49,7 @@ class Steps(Protocol):
     def state(self) -> dict[str, Tensor]:
         """All that the next steps depend on, in place.
 
-        By parameter ``weights/NAME``, ``exp_avg/NAME`` and ``exp_avg_sq/NAME``, and ``step``.
+        By parameter ``weights/NAME`` and what the optimizer keeps of it, as ``exp_avg/NAME``; and ``step``.
         """
         ...
 
@@ -66,23 +67,7 @@ class Stepper:
         self.clip = optimizer.clip
         self.master = Flat(model)
         self.passes = passes(model, self.master, arithmetic, batch)
-        self._weights = self.master.parts(self.master.values)
-        for part, gradient in zip(self._weights, self.master.parts(self.master.gradients), strict=True):
-            part.grad = gradient
-        matrices, gains = self._weights
-        self.adam = torch.optim.AdamW(
-            [
-                {"params": [matrices], "weight_decay": optimizer.weight_decay},
-                {"params": [gains], "weight_decay": 0.0},
-            ],
-            betas=(optimizer.beta1, optimizer.beta2),
-            eps=optimizer.epsilon,
-            fused=True,
-        )
-        self._moments = {key: torch.zeros_like(self.master.values) for key in ("exp_avg", "exp_avg_sq")}
-        for index, part in enumerate(self._weights):
-            moments = {key: self.master.parts(moment)[index] for key, moment in self._moments.items()}
-            self.adam.state[part] = {"step": torch.zeros((), device=part.device), **moments}
+        self.update = build(model, self.master, optimizer)
 
     def step(self, inputs: Tensor, targets: Tensor, rate: float) -> Outcome:
         """See ``Steps``."""
@@ -92,9 +77,7 @@ class Stepper:
             return outcome
         if outcome.norm > self.clip:
             self.master.gradients.mul_(self.clip / outcome.norm)
-        for group in self.adam.param_groups:
-            group["lr"] = rate
-        self.adam.step()
+        self.update.step(rate)
         return outcome
 
     def whole(self) -> Decoder:
@@ -103,13 +86,9 @@ class Stepper:
 
     def state(self) -> dict[str, Tensor]:
         """See ``Steps``."""
-        found = {f"weights/{name}": view for name, view in self.master.views(self.master.values).items()}
-        for key, moment in self._moments.items():
-            found |= {f"{key}/{name}": view for name, view in self.master.views(moment).items()}
-        return found | {"step": self.adam.state[self._weights[0]]["step"]}
+        weights = {f"weights/{name}": view for name, view in self.master.views(self.master.values).items()}
+        return weights | self.update.state()
 
-    @torch.no_grad()
     def restored(self, tensors: dict[str, Tensor]) -> None:
         """See ``Steps``."""
-        for part in self._weights:
-            self.adam.state[part]["step"].copy_(tensors["step"])
+        self.update.restored(tensors)

@@ -1,0 +1,38 @@
+"""Optimizers by their kind in a study: one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+from onset.cpu.flat import Flat
+from onset.models.transformer import Decoder
+from onset.study.spec import Optimizer
+from onset.train.optimizers import adamw, muon
+
+
+class Update(Protocol):
+    """An optimizer over a model's flat weights."""
+
+    def step(self, rate: float) -> None:
+        """Update the weights by the gradients that stand beside them."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next updates depend on, in place: ``KEY/PARAMETER``, and ``step``."""
+        ...
+
+    def restored(self, tensors: dict[str, Tensor]) -> None:
+        """Take up what is not in place, after the tensors of ``state`` were filled."""
+        ...
+
+
+KINDS: dict[str, Callable[[Decoder, Flat, Optimizer], Update]] = {"adamw": adamw.AdamW, "muon": muon.Muon}
+"""What makes each kind."""
+
+
+def build(model: Decoder, master: Flat, optimizer: Optimizer) -> Update:
+    """The optimizer that a run asks for, over the flat weights of its model."""
+    return KINDS[optimizer.kind](model, master, optimizer)
