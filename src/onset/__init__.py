@@ -144,13 +144,15 @@ def analyze(
     loss_margin: float | None = None,
     seed: int = 0,
     jobs: int | None = None,
+    groups: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Analysis:
     """Findings on every task, metric and loss measure of a table of observations.
 
     ``level`` is that of all intervals, ``delta`` the excess over chance at which the onset loss is read, ``margin``
     the percentage points within which a size effect counts as none, ``loss_margin`` the same along the loss in nats
-    per decade, ``jobs`` the number of processes; ``progress`` is told of steps done and steps in all.
+    per decade, ``jobs`` the number of processes; ``groups`` puts levels of a factor together, each as
+    ``COLUMN=GROUP:LEVEL,LEVEL``; ``progress`` is told of steps done and steps in all.
     """
     from onset.stats.pipeline import analyze as analyze_observations
 
@@ -163,6 +165,7 @@ def analyze(
         loss_margin=loss_margin,
         seed=seed,
         jobs=jobs,
+        groups=groups,
         progress=progress,
     )
 

@@ -14,7 +14,7 @@ import pytest
 import vl_convert
 
 from onset.errors import OnsetError
-from onset.plots import curves, figures, files, frames, performance, plot
+from onset.plots import figures, files, frames, performance, plot
 from onset.plots.facts import StudyFacts
 from onset.report import page
 from onset.results import Analysis, Backtest, Forecast, SizeEffect, Threshold, base
@@ -145,10 +145,6 @@ def test_a_threshold_is_one_layered_chart_with_its_points_where_they_were_seen(a
 
 def test_an_analysis_is_a_forest_of_its_onsets_or_a_panel_a_task(analysis: Analysis) -> None:
     """Lost: the one picture that says which abilities emerge, and where."""
-    rows = curves.forest_rows(analysis)
-    assert set(rows["task"]) == {finding.task for finding in analysis.findings}
-    known = rows.dropna(subset=["loss"]).set_index("task")["loss"]
-    assert known["world_facts_en"] == analysis["world_facts_en"].threshold.loss  # type: ignore[union-attr]
     layers_of = plot(analysis)
     assert isinstance(layers_of, alt.LayerChart)
     assert compiles(layers_of.to_dict())

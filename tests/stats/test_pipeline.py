@@ -91,6 +91,24 @@ def test_a_family_that_breaks_the_link_is_named(table: Make) -> None:
     assert all((family.spearman or 0) < -0.99 for family in families.values())
 
 
+def test_levels_of_a_factor_are_put_together_as_asked(table: Make) -> None:
+    """Lost: a factor with one run a level, which nothing can be asked of."""
+    frame = table(sizes=4)
+    frame["corpus"] = ["abcd"[int(name[-1])] for name in frame.run]
+    found = analyze(frame, jobs=1, groups=["corpus=web:a,b;books:c,d"]).findings[0].factor("corpus")
+    assert found is not None
+    assert "web" in f"{found.levels} {found.why}" or found.verdict == "not_asked"
+    with pytest.raises(OnsetError, match="no level 'z'"):
+        analyze(frame, jobs=1, groups=["corpus=web:a,z"])
+
+
+def test_progress_counts_every_step(table: Make) -> None:
+    """Lost: a progress bar on a table of many tasks."""
+    told: list[tuple[int, int]] = []
+    analyze(table(("late", "never")), jobs=1, progress=lambda done, steps: told.append((done, steps)))
+    assert told == [(step, 4) for step in (1, 2, 3, 4)]
+
+
 def test_lower_is_better_metrics_are_analysed_as_such(table: Make) -> None:
     frame = table().assign(metric="brier", chance=0.75)
     frame["score"] = 0.75 - 0.5 * (2.2 - frame.loss).clip(0)

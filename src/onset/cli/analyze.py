@@ -35,6 +35,10 @@ def analyze(
     set_aside: Annotated[
         bool, typer.Option(help="Leave contradicting rows out, counted, instead of refusing.")
     ] = False,
+    factor: Annotated[
+        list[str] | None,
+        typer.Option(help="Put levels of a factor together: COLUMN=GROUP:LEVEL,LEVEL; repeat for several."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write findings.json, results/, report.html and figures/ from a table or a study's folder."""
@@ -43,7 +47,7 @@ def analyze(
     with progress_bar("analysing") as progress:
         analysis, page = report(
             source, out, level=level, delta=delta, loss=loss, margin=margin, loss_margin=loss_margin,
-            set_aside=set_aside, progress=progress,
+            set_aside=set_aside, groups=factor or (), progress=progress,
         )  # fmt: skip
     if as_json:
         print_json(analysis.to_json())

@@ -1,4 +1,4 @@
-"""One curve, a table of findings, or the offsets of sizes: charts of one layer stack, to be resized and layered."""
+"""One curve, or the offsets of sizes from it: charts of one layer stack, to be resized and layered."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import pandas as pd
 from onset.errors import OnsetError
 from onset.plots import words
 from onset.plots.frames import span
-from onset.plots.palette import BAND, CHANCE, INK, RAMP, VERDICT_COLOURS
+from onset.plots.palette import BAND, CHANCE, INK, RAMP
 from onset.plots.theme import Chart, falling
-from onset.results import Analysis, LossInterval, SizeEffect, Threshold
+from onset.results import SizeEffect, Threshold
 
 MOST_RUNS = 12
 """Runs without a size are told apart by colour up to so many."""
 POINTS = 4000
 """So many points of one curve are drawn at most, evenly along its rows."""
-ROW = 17
 
 
 def threshold(fit: Threshold) -> Chart:
@@ -84,58 +83,6 @@ def _where(fit: Threshold, x: object) -> list[Chart]:
         made.append(base.mark_rect(color=BAND, fillOpacity=0.15).encode(x=x("low"), x2="high:Q"))
         made.append(base.mark_rule(color=BAND, strokeWidth=1.6, strokeDash=dash).encode(x=x("loss")))
     return made
-
-
-def forest(analysis: Analysis) -> Chart:
-    """Onset losses and thresholds of all tasks under their headline metrics, with intervals, sorted by loss."""
-    frame = forest_rows(analysis)
-    if frame["loss"].isna().all():
-        raise OnsetError(
-            "no task has an onset loss or a threshold",
-            where=analysis.source,
-            advice="draw the panels: onset.plot(analysis, kind='panels')",
-        )
-    order = frame.sort_values("loss", ascending=False)["label"].drop_duplicates().tolist()
-    y = alt.Y("label:N", title=None, sort=order, axis=alt.Axis(labelLimit=260, grid=True))
-    title = falling(f"{words.loss_label(str(frame['loss_name'].iloc[0]))}")
-    scale = alt.Scale(reverse=True, zero=False)
-    verdicts = [verdict for verdict in VERDICT_COLOURS if verdict in set(frame["verdict"])]
-    colours = alt.Scale(domain=[words.VERDICTS[one] for one in verdicts], range=[VERDICT_COLOURS[v] for v in verdicts])
-    colour = alt.Color("verdict_label:N", scale=colours, legend=alt.Legend(title=None, orient="top"))
-    tooltip = [alt.Tooltip("task:N"), alt.Tooltip("metric:N"), alt.Tooltip("what:N", title="estimand"),
-               alt.Tooltip("loss:Q", format=".4f"), alt.Tooltip("low:Q", format=".4f"),
-               alt.Tooltip("high:Q", format=".4f")]  # fmt: skip
-    base = alt.Chart(frame.dropna(subset=["loss"])).encode(y=y, color=colour, tooltip=tooltip)
-    bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title, scale=scale), x2="high:Q")
-    shape = alt.Shape("what:N", scale=alt.Scale(domain=["onset loss", "threshold"], range=["circle", "diamond"]))
-    dots = base.mark_point(filled=True, size=60, opacity=1).encode(
-        x=alt.X("loss:Q", title=title, scale=scale), shape=shape
-    )
-    return alt.layer(bars, dots).properties(width=520, height=ROW * max(3, len(order)))
-
-
-def forest_rows(analysis: Analysis) -> pd.DataFrame:
-    """``label, task, metric, loss_name, verdict, verdict_label, what, loss, low, high``, one row an estimate.
-
-    Of each task's headline metric on the first loss measure; a task without an estimate has one row without a loss.
-    """
-    rows = []
-    for finding in analysis.headlines():
-        found = {"onset loss": finding.onset, "threshold": finding.threshold}
-        known = [(what, where) for what, where in found.items() if where is not None]
-        estimates: list[tuple[str, LossInterval | None]] = [*known] or [("none", None)]
-        for what, where in estimates:
-            rows.append(
-                {
-                    "label": words.title(finding.task).text, "task": finding.task, "metric": finding.metric,
-                    "loss_name": finding.loss_name, "verdict": finding.verdict,
-                    "verdict_label": words.VERDICTS[finding.verdict], "what": what,
-                    "loss": where.loss if where else np.nan, "low": where.low if where else np.nan,
-                    "high": where.high if where else np.nan,
-                }
-            )  # fmt: skip
-    columns = ["label", "task", "metric", "loss_name", "verdict", "verdict_label", "what", "loss", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def size_effect(fit: SizeEffect) -> Chart:

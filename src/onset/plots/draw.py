@@ -11,7 +11,7 @@ import pandas as pd
 
 from onset.errors import OnsetError
 from onset.metrics import info as metrics
-from onset.plots import curves, forecasts, frames, performance, theme, words
+from onset.plots import curves, forecasts, frames, onsets, performance, theme, words
 from onset.plots.palette import sizes
 from onset.plots.theme import Chart
 from onset.results import Analysis, Backtest, Forecast, SizeEffect, Threshold
@@ -40,11 +40,11 @@ def _analysis(result: Analysis, kind: Kind | None = None) -> Chart:
     """A forest plot of onset losses and thresholds, or (``kind="panels"``) one panel a task; one finding is a curve."""
     if len(result.findings) == 1 and kind is None:
         return _threshold(_with_observations(result))
-    onsets = any(finding.onset or finding.threshold for finding in result.headlines())
-    if kind == "forest" or (kind is None and onsets):
-        return curves.forest(result)
     drawn = frames.points(result)
     made = frames.panels(result, drawn)
+    found = any(finding.onset or finding.threshold for finding in result.headlines())
+    if kind == "forest" or (kind is None and found):
+        return onsets.chart(frames.headlines(made), drawn, words.percent(result.level))
     shared = performance.frame(drawn, "loss", frames.window(drawn, made))
     shown = frames.headlines(made)
     spec = None if shared is None else performance.figure(shown, shared, "Performance against loss", [], columns=4)

@@ -7,7 +7,7 @@ many processes share the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -67,6 +67,7 @@ def analyze(
     loss_margin: float | None = None,
     seed: int = 0,
     jobs: int | None = None,
+    groups: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Analysis:
     """Findings on every (task, metric, loss measure) of a table of observations.
@@ -74,18 +75,21 @@ def analyze(
     ``level`` is that of all intervals, ``delta`` the excess over chance (in units of the score) at which the onset
     loss is read, ``margin`` the percentage points within which a size effect counts as none, ``loss_margin`` the same
     along the loss (nats per decade, where the loss is in nats; by default pp alone count), ``jobs`` the number of
-    processes (by default one a core). ``progress`` is told of each step. Raises OnsetError for a table that
-    contradicts itself (see ``observations.check``) and for a level outside of (0.5, 1).
+    processes (by default one a core). ``groups`` puts levels of factors together, each as
+    ``COLUMN=GROUP:LEVEL,LEVEL`` (``factors.grouped``). ``progress`` is told of each step. Raises OnsetError for a
+    table that contradicts itself (see ``observations.check``) and for a level outside of (0.5, 1).
     """
     settings = Settings(check_level(level), delta, margin, loss_margin, seed)
     obs = check(obs)
     rows = factors.spread_out(_with_flops(obs))
-    groups = [group.reset_index(drop=True) for _, group in rows.groupby(KEYS, sort=True)]
-    step = _counter(2 * len(groups), progress)
-    with Workers(_processes(jobs, len(groups))) as workers:
-        fits = settle(workers.map(partial(_fit, settings=settings), groups, done=step))
-        found = [convert.threshold(fit, group, delta) for group, fit in zip(groups, fits, strict=True)]
-        pairs = list(zip(groups, found, strict=True))
+    for text in groups:
+        rows = factors.grouped(rows, text)
+    curves = [group.reset_index(drop=True) for _, group in rows.groupby(KEYS, sort=True)]
+    step = _counter(2 * len(curves), progress)
+    with Workers(_processes(jobs, len(curves))) as workers:
+        fits = settle(workers.map(partial(_fit, settings=settings), curves, done=step))
+        found = [convert.threshold(fit, group, delta) for group, fit in zip(curves, fits, strict=True)]
+        pairs = list(zip(curves, found, strict=True))
         findings = tuple(workers.map(partial(_finding, settings=settings), pairs, done=step))
     return Analysis(
         source=source, level=level, delta=delta, margin=margin, loss_margin=loss_margin, findings=findings,

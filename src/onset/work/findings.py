@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +35,7 @@ def report(
     margin: float | None = None,
     loss_margin: float | None = None,
     set_aside: bool = False,
+    groups: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> tuple[Analysis, Path]:
     """Analyse ``source`` and write findings.json, results/, report.html and figures/ below ``out``.
@@ -60,6 +62,7 @@ def report(
         delta=delta,
         margin=margin or stated.margin,
         loss_margin=loss_margin or stated.loss_margin,
+        groups=groups,
         progress=progress,
     )
     analysis = with_claims(loss_comparison.compare(analysis, source, default=default))
