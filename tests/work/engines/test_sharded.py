@@ -31,9 +31,13 @@ cluster.wait_for_nodes()
 def kill_one_in_the_middle():
     while len(list(out.glob("runs/*/steps/0*"))) < 2:
         time.sleep(0.02)
-    cluster.remove_node(nodes[1], allow_graceful=False)
+    try:
+        cluster.remove_node(nodes[1], allow_graceful=False)
+    except AssertionError:
+        pass  # on a busy machine Ray's helper finds its processes not quite gone yet
     print("killed", flush=True)
     cluster.add_node(num_cpus=1, **here)
+    print("another joined", flush=True)
 
 threading.Thread(target=kill_one_in_the_middle, daemon=True).start()
 command = [sys.executable, "-m", "onset", "run", study, "--out", str(out), "--engine", "ray"]

@@ -23,6 +23,9 @@ from onset.work.resources import Slot
 RESTARTS = 3
 """So often the processes of a training are started again."""
 
+STARTS = 10
+"""So often, about once a minute, its processes are tried to be placed before they are given up for want of a node."""
+
 GROUP_SECONDS = 1800
 """A process waits so long for the others within a step."""
 
@@ -75,7 +78,7 @@ def run_sharded(
         run_config=RunConfig(
             name="training",
             storage_path=str(storage),
-            failure_config=FailureConfig(max_failures=RESTARTS),
+            failure_config=FailureConfig(max_failures=RESTARTS, controller_failure_limit=STARTS),
             worker_runtime_env={"env_vars": variables},
         ),
     )
@@ -84,9 +87,9 @@ def run_sharded(
             trainer.fit()
         except TrainingFailedError as error:
             raise OnsetError(
-                f"the {len(slot.devices)} processes of this training died {RESTARTS + 1} times",
+                f"the {len(slot.devices)} processes of this training died {RESTARTS + 1} times, or found no place",
                 where=piece.key,
-                advice=f"often it was out of memory; run again to go on. The last cause:\n{error}",
+                advice=f"look at the nodes and their memory, and run again to go on. The last cause:\n{error}",
             ) from error
         finally:
             shutil.rmtree(storage, ignore_errors=True)
