@@ -6,15 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from onset.errors import OnsetError
 from onset.store.rundir import RunDir
 from onset.study.files import dump
 from onset.study.spec import Study
 from onset.work.engines import choose_engine, sharded
 from onset.work.ledger import StudyLedger
+from onset.work.piece import Control, Piece
+from onset.work.resources import Slot
 from onset.work.study import run_study
 
 CLUSTER = """
@@ -99,3 +103,26 @@ def test_gpus_of_a_slot_are_named_as_this_process_was_given_them(monkeypatch: py
     assert sharded._visible(("cuda:1", "cuda:3")) == "1,3"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,GPU-aa")
     assert sharded._visible(("cuda:1", "cuda:3")) == "5,GPU-aa"
+
+
+def refuse(ledger: StudyLedger, piece: Piece, slot: Slot, control: Control) -> None:
+    """The first process meets an error; the other one waits for it in a collective."""
+    import torch.distributed as dist
+
+    (ledger.out / f"begun-{dist.get_rank()}-{time.time()}").touch()
+    if dist.get_rank() == 0:
+        raise OnsetError("the disk is full", where=piece.key)
+    dist.barrier()
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_is_told_at_once_and_not_met_again(
+    small: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost otherwise: half an hour in which all devices wait, and then three times the same error."""
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[3]), *sys.path]))
+    ledger = StudyLedger(small, tmp_path)
+    with pytest.raises(OnsetError, match="the disk is full"):
+        sharded.run_here(refuse, ledger, Piece("train", "w16"), Slot(1, ("cpu", "cpu")), Control())
+    assert len(list(tmp_path.glob("begun-*"))) == 2

@@ -78,7 +78,7 @@ class _Mailbox:
 
     def __init__(self) -> None:
         self.news: list[tuple[str, dict[str, Any]]] = []
-        self.stopping = False
+        self.stopping = self.ended = False
 
     def tell(self, key: str, data: dict[str, Any]) -> None:
         """Leave a piece of news."""
@@ -88,6 +88,15 @@ class _Mailbox:
         """Take all of it, in the order in which it came."""
         news, self.news = self.news, []
         return news
+
+    def end(self, key: str, error: OnsetError | None) -> None:
+        """Leave the news of how a sharded training ended."""
+        self.ended = True
+        self.tell(key, {"error": error})
+
+    def has_ended(self) -> bool:
+        """Whether a sharded training has ended, well or not."""
+        return self.ended
 
     def stop(self) -> None:
         """Ask all tasks to stop."""

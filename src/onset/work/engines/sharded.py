@@ -141,21 +141,24 @@ def _each(config: dict[str, Any]) -> None:
     import ray
     import ray.train
 
+    box = config["mailbox"]
+    if ray.get(box.has_ended.remote()):
+        return  # started again after an error that has been told, since the others waited for the one that met it
     run, ledger, piece, slot, folder, token = ray.get(config["context"][0])
     if (unseen := enter(folder, token)) is not None:
         raise unseen
     limit_threads(slot.threads)
     rank = ray.train.get_context().get_world_rank()
     own = replace(slot, devices=("cuda" if slot.device != "cpu" else "cpu",))
-    with reporting(config["mailbox"], piece.key) as control:
+    with reporting(box, piece.key) as control:
         error: OnsetError | None = None
         try:
             run(ledger, piece, own, control)
         except OnsetError as met:
             error = met
         if rank == 0:
-            ray.get(config["mailbox"].tell.remote(ANSWER, {"error": error}))
-        elif error is not None and not isinstance(error, Stopped):
+            ray.get(box.end.remote(ANSWER, error))
+        if error is not None and not isinstance(error, Stopped):
             raise error
 
 
