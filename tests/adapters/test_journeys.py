@@ -85,3 +85,33 @@ def test_what_is_missing_is_told_with_the_option_that_gives_it(histories: Path, 
         result = CliRunner().invoke(app, ["import", *map(str, arguments), "--out", str(tmp_path / "o.csv")])
         assert result.exit_code == 1
         assert wanted in str(result.exception) + result.output, arguments
+
+
+def test_a_format_may_stand_before_its_path(tmp_path: Path) -> None:
+    """Commands that were written down before sources could be mixed."""
+    (tmp_path / "t.csv").write_text("Model,N,tokens,loss,task,metric,score\na,1000,5000,3.1,piqa,acc,0.6\n")
+    run("table", tmp_path / "t.csv", "--column", "run=Model,params=N", "--out", tmp_path / "a.csv")
+    assert pd.read_csv(tmp_path / "a.csv").params.tolist() == [1000]
+    (tmp_path / "s.csv").write_text("run,params,tokens,task,metric,score\na,1000,2000,piqa,acc,0.6\n")
+    (tmp_path / "l.csv").write_text("run,tokens,loss\na,1000,4\na,4000,3\n")
+    run("curves", tmp_path / "s.csv", "--losses", tmp_path / "l.csv", "--out", tmp_path / "b.csv")
+    assert pd.read_csv(tmp_path / "b.csv").loss.tolist() == [3.5]
+    results = '{"results": {"piqa": {"acc,none": 0.6}}, "config": {"model_args": "pretrained=lab/a,revision=step10"}}'
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results_2025.json").write_text(results)
+    (tmp_path / "k.csv").write_text("run,step,params,tokens,loss\na,10,1000,2000,3.2\n")
+    run("lm-eval", tmp_path / "out", "--losses", tmp_path / "k.csv", "--out", tmp_path / "c.csv")
+    assert pd.read_csv(tmp_path / "c.csv").loss.tolist() == [3.2]
+
+
+def test_records_and_items_are_written_beside_the_table(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("run,params,tokens,loss,task,metric,score\na,1000,5000,3.1,piqa,acc,0.6\n")
+    told = run(tmp_path / "t.csv", "--records", tmp_path / "eee", "--out", tmp_path / "a.csv")
+    assert "1 records in" in told
+    run(tmp_path / "eee", "--out", tmp_path / "b.csv")
+    assert pd.read_csv(tmp_path / "b.csv").loss.tolist() == [3.1]
+    result = CliRunner().invoke(
+        app,
+        ["import", str(tmp_path / "t.csv"), "--items", str(tmp_path / "i.parquet"), "--out", str(tmp_path / "c.csv")],
+    )
+    assert "no single questions" in str(result.exception) + result.output

@@ -71,6 +71,8 @@ def collect(
     if not set_aside:
         _refuse_disagreement(scored)
     curves = told.losses if losses else found.losses
+    if losses and (len(found.losses) or ("loss" in found.scores and found.scores.loss.notna().any())):
+        notes.append("the score sources hold losses too, which are not used: those after --losses are")
     if losses and curves.empty:
         curves = _losses_of_scores(told.scores)
     if curves.empty:
