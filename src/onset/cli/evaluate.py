@@ -14,6 +14,7 @@ from onset.cli.options import (
     Data,
     Device,
     Dtype,
+    IncludePath,
     Json,
     Level,
     Metrics,
@@ -70,6 +71,7 @@ def evaluate(
     out: Out,
     data: Data = None,
     metrics: Metrics = None,
+    include_path: IncludePath = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each task.")] = None,
     shots: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt, where it should differ.")] = None,
     tokens: Tokens = None,
@@ -88,7 +90,7 @@ def evaluate(
     from onset.work.resources import resolve_device
     from onset.work.results import with_metrics
 
-    names, measured = split(tasks), with_metrics(out, split(metrics or ""))
+    names, measured = _of_folder(split(tasks), include_path), with_metrics(out, split(metrics or ""))
     loading = Loading(dtype, resolve_device(device), allow_bin, trust_remote_code)
 
     def make(found: tuple[Subject, ...]) -> ModelsLedger:
@@ -158,6 +160,16 @@ def series(as_json: Json = False) -> None:
     from onset.work.hub import listing
 
     print_frame(listing(), as_json)
+
+
+def _of_folder(names: tuple[str, ...], folder: Path | None) -> tuple[str, ...]:
+    """The names with the folder of their YAML files written into those of lm-evaluation-harness."""
+    if folder is None:
+        return names
+    if not folder.is_dir():
+        raise OnsetError("there is no such folder", where=folder, advice="--include-path names a folder of YAML files")
+    start = "harness:"
+    return tuple(f"{start}{folder}/{one.removeprefix(start)}" if one.startswith(start) else one for one in names)
 
 
 def _of_sizes(models: list[str], sizes: str | None) -> list[str]:

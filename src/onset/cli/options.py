@@ -15,6 +15,9 @@ Metrics = Annotated[
     typer.Option("--metrics", help="Metrics beside the usual ones: accuracy_per_byte, my_metrics.py:NAME, ..."),
 ]
 Sizes = Annotated[str | None, typer.Option("--sizes", help="Sizes of a series, joined by commas: 70m,160m.")]
+IncludePath = Annotated[
+    Path | None, typer.Option("--include-path", help="Folder of YAML files that define harness:NAME tasks.")
+]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A TOML file or a preset's name (demo, nano31, ...).")]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of local task files, <task>.eval.jsonl.gz.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core, as the runs need.")]

@@ -14,6 +14,7 @@ from onset.study.spec import WorldSpec
 from onset.tasks.chinese import chinese
 from onset.tasks.english import english
 from onset.tasks.generated import generated
+from onset.tasks.harness import harness_tasks, is_harness
 from onset.tasks.own import folder_task, is_own, packaged, tasks_of
 from onset.tasks.task import Task
 
@@ -44,8 +45,9 @@ def find(names: Iterable[str], data: Path | None = None, world: WorldSpec | None
     """The tasks of these names, in their order.
 
     A name is one of the catalogue, ``paper`` for the paper's twelve, a file of one's own (``my_task.toml``,
-    ``rows.jsonl``, ``my_task.py:task``) or the name of a file ``<name>.eval.jsonl[.gz]`` in ``data``. Raises OnsetError
-    for a name that is none of these, with the nearest ones, and for a task of one's own that bears another's name.
+    ``rows.jsonl``, ``my_task.py:task``), ``harness:NAME`` of lm-evaluation-harness, or the name of a file
+    ``<name>.eval.jsonl[.gz]`` in ``data``. Raises OnsetError for a name that is none of these, with the nearest ones,
+    and for a task of one's own that bears another's name.
     """
     known = catalogue(data, world)
     found: dict[str, Task] = {}
@@ -60,6 +62,8 @@ def _named(name: str, known: Mapping[str, Task], data: Path | None) -> list[Task
     """The tasks that one name stands for."""
     if name == "paper":
         return [known[one] for one in PAPER]
+    if is_harness(name):
+        return harness_tasks(name)
     if is_own(name):
         own = tasks_of(name)
         if taken := [task.name for task in own if task.name in known]:
