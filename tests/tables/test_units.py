@@ -152,3 +152,13 @@ def test_any_frame_will_do(table: Make) -> None:
 def test_what_is_no_table_is_one_clear_error(given: object) -> None:
     with pytest.raises(OnsetError, match=r"is no table|lacks the column"):
         check(given)
+
+
+def test_a_chance_that_differs_by_missing_items_is_kept_and_told(table: Make) -> None:
+    """Lost: one unscorable item in one checkpoint, and the analysis of all tasks stops."""
+    frame = table()
+    frame.loc[0, "chance"] = 0.2504
+    read = check(frame)
+    assert len(read) == len(frame)
+    (note,) = notes(read)
+    assert "from 0.25 to 0.2504" in note

@@ -220,7 +220,7 @@ def _without_repeats(typed: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 def _finished(kept: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     kept, told = without_copies(kept)
-    notes = [*units.doubtful_counts(kept), *notes, *told, *units.mixed_units(kept)]
+    notes = [*units.doubtful_counts(kept), *notes, *told, *units.mixed_units(kept), *validation.chance_spread(kept)]
     kept = kept.drop(columns="checkpoint").reset_index(drop=True)
     for column in COUNTS:
         kept[column] = kept[column].round().astype("float64" if kept[column].isna().any() else "int64")

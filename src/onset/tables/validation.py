@@ -128,6 +128,17 @@ def rising(frame: pd.DataFrame, axis: list[str]) -> Reasons:
     )
 
 
+def chance_spread(frame: pd.DataFrame) -> list[str]:
+    """Notes on chance levels that differ between the checkpoints of a task, as they do where items are missing."""
+    levels = frame.groupby(["task", "metric"], sort=True).chance.agg(["min", "max"])
+    apart = levels[levels["max"] - levels["min"] > 1e-9]
+    return [
+        f"the chance level of {task} ({metric}) differs between checkpoints, from {low:.4g} to {high:.4g}: some items "
+        "are missing, and the mean is taken"
+        for (task, metric), low, high in zip(apart.index, apart["min"], apart["max"], strict=True)
+    ]
+
+
 def _where(bad: pd.Series, column: str, values: pd.Series, text: str, frame: pd.DataFrame | None = None) -> Reasons:
     """A reason for every row where ``bad`` holds."""
     rows = bad.index[bad.fillna(False).astype(bool)]
