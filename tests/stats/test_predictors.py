@@ -61,3 +61,12 @@ def test_gemstones_loss_beats_compute_for_a_left_out_shape() -> None:
     for _, rows in table.groupby("task"):
         found = predictors(rows)
         assert (found["loss"]["r2_held_out"] or 0.0) > (found["flops"]["r2_held_out"] or 1.0)
+
+
+def test_a_constant_score_has_no_r2() -> None:
+    """Lost: 0/0, shown as a perfect prediction of a score that never changes."""
+    rows = pd.DataFrame(
+        {"params": [1e6] * 5 + [1e7] * 5, "tokens": range(1, 11), "loss": [3.0 - 0.1 * i for i in range(10)],
+         "score": [0.1 + 0.2 + 0.025] * 5 + [0.325] * 5}
+    )  # fmt: skip
+    assert all(value["r2_held_out"] is None for value in predictors(rows).values())

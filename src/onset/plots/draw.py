@@ -84,7 +84,7 @@ def _backtest(result: Backtest) -> Chart:
     known = sizes(result.predictions["params"])
     pairs = result.predictions[["task", "metric"]].drop_duplicates()
     headline = {(str(task), metrics.headline(rows["metric"])) for task, rows in pairs.groupby("task")}
-    frame = frames.foreseen(result.predictions, headline, known)
+    frame = frames.predicted(result.predictions, headline, known)
     return forecasts.against_truth(frame, known, level=words.percent(result.level))
 
 

@@ -65,12 +65,12 @@ def write_all(
     for index, drawing in enumerate(drawings):
         ending = f"_on_{_slug(drawing.points.loss_name)}" if index else ""
         written += [files.write(spec, folder, name + ending)[0] for name, spec in all_figures(drawing)]
-    for name, chart in (foreseen(drawings[0], forecast, backtest) | compared(analysis)).items():
+    for name, chart in (forecasts(drawings[0], forecast, backtest) | compared(analysis)).items():
         written.append(files.write(files.specification(chart.configure(**theme.config())), folder, name)[0])
     return written
 
 
-def foreseen(main: Drawing, forecast: Forecast | None, backtest: Backtest | None) -> dict[str, theme.Chart]:
+def forecasts(main: Drawing, forecast: Forecast | None, backtest: Backtest | None) -> dict[str, theme.Chart]:
     """Pictures of a forecast and a back-test, by name; those that there is something for."""
     made: dict[str, theme.Chart] = {}
     if forecast is not None:
@@ -79,7 +79,7 @@ def foreseen(main: Drawing, forecast: Forecast | None, backtest: Backtest | None
             made["forecast"] = chart
     if backtest is not None:
         keys = frames.headline_keys(main.panels)
-        frame = frames.foreseen(backtest.predictions, keys, main.points.sizes)
+        frame = frames.predicted(backtest.predictions, keys, main.points.sizes)
         made["forecast_vs_truth"] = foresight.against_truth(
             frame, main.points.sizes, level=words.percent(backtest.level)
         )

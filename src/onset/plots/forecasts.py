@@ -14,11 +14,11 @@ from onset.plots.palette import CHANCE, Sizes, sizes
 from onset.plots.theme import Chart
 
 MOST_PANELS = 12
-FORESEEN = "#b3261e"
+PREDICTED = "#b3261e"
 
 
 def against_truth(frame: pd.DataFrame, known: Sizes, *, level: str) -> Chart:
-    """Predicted against observed scores, one panel a method, on one scale. ``frame`` as of ``frames.foreseen``."""
+    """Predicted against observed scores, one panel a method, on one scale. ``frame`` as of ``frames.predicted``."""
     values = pd.concat([frame["seen"], frame["score"]])
     ends = span(values.clip(values.quantile(0.002), values.quantile(0.998)), log=False)
     assert ends is not None, "a back-test has forecasts"
@@ -75,8 +75,8 @@ def _target(rows: pd.DataFrame, seen: pd.DataFrame, known: Sizes) -> Chart:
     label = dict(zip(known.params, known.labels, strict=True))
     drawn = pd.DataFrame({"loss": seen["loss"].astype(float), "score": seen["score"].astype(float)})
     drawn["size"] = seen["params"].astype(float).map(label).fillna("") if "params" in seen else ""
-    foreseen = rows[["loss", "score", "low", "high"]].astype(float)
-    ends = span(pd.concat([drawn["loss"], foreseen["loss"]]), log=False)
+    predicted = rows[["loss", "score", "low", "high"]].astype(float)
+    ends = span(pd.concat([drawn["loss"], predicted["loss"]]), log=False)
     assert ends is not None, "a forecast has losses"
     x = theme.x("loss", ends, "Loss, falling →")
 
@@ -84,12 +84,12 @@ def _target(rows: pd.DataFrame, seen: pd.DataFrame, known: Sizes) -> Chart:
         return alt.Y(f"{field}:Q", title="Score", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
 
     dots = alt.Chart(drawn).mark_point(filled=True, size=22, opacity=1, fillOpacity=0.6)
-    base = alt.Chart(foreseen)
+    base = alt.Chart(predicted)
     tooltip = [alt.Tooltip(f"{name}:Q", format=".4f") for name in ("loss", "score", "low", "high")]
     return alt.layer(
         dots.encode(x=x, y=y("score"), color=theme.colour(known, legend=True)),
-        base.mark_rule(color=FORESEEN, strokeWidth=2).encode(x=x, y=y("low"), y2="high:Q"),
-        base.mark_point(filled=True, shape="diamond", size=80, opacity=1, color=FORESEEN, stroke="white").encode(
+        base.mark_rule(color=PREDICTED, strokeWidth=2).encode(x=x, y=y("low"), y2="high:Q"),
+        base.mark_point(filled=True, shape="diamond", size=80, opacity=1, color=PREDICTED, stroke="white").encode(
             x=x, y=y("score"), tooltip=tooltip
         ),
     )

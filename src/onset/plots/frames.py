@@ -357,11 +357,11 @@ METHODS = {
     "logistic_in_compute": "Baseline: logistic in compute",
 }
 
-MOST_FORESEEN = 4000
+MOST_PREDICTED = 4000
 """Forecasts in a picture, at most; tables and numbers are of all."""
 
 
-def foreseen(predictions: pd.DataFrame, headline: set[tuple[str, str]], known: Sizes) -> pd.DataFrame:
+def predicted(predictions: pd.DataFrame, headline: set[tuple[str, str]], known: Sizes) -> pd.DataFrame:
     """A back-test's forecasts for drawing: ``method, label, task, metric, run, params, size, seen, score, low, high``.
 
     Of tasks that are among ``headline`` (task, metric) pairs, or of all where that leaves none: metrics with other
@@ -369,7 +369,7 @@ def foreseen(predictions: pd.DataFrame, headline: set[tuple[str, str]], known: S
     """
     chosen = [pair in headline for pair in zip(predictions["task"], predictions["metric"], strict=True)]
     rows = predictions[chosen] if any(chosen) else predictions
-    rows = rows.iloc[:: max(1, math.ceil(len(rows) / MOST_FORESEEN))]
+    rows = rows.iloc[:: max(1, math.ceil(len(rows) / MOST_PREDICTED))]
     size = dict(zip(known.params, known.labels, strict=True))
     made = rows[["method", "task", "metric", "run", "params", "seen", "score", "low", "high"]].astype({"params": float})
     return made.assign(

@@ -72,7 +72,7 @@ def alone(
             ("predictors", figures.predictors),
         )
     }
-    charts |= figures.foreseen(drawing, forecast, backtest) | figures.compared(analysis)
+    charts |= figures.forecasts(drawing, forecast, backtest) | figures.compared(analysis)
     return {name: _bare(chart, datasets) for name, chart in charts.items() if chart is not None}
 
 

@@ -66,7 +66,7 @@ def _foresight(values: Vector, score: Vector, size: Vector, name: str, rising: b
         out = size == left_out
         guess[out] = monotone(values[~out], score[~out], increasing)(values[out])
     spread = float(np.sum((score - score.mean()) ** 2))
-    if spread <= 0:
+    if spread <= 1e-18 * len(score) * max(1.0, float(np.max(score**2))):  # constant but for rounding: R² is 0/0
         return nothing
     return {
         "r2_held_out": 1.0 - float(np.sum((score - guess) ** 2)) / spread,
