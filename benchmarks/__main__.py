@@ -30,7 +30,8 @@ def commands() -> list[tuple[str, list[str] | None, str]]:
         ("study.py", ["--peer-python", peers] if peers else None, "" if peers else "ONSET_PEERS not set"),
         ("analysis.py", ["--way"], ""),
         ("planted.py", [], ""),
-        ("collapse_forecast.py", [], ""),
+        ("size_effect.py", [], ""),
+        ("forecast.py", [], ""),
     ]
 
 

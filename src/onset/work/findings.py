@@ -104,7 +104,7 @@ def write_forecast(
     made = forecast(observations, wanted, thresholds=thresholds_of(analysis.findings), level=level)
     tested: Backtest | OnsetError
     try:
-        tested = backtest(observations, level=level)
+        tested = backtest(observations, level=level, progress=progress)
     except OnsetError as error:
         tested = error
     write_text(out / "forecast.csv", made.scores.to_csv(index=False))
