@@ -188,9 +188,9 @@ def _scores(run: RunDir, wanted: list[str]) -> pd.DataFrame:
 def constant_answers(parts: Sequence[Path]) -> dict[str, dict[str, float]]:
     """By the first digits of a task's digest and its name: the score of the best constant answer, as its parts say."""
     found: dict[str, dict[str, float]] = {}
-    for part in parts:
-        task, _, digest = part.stem.rpartition("-")
-        if task not in found.get(digest, {}) and (value := read_about(part).get("constant_answer")) is not None:
+    for stem, part in {part.stem: part for part in parts}.items():  # the same in all parts of a task
+        task, _, digest = stem.rpartition("-")
+        if (value := read_about(part).get("constant_answer")) is not None:
             found.setdefault(digest, {})[task] = float(value)
     return found
 
