@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from onset.study import rules as tuning
+from onset.study.choices import chosen
 from onset.study.presets import preset
 from onset.study.spec import Run, Schedule, Shape
 
@@ -33,12 +34,12 @@ def test_the_published_fit_at_its_own_scale() -> None:
 
 def test_what_is_stated_stays_and_the_records_tell_which() -> None:
     found = run(tuning="rule", batch=8, schedule={"kind": "wsd"})
-    told = tuning.told(found)
+    told = chosen(found)
     assert found.batch == 8
     assert found.schedule.kind == "wsd"
     assert told["batch"] == {"value": 8, "source": "given"}
     assert "2401.02954" in told["peak_rate"]["source"]
-    assert tuning.told(run(batch=8))["peak_rate"]["source"] == "given"
+    assert chosen(run(batch=8))["peak_rate"]["source"] == "given"
 
 
 def test_a_tuned_run_survives_being_written_and_read() -> None:

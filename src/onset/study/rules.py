@@ -6,10 +6,7 @@ The rules depend on the shape alone, so that all runs of one size agree in them 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from onset.study.spec import Run
+from typing import Any
 
 TOKENS_PER_PARAMETER = 20
 """The budget that a size is tuned for, tokens for each parameter (Hoffmann et al. 2022, arXiv 2203.15556)."""
@@ -69,24 +66,3 @@ def fill(run: dict[str, Any]) -> dict[str, Any]:
     if isinstance(schedule, dict):
         filled["schedule"] = {"peak_rate": peak_rate(operations), **schedule}
     return filled
-
-
-def told(run: Run) -> dict[str, dict[str, Any]]:
-    """The choices of a run with where each is from: the rule's source, or 'given'."""
-    shape = run.shape
-    operations = compute(
-        layers=shape.layers, width=shape.width, heads=shape.heads, kv_heads=shape.kv_heads, hidden=shape.hidden,
-        context=shape.context,
-    )  # fmt: skip
-    by_rule = {
-        "peak_rate": (run.schedule.peak_rate, peak_rate(operations)),
-        "batch": (run.batch, batch(operations, shape.context)),
-    }
-    found = {
-        name: {"value": value, "source": SOURCES[name] if run.tuning == "rule" and value == ruled else "given"}
-        for name, (value, ruled) in by_rule.items()
-    }
-    source = SOURCES["initialisation"]
-    if run.initialisation != 1.0:
-        source += f", times {run.initialisation:g} as given"
-    return {**found, "initialisation": {"value": run.initialisation, "source": source}}

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from onset.study import rules as tuning
+from onset.study import rules
 
 SPEC_VERSION = 1
 """Part of every digest: raised when the same specification would give other results."""
@@ -277,9 +277,9 @@ class Run(Spec):
             beta2 = optimizer.get("beta2", 0.95) if isinstance(optimizer, dict) else optimizer.beta2
             stated = {"kind": given["schedule"]}
             if stated["kind"] == "wsd" and isinstance(beta2, float) and beta2 < 1:
-                stated["warmup_steps"] = tuning.warmup_steps(beta2)
+                stated["warmup_steps"] = rules.warmup_steps(beta2)
             given = {**given, "schedule": stated}
-        return tuning.fill(given) if given.get("tuning") == "rule" else given
+        return rules.fill(given) if given.get("tuning") == "rule" else given
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

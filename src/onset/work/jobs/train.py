@@ -12,8 +12,8 @@ from onset.store.lock import lock_run
 from onset.store.rundir import RunDir
 from onset.study import cost
 from onset.study.branching import branches
+from onset.study.choices import chosen
 from onset.study.plan import memory_limit
-from onset.study.rules import told
 from onset.study.spec import Run, Study
 from onset.work.ledger import StudyLedger
 from onset.work.piece import Control, Piece, Report, Stopped
@@ -152,7 +152,7 @@ def describe_run(ledger: StudyLedger, run: Run) -> dict[str, Any]:
         "tokens_per_step": run.tokens_per_step,
         "steps": run.steps,
         "checkpoints": list(ledger.steps(run)),
-        "chosen": told(run),
+        "chosen": chosen(run),
         "spec": run.model_dump(mode="json"),
     }
 
