@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,14 @@ def test_a_place_that_cannot_be_a_folder_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OnsetError, match="cannot write"):
         write_part(tmp_path / "file" / "a.parquet", [ROW], LOSSES)
+
+
+def test_what_is_not_a_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    """``--out /dev/full`` must not put a file in the place of a device, nor in that of a pipe or a folder."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for taken in (pipe, tmp_path, Path("/dev/null")):
+        with pytest.raises(OnsetError, match="is not a file"):
+            write_text(taken, "text")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from onset.errors import OnsetError
 from onset.study.files import dump, load, parse
+from onset.study.spec import Schedule
 
 STUDY = """
 name = "small"
@@ -139,3 +141,10 @@ def test_a_folder_of_a_presets_name_does_not_hide_the_preset(tmp_path: Path, mon
     (tmp_path / "tiny").mkdir()
     monkeypatch.chdir(tmp_path)
     assert load("tiny").name == "tiny"
+
+
+@pytest.mark.parametrize(("field", "value"), [("peak_rate", "inf"), ("peak_rate", "nan")])
+def test_an_infinite_rate_is_refused(field: str, value: str) -> None:
+    """A rate without end would be found after the data have been made ready."""
+    with pytest.raises(ValidationError, match="finite"):
+        Schedule.model_validate({field: float(value)})

@@ -255,3 +255,15 @@ def test_other_faults_of_files_are_one_error_each(tmp_path: Path) -> None:
     for name in ("empty.csv", "latin.csv", "ragged.csv", "header.csv", "table.xlsx", "plain.csv", "absent.csv"):
         with pytest.raises(OnsetError):
             observations.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("tokens", 1e19), ("tokens", 1e300), ("params", np.inf), ("n_examples", np.inf), ("stderr", np.inf)],
+)
+def test_counts_beyond_any_training_are_refused(table: Callable[..., pd.DataFrame], column: str, value: float) -> None:
+    """A count that 64 bits do not hold came out negative, and an infinite one passed."""
+    frame = table().astype({"tokens": float, "params": float, "n_examples": float}).assign(stderr=0.01)
+    frame.loc[3, column] = value
+    with pytest.raises(OnsetError, match=column):
+        observations.check(frame)

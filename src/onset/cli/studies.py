@@ -45,6 +45,8 @@ def plan(
     from onset.work.ledger import study_tasks
     from onset.work.resources import cores
 
+    if rate is not None and not 0 < rate < float("inf"):
+        raise OnsetError(f"a rate of {rate:g} FLOP/s trains nothing", where="--rate", advice="give a number above zero")
     loaded, absent = outline(study)
     study_tasks(loaded)  # a name that is not known is told here, not after hours of training
     vocab = {}

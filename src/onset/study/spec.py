@@ -50,7 +50,7 @@ def _task_name(text: str) -> str:
 class Spec(BaseModel):
     """Base of all specifications: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Shape(Spec):
@@ -150,7 +150,7 @@ class Optimizer(Spec):
 class WorldSpec(Spec):
     """The embedded bilingual world: everything that its text and questions depend on."""
 
-    seed: int = 1
+    seed: int = Field(default=1, ge=0, lt=2**63)
     documents: int = Field(default=200_000, gt=0)
     """Training documents, over both languages."""
     valid_documents: int = Field(default=1_000, gt=0)
@@ -242,7 +242,7 @@ class Run(Spec):
     """Sequences per step."""
     schedule: Schedule = Schedule()
     optimizer: Optimizer = Optimizer()
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     checkpoints: int | tuple[int, ...] = 12
     """How many checkpoints, log-spaced over the tokens, or the token counts themselves."""
     mix: str = "main"

@@ -25,6 +25,11 @@ RISE = 5.0
 def of_losses(frame: pd.DataFrame, axis: Sequence[str] = ("loss_name", "loss_unit")) -> list[Reasons]:
     """Faults of runs, sizes, tokens and losses: of a table of losses, or of a table of observations."""
     found = [
+        *(
+            _where(_uncountable(frame[name]), name, frame[name], "is no count")
+            for name in ("params", "tokens", "flops")
+            if name in frame
+        ),
         _where(frame.params <= 0, "params", frame.params, "is not above zero"),
         _where(frame.tokens < 0, "tokens", frame.tokens, "is negative"),
         _where(~(frame.loss > 0) | np.isinf(frame.loss), "loss", frame.loss, "is not a number above zero"),
@@ -50,8 +55,9 @@ def of_scores(frame: pd.DataFrame) -> list[Reasons]:
     return [
         _where(outside, "score", frame.score, "is outside the range of metric '{metric}'", frame),
         _where(chance, "chance", frame.chance, "is outside the range of metric '{metric}'", frame),
-        _where(frame.stderr < 0, "stderr", frame.stderr, "is negative"),
+        _where((frame.stderr < 0) | np.isinf(frame.stderr), "stderr", frame.stderr, "is negative or infinite"),
         _where(frame.n_examples <= 0, "n_examples", frame.n_examples, "is not above zero"),
+        _where(_uncountable(frame["n_examples"]), "n_examples", frame["n_examples"], "is no count"),
         _where(~frame.direction.isin(["higher", "lower"]), "direction", frame.direction, "is not 'higher' or 'lower'"),
         disagreeing(frame, ability, "chance", "the task has two chance levels", tolerance=0.05),
         disagreeing(frame, ability, "direction", "the metric has two directions"),
@@ -137,6 +143,15 @@ def chance_spread(frame: pd.DataFrame) -> list[str]:
         "are missing, and the mean is taken"
         for (task, metric), low, high in zip(apart.index, apart["min"], apart["max"], strict=True)
     ]
+
+
+MOST = {"flops": 1e40}
+"""Counts above are no counts; of parameters and tokens, those that 64 bits do not hold."""
+
+
+def _uncountable(values: pd.Series) -> pd.Series:
+    bad: pd.Series = np.isinf(values) | (values >= MOST.get(str(values.name), 2.0**63))
+    return bad
 
 
 def _where(bad: pd.Series, column: str, values: pd.Series, text: str, frame: pd.DataFrame | None = None) -> Reasons:
