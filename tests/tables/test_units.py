@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onset.errors import OnsetError
 from onset.tables import observations
@@ -142,8 +144,8 @@ def test_any_frame_will_do(table: Make) -> None:
     frame = table()
     expected = check(frame)
     arrow = pa.Table.from_pandas(frame, preserve_index=False)
-    for given in (arrow, frame.to_dict("list"), frame.to_dict("records")):
-        pd.testing.assert_frame_equal(check(given), expected)
+    for table_of in (arrow, frame.to_dict("list"), frame.to_dict("records")):
+        pd.testing.assert_frame_equal(check(table_of), expected)
     polars = pytest.importorskip("polars", reason="polars is not installed")
     pd.testing.assert_frame_equal(check(polars.from_arrow(arrow)), expected)
 
@@ -162,3 +164,29 @@ def test_a_chance_that_differs_by_missing_items_is_kept_and_told(table: Make) ->
     assert len(read) == len(frame)
     (note,) = notes(read)
     assert "from 0.25 to 0.2504" in note
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), percent=st.booleans(), gaps=st.integers(0, 3))
+def test_reading_again_or_in_another_order_changes_nothing(seed: int, percent: bool, gaps: int) -> None:
+    """Lost: findings that depend on the order of rows, or on how often a table was checked."""
+    draw = np.random.default_rng(seed)
+    loss = np.sort(draw.uniform(2, 4, 12))[::-1]
+    frame = pd.DataFrame(
+        {"run": np.repeat(["a", "b"], 6), "params": np.repeat([10**7, 10**8], 6),
+         "tokens": np.tile(np.arange(1, 7), 2) * 10**9,
+         "loss": loss, "task": "t", "metric": "acc", "score": draw.uniform(0.2, 0.9, 12), "chance": 0.25}
+    )  # fmt: skip
+    frame.loc[draw.choice(12, gaps, replace=False), "score"] = np.nan
+    if percent:
+        frame[["score", "chance"]] *= 100
+    once = check(frame)
+    assert ((once.score > 0.19) & (once.score < 0.91)).all()
+    again = check(once)
+    pd.testing.assert_frame_equal(again, once)
+    assert notes(again) == notes(once)
+    mixed = check(frame.sample(frac=1, random_state=seed))
+    keys = ["run", "tokens"]
+    pd.testing.assert_frame_equal(
+        mixed.sort_values(keys, ignore_index=True), once.sort_values(keys, ignore_index=True), check_dtype=False
+    )
