@@ -26,7 +26,7 @@ def threshold(fit: Threshold) -> Chart:
     observed = observations(fit)
     ends = span(pd.concat([observed["loss"], fit.curve["loss"]]), log=False)
     assert ends is not None, "a fitted curve has losses"
-    title = falling(f"{words.loss_label(fit.loss_name)} ({fit.loss_unit})")
+    title = falling(f"{words.loss_label(fit.loss_name)} ({fit.loss_unit})", 80)
     scale = alt.Scale(domain=list(ends), reverse=True, zero=False, nice=False)
 
     def x(field: str = "loss") -> alt.X:
@@ -66,7 +66,7 @@ def _points(observed: pd.DataFrame, x: alt.X, y: alt.Y) -> Chart:
     encoded = marks.encode(x=x, y=y, tooltip=tooltip)
     if known.nunique() > 1:
         shown = alt.Scale(type="log", range=list(RAMP))
-        return encoded.encode(color=alt.Color("params:Q", scale=shown, legend=alt.Legend(title="Parameters")))
+        return encoded.encode(color=alt.Color("params:Q", scale=shown, legend=alt.Legend(title="Parameters", format="~s")))
     if 1 < rows["run"].nunique() <= MOST_RUNS:
         return encoded.encode(color=alt.Color("run:N", legend=alt.Legend(title="Run")))
     return encoded.encode(color=alt.value(BAND))
