@@ -66,7 +66,8 @@ def _points(observed: pd.DataFrame, x: alt.X, y: alt.Y) -> Chart:
     encoded = marks.encode(x=x, y=y, tooltip=tooltip)
     if known.nunique() > 1:
         shown = alt.Scale(type="log", range=list(RAMP))
-        return encoded.encode(color=alt.Color("params:Q", scale=shown, legend=alt.Legend(title="Parameters", format="~s")))
+        legend = alt.Legend(title="Parameters", format="~s")
+        return encoded.encode(color=alt.Color("params:Q", scale=shown, legend=legend))
     if 1 < rows["run"].nunique() <= MOST_RUNS:
         return encoded.encode(color=alt.Color("run:N", legend=alt.Legend(title="Run")))
     return encoded.encode(color=alt.value(BAND))
