@@ -2,8 +2,12 @@
 
 A planted curve is a table of observations as anyone would hand it in, with the law, the threshold
 and the size effect that made it. The kinds are meant to be unlike each other and unlike the laws
-that `onset.stats` fits: sharp, bent, soft, stepped and saturating onsets; smooth curves that
-come close to a turn without one; chance with the bad manners of real tables.
+that `onset.stats` fits: sharp, bent, stepped and saturating onsets; corners rounded over a continuum of widths; smooth
+curves whose scales run down to where no data could tell them from a threshold; chance with the faults of real tables.
+
+What is true. A curve is *emergent* if it is exactly zero above its threshold, or rounded there over at most
+``ROUNDED`` of its rise span (threshold less lowest loss); it is *smooth* if it is positive everywhere. No scale is left
+out between the two, so some curves of either class are like one of the other: ``planted.could_tell`` says which.
 """
 
 from __future__ import annotations
@@ -20,9 +24,13 @@ Array = NDArray[np.float64]
 Curve = Callable[[Array], Array]
 
 EMERGENT = (
-    "straight", "bent_up", "bent_down", "saturating", "soft", "soft_bent", "sudden", "hard_ceiling",
+    "straight", "bent_up", "bent_down", "saturating", "sudden", "jump", "hard_ceiling",
     "two_stage", "wavy", "shallow", "late", "joined", "logarithmic", "tanh", "overshoot", "dip_before", "staircase",
 )  # fmt: skip
+CORNERS = ("rounded", "rounded_bent")
+"""Hinges with a corner (softplus) of any width: emergent where it is narrow, else smooth."""
+ROUNDED = 0.02
+"""Widest corner of an emergent curve, in rise spans."""
 SMOOTH = (
     "logistic", "exponential", "linear", "power", "quadratic", "concave", "probit", "two_stage_smooth", "skewed",
     "gompertz", "cubic", "arctan", "hill", "cosine", "already_there", "falling_short",
@@ -49,6 +57,16 @@ class Planted:
     """Score on loss without noise and without size effect."""
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def onset(self, delta: float = 0.02) -> tuple[float, float] | None:
+        """Highest loss seen at which the curve is ``delta`` beyond chance, and the onset width; None if it never is."""
+        seen = self.observations["loss"]
+        loss = np.linspace(float(seen.min()), float(seen.max()), 20001)
+        excess = np.abs(self.curve(loss) - self.facts["chance"])
+        if not (excess >= delta).any():
+            return None
+        onset = float(loss[excess >= delta].max())
+        return onset, onset - float(loss[excess >= excess[0] / 2].max())
+
 
 @dataclass(frozen=True)
 class Design:
@@ -71,6 +89,11 @@ class Design:
     """How checkpoints are spread: ``log`` or ``linear`` in tokens, or ``even`` in loss."""
     known_items: bool = True
     lower_is_better: bool = False
+    run_shift: float = 0.0
+    """Standard deviation between runs of where the ability sets in, nats."""
+    families: int = 1
+    family_offset: float = 0.0
+    """Standard deviation between families, in score, where the ability is there."""
     bad_run: str = ""
     """'' or what is wrong with one run: ``shifted``, ``noisy`` or ``short``."""
 
@@ -89,6 +112,9 @@ def design(rng: np.random.Generator, **given: Any) -> Design:
         "drift": float(rng.choice([0.0, 0.0, 0.004, 0.008])),
         "loss_noise": float(rng.choice([0.0, 0.0, 0.002, 0.006])) * (high - low),
         "effect": float(rng.choice([0.0, 0.0, 1.0, 3.0, 5.0])),
+        "run_shift": float(rng.choice([0.0, 0.0, 0.002, 0.006])) * (high - low),
+        "families": int(rng.choice([1, 1, 1, 2, 3])),
+        "family_offset": float(rng.choice([0.0, 0.01, 0.02])),
         "spacing": str(rng.choice(["log", "log", "linear", "even"])),
         "known_items": bool(rng.random() < 0.85),
         "lower_is_better": bool(rng.random() < 0.15),
@@ -98,8 +124,9 @@ def design(rng: np.random.Generator, **given: Any) -> Design:
 
 
 def runs(design: Design, rng: np.random.Generator) -> pd.DataFrame:
-    """The checkpoints of a family: ``run, params, tokens, step, loss`` (the loss without measurement noise)."""
+    """The checkpoints: ``run, params, tokens, step, loss, family`` (the loss without measurement noise)."""
     sizes = np.geomspace(1e8, 1e8 * 10 ** rng.uniform(0.6, 2.3), design.sizes)
+    families = min(design.families, design.sizes)
     span = design.high - design.low
     # The smallest run ends somewhat above the lowest loss of all, as in any family.
     shortfall = rng.uniform(0.05, 0.35) * span
@@ -126,7 +153,7 @@ def runs(design: Design, rng: np.random.Generator) -> pd.DataFrame:
             pd.DataFrame(
                 {
                     "run": f"run-{index}", "params": int(params), "tokens": tokens.astype(np.int64),
-                    "step": np.arange(1, len(loss) + 1), "loss": loss,
+                    "step": np.arange(1, len(loss) + 1), "loss": loss, "family": f"family-{index % families}",
                 }
             )
         )  # fmt: skip
@@ -149,13 +176,19 @@ def law(
     """A curve of a kind as a function of loss, the right verdict, and the threshold if there is one."""
     span = plan.high - plan.low
     room = 1 - plan.chance
-    if kind in EMERGENT:
+    if kind in (*EMERGENT, *CORNERS):
         if eta is None:
             # Between the losses seen, so that some are above and some below.
             fraction = rng.uniform(0.18, 0.7) if kind != "late" else rng.uniform(0.1, 0.18)
             eta = float(np.quantile(losses, fraction))
         below = eta - plan.low
         top = room * rng.uniform(0.25, 0.85)
+        if kind in CORNERS:
+            corner = float(np.exp(rng.uniform(np.log(0.003), np.log(0.3))))
+            shape = _rounded(kind, eta, below, corner, top, rng)
+            sharp = corner <= ROUNDED
+            curve: Curve = lambda loss: plan.chance + np.minimum(shape(loss), room)  # noqa: E731
+            return (curve, "emergent", eta) if sharp else (curve, "smooth", None)
         shape = _onset(kind, eta, below, span, top, room, rng)
         return (lambda loss: plan.chance + np.minimum(shape(loss), room)), "emergent", eta
     if kind in SMOOTH:
@@ -184,10 +217,10 @@ def _onset(
     if kind == "saturating":
         pace = rng.uniform(0.1, 0.5)
         return lambda loss: min(1.15 * top, room) * -np.expm1(-depth(loss) / pace)
-    if kind in ("soft", "soft_bent"):
-        width = span * rng.uniform(0.005, 0.035)
-        power = 1.0 if kind == "soft" else rng.uniform(0.8, 1.4)
-        return lambda loss: top * (width * np.logaddexp(0, (eta - loss) / width) / below) ** power
+    if kind == "jump":
+        # From chance to a plateau within a hundredth of a nat or two.
+        width = rng.uniform(0.002, 0.02)
+        return lambda loss: top * np.clip((eta - loss) / width, 0, 1)
     if kind == "sudden":
         width = min(span * rng.uniform(0.02, 0.08), 0.7 * below)
         power = rng.uniform(0.7, 1.6)
@@ -232,22 +265,33 @@ def _onset(
     raise ValueError(kind)
 
 
+def _rounded(kind: str, eta: float, below: float, corner: float, top: float, rng: np.random.Generator) -> Curve:
+    """A hinge whose corner is a softplus, ``corner`` rise spans wide."""
+    width, power = corner * below, 1.0 if kind == "rounded" else rng.uniform(0.8, 1.4)
+    return lambda loss: top * (width * np.logaddexp(0, (eta - loss) / width) / below) ** power
+
+
+def _scale(rng: np.random.Generator, low: float, high: float) -> float:
+    """A scale between two, uniform in its logarithm."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
 def _smooth(kind: str, plan: Design, span: float, room: float, rng: np.random.Generator) -> Curve:
     high, low = plan.high, plan.low
     top = room * rng.uniform(0.3, 0.95)
     if kind == "logistic":
-        middle, width = low + span * rng.uniform(0.0, 0.6), span * rng.uniform(0.08, 0.3)
+        middle, width = low + span * rng.uniform(0.0, 0.6), span * _scale(rng, 0.02, 0.3)
         return lambda loss: top / (1 + np.exp((loss - middle) / width))
     if kind == "probit":
-        middle, width = low + span * rng.uniform(0.1, 0.6), span * rng.uniform(0.2, 0.5)
+        middle, width = low + span * rng.uniform(0.1, 0.6), span * _scale(rng, 0.04, 0.5)
         from scipy.special import ndtr
 
         return lambda loss: top * ndtr((middle - loss) / width)
     if kind == "skewed":
-        middle, width, skew = low + span * rng.uniform(0.1, 0.6), span * rng.uniform(0.1, 0.3), rng.uniform(0.5, 1.5)
+        middle, width, skew = low + span * rng.uniform(0.1, 0.6), span * _scale(rng, 0.02, 0.3), rng.uniform(0.5, 1.5)
         return lambda loss: top / (1 + np.exp((loss - middle) / width)) ** skew
     if kind == "exponential":
-        pace = span * rng.uniform(0.12, 0.5)
+        pace = span * _scale(rng, 0.04, 0.5)
         return lambda loss: top * np.exp(-(loss - low) / pace)
     if kind == "linear":
         first = rng.uniform(0.02, 0.3) * top
@@ -263,21 +307,21 @@ def _smooth(kind: str, plan: Design, span: float, room: float, rng: np.random.Ge
         return lambda loss: top * (loss / low) ** -power
     if kind == "two_stage_smooth":
         first, second = low + span * rng.uniform(0.5, 0.8), low + span * rng.uniform(0.0, 0.3)
-        wide, narrow = span * rng.uniform(0.1, 0.2), span * rng.uniform(0.08, 0.15)
+        wide, narrow = span * _scale(rng, 0.04, 0.2), span * _scale(rng, 0.03, 0.15)
         return lambda loss: (
             0.5 * top / (1 + np.exp((loss - first) / wide)) + 0.5 * top / (1 + np.exp((loss - second) / narrow))
         )
     if kind == "gompertz":
-        middle, width = low + span * rng.uniform(0.05, 0.5), span * rng.uniform(0.25, 0.5)
+        middle, width = low + span * rng.uniform(0.05, 0.5), span * _scale(rng, 0.05, 0.5)
         return lambda loss: top * np.exp(-np.exp((loss - middle) / width))
     if kind == "cubic":
         first, bend = rng.uniform(0.01, 0.1) * top, rng.uniform(2.2, 3.2)
         return lambda loss: first + (top - first) * (np.maximum(high - loss, 0) / span) ** bend
     if kind == "arctan":
-        middle, width = low + span * rng.uniform(0.0, 0.6), span * rng.uniform(0.05, 0.2)
+        middle, width = low + span * rng.uniform(0.0, 0.6), span * _scale(rng, 0.02, 0.2)
         return lambda loss: top * (0.5 - np.arctan((loss - middle) / width) / np.pi)
     if kind == "hill":
-        middle, steep = low * rng.uniform(0.9, 1.5), rng.uniform(3, 8)
+        middle, steep = low * rng.uniform(0.9, 1.5), _scale(rng, 3, 25)
         return lambda loss: top / (1 + (loss / middle) ** steep)
     if kind == "cosine":
         return lambda loss: top * (0.5 + 0.5 * np.cos(np.pi * np.clip((loss - low) / (1.1 * span), 0, 1)))
@@ -292,12 +336,18 @@ def _smooth(kind: str, plan: Design, span: float, room: float, rng: np.random.Ge
 
 def _measure(table: pd.DataFrame, plan: Design, curve: Curve, rng: np.random.Generator, kind: str) -> pd.DataFrame:
     loss = table["loss"].to_numpy()
-    clean = curve(loss)
+    codes, families = pd.factorize(table["run"])[0], pd.factorize(table["family"])[0]
+    shift = plan.run_shift * rng.standard_normal(codes.max() + 1)
+    # A run sets in earlier or later: its scores are those of another loss.
+    clean = curve(loss + shift[codes])
     ability = clean - plan.chance
     there = np.clip(ability / 0.02, 0, 1) if kind not in CHANCE else np.zeros(len(loss))
     decades = np.log10(table["params"].to_numpy() / 1e9)
     decades = decades - decades.mean()
     score = clean + there * plan.effect / 100 * decades
+    if families.max() > 0:
+        offsets = plan.family_offset * rng.standard_normal(families.max() + 1)
+        score += there * (offsets - offsets.mean())[families]
     runs_seen = table["run"].to_numpy()
     names = list(dict.fromkeys(runs_seen))
     bad = names[int(rng.integers(len(names)))]
@@ -370,14 +420,14 @@ def _drift(count: int, memory: float, rng: np.random.Generator) -> Array:
 
 
 def chosen(count: int, seed: int, kinds: Sequence[str] = ()) -> list[tuple[str, int]]:
-    """Kind and seed of ``count`` curves: half emergent, a third smooth, the rest chance; or ``kinds`` in turn."""
+    """Kind and seed of ``count`` curves: 42 % emergent, 33 % smooth, 17 % chance, 8 % rounded; or ``kinds`` in turn."""
     rng = np.random.default_rng(seed)
     found = []
     for index in range(count):
         if kinds:
             kind = kinds[index % len(kinds)]
         else:
-            group = (EMERGENT, SMOOTH, CHANCE)[rng.choice(3, p=[0.5, 0.33, 0.17])]
+            group = (EMERGENT, SMOOTH, CHANCE, CORNERS)[rng.choice(4, p=[0.42, 0.33, 0.17, 0.08])]
             kind = group[rng.integers(len(group))]
         found.append((kind, seed * 100_003 + index))
     return found

@@ -1,14 +1,14 @@
-"""Fit: any law to any observations, by weighted least squares with many starts and intervals by run.
+"""Fit a curve of one's own to observations, by weighted least squares with many starts and intervals by run.
 
-A law is a plain function of the loss; its parameters are named by its signature:
+A curve is a plain function of the loss; its parameters are named by its signature:
 
     def gompertz(loss, height, middle, width):
         return height * np.exp(-np.exp((loss - middle) / width))
 
     fit(gompertz, obs).summary()
 
-`onset.stats.threshold` decides whether there is a turn at all; `fit` only draws one law through
-the points, and says so where it could not.
+`onset.stats.threshold` decides whether there is a threshold at all; `fit` only draws one curve through
+the scores, and says so where it could not.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import least_squares
 
 from onset.errors import OnsetError, did_you_mean
 from onset.results import Drawable, Interval
 from onset.stats.curves import Law, defaults, parameters
-from onset.stats.point_noise import items_variance
-from onset.stats.points import Points, points
+from onset.stats.data import Array, CurveData, curve_data
 
-Array = NDArray[np.float64]
 Bounds = Mapping[str, tuple[float, float]]
 
 STARTS = 40
@@ -108,7 +106,7 @@ def fit(
     Raises OnsetError for unknown parameter names and for fewer points than parameters.
     """
     names = parameters(law)
-    seen = points(obs)
+    seen = curve_data(obs)
     if unknown := sorted(set(bounds or {}) - set(names)):
         raise OnsetError(f"The law has no parameter '{unknown[0]}'.", advice=did_you_mean(unknown[0], names))
     if len(seen.loss) <= len(names):
@@ -116,20 +114,21 @@ def fit(
             f"{len(seen.loss)} points cannot fix the {len(names)} parameters of the law.",
             advice="give more checkpoints",
         )
-    if on == "ability" and seen.chance is None:
+    if on == "ability" and seen.chance.value is None:
         raise OnsetError("Ability is the distance from chance, and chance is unknown.", advice='use on="score"')
     task = _Task(law, names, seen, on, bounds or {})
     rng = np.random.default_rng(seed)
     best, converged = task.search(np.ones(len(seen.loss)), task.starts(rng))
-    draws = _by_runs(task, best, resamples, rng) if len(seen.names) >= 3 else _by_curvature(task, best, resamples, rng)
-    why = _doubts(task, best, converged, len(seen.names))
+    draws = _by_runs(task, best, resamples, rng) if len(seen.runs) >= 3 else _by_curvature(task, best, resamples, rng)
+    why = _doubts(task, best, converged, len(seen.runs))
     fitted = task.model(best)
     scores = seen.sign * (task.target - fitted) if on == "ability" else task.target - fitted
     return Fit(
         law=law, name=getattr(law, "__name__", "law"), parameters=_intervals(names, best, draws, level),
         converged=converged, why=why, error=float(np.sqrt(np.mean(scores**2))), level=level, on=on,
-        chance=seen.chance or 0.0, sign=seen.sign, seen=(float(seen.loss.min()), float(seen.loss.max())), draws=draws,
-        residuals=pd.DataFrame({"run": np.array(seen.names)[seen.run], "loss": seen.loss, "residual": scores}),
+        chance=seen.chance.value or 0.0, sign=seen.sign, seen=(float(seen.loss.min()), float(seen.loss.max())),
+        draws=draws,
+        residuals=pd.DataFrame({"run": np.array(seen.runs)[seen.run], "loss": seen.loss, "residual": scores}),
     )  # fmt: skip
 
 
@@ -137,11 +136,11 @@ class _Task:
     """What is minimised: distances in standard errors, within bounds."""
 
     def __init__(
-        self, law: Law, names: tuple[str, ...], seen: Points, on: Literal["ability", "score"], bounds: Bounds
+        self, law: Law, names: tuple[str, ...], seen: CurveData, on: Literal["ability", "score"], bounds: Bounds
     ) -> None:
         self.law, self.names, self.seen = law, names, seen
-        self.target = seen.ability if on == "ability" else seen.to_score(seen.ability)
-        variance = items_variance(seen, np.clip(seen.ability, 0, None))
+        self.target = seen.scale * seen.ability if on == "ability" else seen.score
+        variance = seen.scale**2 * np.nan_to_num(seen.item_variance())
         # Half a point of score beside the noise of items: no law is true to the last digit.
         self.error = np.sqrt(variance + (0.005 * max(float(np.ptp(self.target)), 1e-9)) ** 2)
         low, high = float(seen.loss.min()), float(seen.loss.max())
@@ -193,7 +192,7 @@ class _Task:
 
 
 def _by_runs(task: _Task, best: Array, resamples: int, rng: np.random.Generator) -> Array:
-    runs = len(task.seen.names)
+    runs = len(task.seen.runs)
     drawn = []
     for _ in range(resamples):
         times = rng.multinomial(runs, np.full(runs, 1 / runs)).astype(float)

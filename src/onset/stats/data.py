@@ -216,7 +216,8 @@ def _in_order(here: pd.DataFrame) -> tuple[pd.DataFrame, Ints, tuple[str, ...]]:
 def _scale(metric: str, score: Array) -> tuple[float, bool, bool]:
     """Range of the metric in units of the score, whether it has one, and whether items err as right and wrong."""
     low, high = metrics.bounds(metric)
-    if metrics.is_share(metric) or (metrics.direction(metric) is None and 0 <= score.min() <= score.max() <= 1):
+    unnamed = metric == "score" or metrics.direction(metric) is None
+    if metrics.is_share(metric) or (unnamed and 0 <= score.min() <= score.max() <= 1):
         return (1.0 if score.max() <= 1.5 else 100.0), True, bool(score.min() >= 0)
     if np.isfinite(low) and np.isfinite(high):
         return float(high - low), True, False

@@ -1,284 +1,259 @@
-"""Evidence for families of laws: many shapes at once, their linear part solved in closed form.
+"""Marginal likelihoods of curve families, by adaptive importance sampling, and the Bayes factors that they give.
 
-A law of ability on loss is ``height * shape(loss; parameters)``. Given the noise, the likelihood of
-the height is Gaussian, so height (even between zero and all there is) and a small common offset of
-chance (the items are the same for everybody) are integrated exactly, for thousands of shapes in one
-matrix product. The parameters of the shape, the threshold among them, are averaged over and not
-maximised: without a threshold the threshold is not identified, a maximum over it has no known
-distribution (Davies 1977, 1987), and averaged likelihood ratios are the best tests there are
-(Andrews & Ploberger 1994). The average is taken over a grid first and then by adaptive importance
-sampling (Cappé et al. 2008), so that a narrow peak between two points of the grid is neither
-missed nor overrated.
+The parameters of a curve, its threshold among them, are averaged over their priors and not maximised: without a
+threshold the threshold is not identified, and a maximum over it has no known distribution (Davies 1977, 1987). Each
+family is sampled from its prior first and then from a Student t fitted to the weighted sample, with a tenth from the
+prior (Cappé et al. 2008), by quasi-random numbers, so that another seed changes a log Bayes factor by a few hundredths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import chdtri, gammaln, log_ndtr, logsumexp, ndtri
+from scipy.special import chdtri, gammaln, logsumexp, ndtri
 from scipy.stats import qmc
 
-from onset.stats import shared_items as shared
-from onset.stats.curve_priors import Family, families, span
-from onset.stats.point_noise import Noise, estimate, items_variance, roots, whiten
-from onset.stats.points import Points
+from onset.stats.curve_families import CurveFamily
+from onset.stats.curve_likelihood import CurveLikelihood, Products, Solved
+from onset.stats.data import Array, Bools
 
-Array = NDArray[np.float64]
-
-NOISES = 3
-"""Times that the noise is estimated, each time from a better law."""
-STARTS = (Noise(), Noise(run_ability=0.02, drift_ability=0.02, memory=0.4))
-"""Where the search for a noise begins: its likelihood has several tops."""
-NEARLY = 3.0
-"""Log likelihood behind the likeliest noise from which another one no longer matters."""
-LEADING = 200
-"""Shapes of a family that noises are compared by."""
-ROUNDS = 6
-"""Most times that shapes are drawn anew where the evidence is, once the noise is known."""
-ENOUGH = 60.0
-"""Effective number of shapes from which a family's evidence is known well enough."""
-SLIGHT = 8.0
-"""Log evidence behind the best of its side by which a family no longer matters."""
-DRAWS = {True: 1024, False: 512}
-"""Shapes drawn a round for a family with a turn and for a smooth one."""
+FIRST_DRAWS, DRAWS = 512, 1024
+"""Curves of a family: from the prior, and in each later round."""
+MOST_ROUNDS = 5
+ENOUGH = 100.0
+"""Effective number of curves that a family's marginal likelihood must rest on."""
+NEGLIGIBLE = 8.0
+"""Log marginal likelihood behind the best of its side by which a family no longer matters."""
 FREEDOM = 4.0
-"""Degrees of freedom of the Student t that shapes are drawn from: tails heavier than any posterior's."""
-EVEN = 0.1
-"""Share of shapes drawn from the even prior, so that nothing is out of reach."""
+"""Degrees of freedom of the Student t: tails heavier than any posterior's."""
+FROM_PRIOR = 0.1
+"""Share of curves drawn from the prior, so that nothing is out of reach."""
+CLOSE = 4.0
+"""Log likelihood behind the likeliest noise from which another no longer matters."""
 
 
-@dataclass(frozen=True)
+class Solver(Protocol):
+    """What weighs curves: a likelihood, or the products of some of its rows."""
+
+    def solve(self, values: Array) -> Solved:
+        """What the rows say of (m, k) curves."""
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """Shapes of one family with their weight in its evidence, and what the points say of each."""
+    """Curves of one family, weighted, and what the rows say of each."""
 
-    family: Family
-    parameters: Array
-    """(d, k), natural units."""
+    family: CurveFamily
+    unit: Array
+    """(k, d) places in the unit cube of the prior."""
     weight: Array
-    """(k,) log of prior over proposal: a family's evidence is the sum of exp(weight + evidence)."""
+    """(k,) log of prior over proposal, over the number of draws: log Z is logsumexp(weight + evidence)."""
     values: Array
-    """(n, k) shapes at the points."""
-    evidence: Array
-    """(k,) log likelihood averaged over heights, against chance alone."""
-    height: Array
-    """(k,) best height: the ability at the lowest loss seen."""
-    common: Array
-    """(c, k) best shared errors, in standard deviations; the first is the offset, which is the level at high losses
-    where chance is unknown."""
+    """(m, k) the curves on the grid."""
+    solved: Solved
 
     @property
-    def size(self) -> float:
-        """Effective number of shapes that the evidence rests on."""
-        return float(1 / np.sum(_normal(self.weight + self.evidence) ** 2))
+    def parameters(self) -> Array:
+        """(d, k) parameters; the first is the threshold where the family has one."""
+        return self.family.natural(self.unit)
 
     @property
-    def posterior(self) -> Array:
-        """(k,) log weight of each shape: prior of its family, proposal and evidence."""
-        return np.asarray(self.weight + self.evidence + np.log(self.family.weight))
+    def log_weight(self) -> Array:
+        """(k,) log of each curve's part of the marginal likelihood."""
+        return np.asarray(self.weight + self.solved.evidence)
+
+    @property
+    def log_marginal(self) -> float:
+        """Log marginal likelihood of the family against no ability."""
+        return float(logsumexp(self.log_weight))
+
+    @property
+    def effective(self) -> float:
+        """Effective number of curves."""
+        return float(1.0 / np.sum(_normal(self.log_weight) ** 2))
+
+    def under(self, products: Products) -> Sample:
+        """The same curves with what other products say of them."""
+        return replace(self, solved=products.solve(self.values))
+
+    def kept(self, keep: Bools) -> Sample:
+        """Some of the curves, the heaviest always among them."""
+        keep = keep.copy()
+        keep[int(np.argmax(self.log_weight))] = True
+        solved = self.solved
+        return replace(
+            self, unit=self.unit[keep], weight=self.weight[keep], values=self.values[:, keep],
+            solved=Solved(solved.evidence[keep], solved.centre[keep], solved.precision[keep]),
+        )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Sums:
-    """Products of whitened shared errors (c), ability (y) and shapes (k), by run: any subset of runs is solved from
-    them."""
+@dataclass(frozen=True, eq=False)
+class ModelComparison:
+    """All families under one noise."""
 
-    c_c: Array
-    c_y: Array
-    c_k: Array
-    y_k: Array
-    k_k: Array
-
-
-class Solver:
-    """The noise of one set of points, ready to weigh any shapes."""
-
-    def __init__(self, points: Points, noise: Noise, ability: Array) -> None:
-        self.points = points
-        self.noise = noise
-        self.ability = ability
-        """Ability of the pilot law that the noise was taken from."""
-        self.starts = points.starts
-        self.offset = shared.offset(points)
-        self.basis = shared.basis(points, noise.share, span(points))
-        """(n, c) errors that all scores share, at one standard deviation."""
-        self._roots = roots(points, noise, ability)
-        self._common = whiten(self._roots, self.starts, self.basis)
-        self._y = whiten(self._roots, self.starts, points.ability)
-
-    def sums(self, values: Array) -> Sums:
-        """Sums by run for (n, k) shapes."""
-        k, common, y = whiten(self._roots, self.starts, values), self._common, self._y
-
-        def add(product: Array) -> Array:
-            return np.asarray(np.add.reduceat(product, self.starts, axis=0))
-
-        along = np.stack([add(column[:, None] * k) for column in common.T], axis=1)
-        pairs = add(common[:, :, None] * common[:, None, :])
-        return Sums(pairs, add(common * y[:, None]), along, add(y[:, None] * k), add(k * k))
-
-    def solve(self, sums: Sums, runs: Array | None = None) -> tuple[Array, Array, Array]:
-        """Log evidence of each shape against chance alone, its best height, and the (c, k) shared errors beside it.
-
-        ``runs`` weighs the runs.
-        """
-        weigh = np.ones(len(sums.c_c)) if runs is None else runs
-        inner = np.linalg.inv(np.eye(sums.c_c.shape[1]) + np.tensordot(weigh, sums.c_c, 1))
-        level, along = weigh @ sums.c_y, np.tensordot(weigh, sums.c_k, 1)
-        taken = inner @ along
-        precision = np.maximum(weigh @ sums.k_k - (along * taken).sum(axis=0), 1e-12)
-        pull = weigh @ sums.y_k - level @ taken
-        evidence, height = _over_heights(pull, precision, self.points.room)
-        return evidence, height, np.asarray((inner @ level)[:, None] - taken * height)
-
-    def chance_alone(self) -> float:
-        """Log likelihood of the scores under chance and this noise, but for a constant: to compare noises by."""
-        inner = np.eye(self._common.shape[1]) + self._common.T @ self._common
-        pull = self._common.T @ self._y
-        fitted = float(pull @ np.linalg.solve(inner, pull))
-        scale = sum(float(np.log(np.diag(root)).sum()) for root in self._roots)
-        return scale - 0.5 * (float(self._y @ self._y) - fitted) - 0.5 * float(np.linalg.slogdet(inner)[1])
-
-    def distances(self, values: Array, ability: Array) -> Array:
-        """(k,) squared distance, in standard deviations, of an ability from each of (n, k) shapes."""
-        y, k = whiten(self._roots, self.starts, ability), whiten(self._roots, self.starts, values)
-        height = np.clip((y @ k) / np.maximum((k * k).sum(axis=0), 1e-12), 0.0, self.points.room)
-        return np.asarray(((y[:, None] - k * height) ** 2).sum(axis=0))
-
-    def height_error(self, values: Array) -> Array:
-        """Standard error of the height of each of (n, k) shapes."""
-        sums = self.sums(values)
-        inner = np.linalg.inv(np.eye(self.basis.shape[1]) + sums.c_c.sum(axis=0))
-        along = sums.c_k.sum(axis=0)
-        precision = sums.k_k.sum(axis=0) - (along * (inner @ along)).sum(axis=0)
-        return np.asarray(1 / np.sqrt(np.maximum(precision, 1e-12)))
-
-
-def _over_heights(pull: Array, precision: Array, room: float) -> tuple[Array, Array]:
-    """Log of the mean of exp(pull A - precision A² / 2) over A from 0 to ``room``, and the best A."""
-    best, root = pull / precision, np.sqrt(precision)
-    upper, lower = (room - best) * root, -best * root
-    flip = lower > 0
-    upper, lower = np.where(flip, -lower, upper), np.where(flip, -upper, lower)
-    log_upper, log_lower = log_ndtr(upper), log_ndtr(lower)
-    mass = log_upper + np.log1p(-np.exp(np.minimum(log_lower - log_upper, -1e-12)))
-    evidence = pull**2 / (2 * precision) + 0.5 * np.log(2 * np.pi / precision) + mass - np.log(room)
-    return np.where(precision > 1e-11, evidence, -np.inf), np.clip(best, 0.0, room)
-
-
-@dataclass(frozen=True)
-class Weighed:
-    """What the points say of all families."""
-
-    solver: Solver
+    likelihood: CurveLikelihood
     samples: tuple[Sample, ...]
-    likelihood: float = 0.0
-    """Log likelihood of the scores under chance and this noise, with the prior of the noise."""
-    rivals: tuple[Weighed, ...] = ()
-    """The same under other noises that are about as likely: how a turn speaks is averaged over them."""
+    log_noise: float = 0.0
+    """Log likelihood of the scores without ability under this noise, with the prior of the noise."""
+    log_none: float = -np.inf
+    """The same under the noise that explains the scores best without an ability."""
+    others: tuple[ModelComparison, ...] = ()
+    """The same under other noises that are about as likely: Bayes factors are averaged over them."""
 
-    def side(self, turn: bool) -> list[Sample]:
-        """The samples of the families with a turn, or of the smooth ones."""
-        return [sample for sample in self.samples if sample.family.turn is turn]
+    def side(self, threshold: bool) -> list[Sample]:
+        """Samples of the families with a threshold, or of the smooth ones."""
+        return [sample for sample in self.samples if sample.family.threshold is threshold]
 
-    def log_evidence(self, turn: bool) -> float:
-        """Log evidence of one side against chance alone."""
-        return float(logsumexp(np.concatenate([sample.posterior for sample in self.side(turn)])))
+    def log_marginal(self, threshold: bool) -> float:
+        """Log marginal likelihood of one side against no ability, its families weighed equally."""
+        return side_marginal(self.side(threshold))
+
+    def _averaged(self, threshold: bool) -> float:
+        return float(logsumexp([one.log_noise + one.log_marginal(threshold) for one in (self, *self.others)]))
 
     @property
-    def leaves_chance(self) -> float:
-        """Log evidence that there is any ability, against chance alone."""
-        return float(np.logaddexp(self.log_evidence(True), self.log_evidence(False)) - np.log(2))
+    def log_bf_ability(self) -> float:
+        """Any curve against no ability at all."""
+        none = float(logsumexp([self.log_none, *(one.log_noise for one in (self, *self.others))]))
+        return float(np.logaddexp(self._averaged(True), self._averaged(False)) - np.log(2) - none)
 
     @property
-    def turns(self) -> float:
-        """Log evidence for a turn, against the smooth family that does best; averaged over noises."""
-        noises = (self, *self.rivals)
-        told = np.array([[one.likelihood + family_evidence(sample) for sample in one.samples] for one in noises])
-        together = logsumexp(told, axis=0)
-        turn = np.array([sample.family.turn for sample in self.samples])
-        weight = np.log([sample.family.weight for sample in self.samples])
-        return float(logsumexp((together + weight)[turn]) - together[~turn].max())
+    def log_bf_threshold(self) -> float:
+        """Curves with a threshold against smooth curves."""
+        return self._averaged(True) - self._averaged(False)
+
+    @property
+    def error(self) -> float:
+        """Monte Carlo standard error of ``log_bf_threshold``."""
+        return float(np.hypot(_relative_error(self.side(True)), _relative_error(self.side(False))))
+
+    def without(self, products: Products) -> tuple[float, float]:
+        """Log Bayes factors for an ability and for a threshold from other products, such as those without a run."""
+        on, off = (side_marginal([one.under(products) for one in self.telling(side)]) for side in (True, False))
+        return float(np.logaddexp(on, off) - np.log(2)), on - off
+
+    def telling(self, threshold: bool) -> list[Sample]:
+        """The samples of one side without the curves that no subset of the rows would bring back."""
+        samples = self.side(threshold)
+        best = max(float(sample.log_weight.max()) for sample in samples)
+        return [sample.kept(sample.log_weight > best - 25.0) for sample in samples]
 
 
-def family_evidence(sample: Sample) -> float:
-    """Log evidence of one family by itself, against chance alone."""
-    return float(logsumexp(sample.weight + sample.evidence))
+def side_marginal(samples: list[Sample]) -> float:
+    """Log marginal likelihood of families with equal prior weights."""
+    return float(logsumexp([sample.log_marginal for sample in samples]) - np.log(len(samples)))
 
 
-def weigh(points: Points, rng: np.random.Generator) -> Weighed:
-    """All families weighed on the points, the noise found along the way.
-
-    The noise is taken from the distance to the best law so far, whatever its side, so that neither
-    side is given noise that favours it.
-    """
-    low = float(points.loss.min())
-    drawn = []
-    for family in families(points):
-        unit = family.grid()
-        parameters = family.natural(unit)
-        weight = np.full(len(unit), -np.log(len(unit)))
-        drawn.append((family, parameters, weight, family.values(parameters, points.loss, low)))
-    ability = np.clip(points.ability, 0.0, None) * (points.chance is not None)
-    solver = Solver(points, _first_noise(points), ability)
-    samples = [_sampled(solver, *shapes) for shapes in drawn]
-    # The noise decides more than the draws do: it is found on draws that do not hang on the seed.
-    fixed = np.random.default_rng(0)
-    for done in range(NOISES):
-        tried = _noises(samples, solver, STARTS if done == 0 else [solver.noise])
-        solver = tried[0][1]
-        last = done == NOISES - 1
-        samples = _drawn_anew([_again(solver, sample) for sample in samples], solver, rng if last else fixed)
-    found = [Weighed(solver, _settled(samples, solver, rng), tried[0][0])]
-    for likelihood, other in tried[1:]:
-        again = _drawn_anew([_again(other, sample) for sample in samples], other, rng)
-        found.append(Weighed(other, _settled(again, other, rng), likelihood))
-    return replace(found[0], rivals=tuple(found[1:]))
+def first_samples(families: list[CurveFamily], grid: Array, likelihood: Solver, seed: int) -> list[Sample]:
+    """Every family drawn from its prior."""
+    samples = []
+    for index, family in enumerate(families):
+        dims = len(family.bounds)
+        unit = qmc.Sobol(dims, rng=np.random.default_rng([seed, index])).random(FIRST_DRAWS)
+        values = family.values(unit, grid)
+        weight = np.full(FIRST_DRAWS, -np.log(FIRST_DRAWS))
+        samples.append(Sample(family, unit, weight, values, likelihood.solve(values)))
+    return samples
 
 
-def _drawn_anew(samples: list[Sample], solver: Solver, rng: np.random.Generator) -> list[Sample]:
-    return [_sampled(solver, *_redrawn(sample, solver.points, DRAWS[sample.family.turn], rng)) for sample in samples]
+def again(samples: list[Sample], likelihood: CurveLikelihood) -> list[Sample]:
+    """The same curves under another noise."""
+    return [sample.under(likelihood.products) for sample in samples]
 
 
-def _settled(samples: list[Sample], solver: Solver, rng: np.random.Generator) -> tuple[Sample, ...]:
-    """Shapes drawn anew until every family that matters rests on enough of them."""
-    for _ in range(ROUNDS):
-        telling = _unsure(samples)
-        if not telling:
-            break
-        for index in telling:
-            count = DRAWS[samples[index].family.turn]
-            again = _sampled(solver, *_redrawn(samples[index], solver.points, count, rng))
-            if again.size > samples[index].size or again.evidence.max() > samples[index].evidence.max():
-                samples[index] = again
-    return tuple(samples)
-
-
-def _unsure(samples: list[Sample]) -> list[int]:
-    """Families that matter to their side and whose evidence rests on too few shapes."""
-    total = [float(logsumexp(sample.posterior)) for sample in samples]
-    best = {
-        turn: max(value for value, sample in zip(total, samples, strict=True) if sample.family.turn is turn)
-        for turn in (True, False)
-    }
+def redrawn(samples: list[Sample], grid: Array, likelihood: Solver, seed: int, count: int = DRAWS) -> list[Sample]:
+    """Every family that matters drawn anew where its marginal likelihood is."""
     return [
-        index
-        for index, (value, sample) in enumerate(zip(total, samples, strict=True))
-        if value > best[sample.family.turn] - SLIGHT and sample.size < ENOUGH and sample.family.name != "flat"
+        _redrawn(sample, grid, likelihood, np.random.default_rng([seed, index]), count) if matters else sample
+        for index, (sample, matters) in enumerate(zip(samples, _matter(samples, 2 * NEGLIGIBLE), strict=True))
     ]
 
 
-def _first_noise(points: Points) -> Noise:
-    if np.any(items_variance(points, np.zeros(len(points.loss))) > 0):
-        return Noise(run_chance=0.003, run_ability=0.01, drift_chance=0.003, drift_ability=0.01)
-    typical = max(0.1 * float(np.std(points.ability)), 1e-9)
-    return Noise(run_chance=typical, drift_chance=typical)
+def settled(samples: list[Sample], grid: Array, likelihood: CurveLikelihood, seed: int) -> tuple[Sample, ...]:
+    """Drawn anew until every family that matters rests on enough curves."""
+    samples = list(samples)
+    for round_ in range(MOST_ROUNDS):
+        unsure = [
+            index for index, matters in enumerate(_matter(samples, NEGLIGIBLE))
+            if matters and samples[index].effective < ENOUGH and samples[index].family.name != "constant"
+        ]  # fmt: skip
+        if not unsure:
+            break
+        for index in unsure:
+            rng = np.random.default_rng([seed, 100 + round_, index])
+            samples[index] = _merged(samples[index], _redrawn(samples[index], grid, likelihood, rng, DRAWS))
+    return tuple(samples)
 
 
-def _sampled(solver: Solver, family: Family, parameters: Array, weight: Array, values: Array) -> Sample:
-    return Sample(family, parameters, weight, values, *solver.solve(solver.sums(values)))
+def compare(
+    samples: list[Sample], grid: Array, likelihoods: list[tuple[float, CurveLikelihood]], log_none: float, seed: int
+) -> ModelComparison:
+    """The comparison under the likeliest noise, and under others about as likely (log prior, likelihood).
+
+    ``log_none`` is the log likelihood of no ability under the noise that suits it best: where there is no ability, what
+    a curve leaves over is too little to be the noise.
+    """
+    found = []
+    for prior, likelihood in likelihoods:
+        started = redrawn(again(samples, likelihood), grid, likelihood, seed)
+        final = settled(started, grid, likelihood, seed)
+        log_noise = likelihood.log_likelihood_of_no_ability() + prior
+        found.append(ModelComparison(likelihood, final, log_noise))
+    total = [one.log_noise + max(one.log_marginal(True), one.log_marginal(False)) for one in found]
+    order = sorted(range(len(found)), key=lambda index: -total[index])
+    near = [found[index] for index in order if total[index] > total[order[0]] - CLOSE]
+    return replace(near[0], log_none=log_none, others=tuple(near[1:]))
+
+
+def mean_curve(samples: list[Sample], likelihood: CurveLikelihood | Products) -> tuple[Array, Array]:
+    """Posterior mean of the ability on the grid (m,), and of the coefficients (c,), over the families given."""
+    weight = _normal(np.concatenate([sample.log_weight for sample in samples]))
+    products = likelihood if isinstance(likelihood, Products) else likelihood.products
+    ability, coefficients, first = np.zeros(len(products.scores)), np.zeros(len(products.columns_scores)), 0
+    for sample in samples:
+        own = weight[first : first + len(sample.weight)]
+        first += len(own)
+        matter = own > 1e-9
+        height = np.clip(sample.solved.centre[matter], 0.0, products.room)
+        values = sample.values[:, matter]
+        ability = ability + values @ (own[matter] * height)
+        coefficients = coefficients + products.coefficients(values, height) @ own[matter]
+    return ability, coefficients
+
+
+def _matter(samples: list[Sample], behind: float) -> list[bool]:
+    best = {
+        side: max((one.log_marginal for one in samples if one.family.threshold is side), default=0.0)
+        for side in (True, False)
+    }
+    return [one.log_marginal > best[one.family.threshold] - behind for one in samples]
+
+
+def _relative_error(samples: list[Sample]) -> float:
+    """Relative Monte Carlo error of the marginal likelihood of one side."""
+    share = _normal(np.array([sample.log_marginal for sample in samples]))
+    errors = np.array([1.0 / sample.effective - 1.0 / len(sample.weight) for sample in samples])
+    return float(np.sqrt(np.sum(share**2 * np.maximum(errors, 0.0))))
+
+
+def _merged(first: Sample, second: Sample) -> Sample:
+    """Two samples of one family as one, in proportion to their effective numbers."""
+    share = np.array([first.effective, second.effective])
+    # A sample that missed where the marginal likelihood is may not pull it down.
+    if second.log_marginal > first.log_marginal + 1.0:
+        return second
+    share = np.log(share / share.sum())
+    solved = [
+        np.concatenate([getattr(first.solved, name), getattr(second.solved, name)])
+        for name in ("evidence", "centre", "precision")
+    ]
+    return Sample(
+        first.family, np.concatenate([first.unit, second.unit]),
+        np.concatenate([first.weight + share[0], second.weight + share[1]]),
+        np.concatenate([first.values, second.values], axis=1), Solved(*solved),
+    )  # fmt: skip
 
 
 def _normal(logs: Array) -> Array:
@@ -288,94 +263,32 @@ def _normal(logs: Array) -> Array:
 
 
 def _tempered(logs: Array, least: float) -> tuple[Array, float]:
-    """Weights flattened until at least ``least`` shapes count, and the power that did it.
-
-    Where a few shapes of many carry all the weight, their spread says nothing; flattened weights
-    still lead to where the evidence is.
-    """
-    power = 1.0
-    weights = _normal(logs)
+    """Weights flattened until at least ``least`` curves count, and the power that did it."""
+    power, weights = 1.0, _normal(logs)
     while 1 / np.sum(weights**2) < least and power > 1e-9:
         power /= 2
         weights = _normal(power * logs)
     return weights, power
 
 
-def _noises(samples: list[Sample], solver: Solver, starts: Sequence[Noise]) -> list[tuple[float, Solver]]:
-    """The noise under which the scores are likeliest, all laws weighed, and the one of the other side if about as
-    likely; each with the log likelihood of chance under it.
-
-    Candidates are what the laws with a turn and the smooth laws leave over: the likelihood of a noise has several
-    tops, and neither side may choose it alone.
-    """
-    points, leading = solver.points, [_leading(sample) for sample in samples]
-    best: list[tuple[float, float, Solver]] = []
-    for turn in (True, False):
-        ability, level = _typical([sample for sample in samples if sample.family.turn is turn], solver)
-        tried = []
-        for start in starts:
-            noise, prior = estimate(points, ability, points.ability - level, start)
-            found = Solver(points, noise, ability)
-            again = Weighed(found, tuple(_again(found, sample) for sample in leading))
-            likelihood = found.chance_alone() + prior
-            tried.append((likelihood + again.leaves_chance, likelihood, found))
-        best.append(max(tried, key=lambda one: one[0]))
-    best.sort(key=lambda one: -one[0])
-    return [one[1:] for one in best if one[0] > best[0][0] - NEARLY]
-
-
-def _leading(sample: Sample) -> Sample:
-    """The shapes that say most, which are enough to compare noises by."""
-    first = np.argsort(-sample.posterior)[:LEADING]
-    return Sample(
-        sample.family, sample.parameters[:, first], sample.weight[first], sample.values[:, first],
-        sample.evidence[first], sample.height[first], sample.common[:, first],
-    )  # fmt: skip
-
-
-def _again(solver: Solver, sample: Sample) -> Sample:
-    """The same shapes under another noise."""
-    return _sampled(solver, sample.family, sample.parameters, sample.weight, sample.values)
-
-
-def _typical(samples: list[Sample], solver: Solver) -> tuple[Array, Array]:
-    """Mean ability over the laws of one side, by their evidence, and of the level of the scores under them."""
-    weight = _normal(np.concatenate([sample.posterior for sample in samples]))
-    ability, level = np.zeros(len(solver.points.loss)), np.zeros(len(solver.points.loss))
-    first = 0
-    for sample in samples:
-        own = weight[first : first + len(sample.weight)]
-        first += len(own)
-        ability += sample.values @ (own * sample.height)
-        level += solver.basis @ (sample.common @ own)
-    return ability, ability + level
-
-
-def _redrawn(
-    sample: Sample, points: Points, count: int, rng: np.random.Generator
-) -> tuple[Family, Array, Array, Array]:
-    """Shapes drawn where a family's evidence is: a Student t fitted to the weighted shapes, and the even prior."""
+def _redrawn(sample: Sample, grid: Array, likelihood: Solver, rng: np.random.Generator, count: int) -> Sample:
+    """Curves from a Student t fitted to the weighted ones, and a tenth from the prior."""
     family, dims = sample.family, len(sample.family.bounds)
-    weight, power = _tempered(sample.weight + sample.evidence, 4.0 * dims)
-    places = family.places(sample.parameters)
-    centre = weight @ places
-    # Never of no width at all, or one heavy shape would end the search.
-    least = np.diag((0.003 / np.array(family.counts)) ** 2)
-    # A Gaussian flattened to a power is wider by its inverse; half of that is taken back a round.
-    wider = 1.5 * max(power, 0.3)
-    spread = wider * ((places - centre) * weight[:, None]).T @ (places - centre) + least
+    weight, power = _tempered(sample.log_weight, 5.0 * dims)
+    centre = weight @ sample.unit
+    off = sample.unit - centre
+    # Never without any width, or one heavy curve would end the search; a flattened Gaussian is wider by its power.
+    spread = 1.5 * max(power, 0.3) * (off * weight[:, None]).T @ off + 4e-8 * np.eye(dims)
     root = np.linalg.cholesky(spread)
-    # Quasi-random numbers: the evidence of a thousand of them varies as little as that of many more random ones.
     places = qmc.Sobol(dims + 2, rng=rng).random(count)
     normal, stretch = ndtri(places[:, :dims]), np.sqrt(FREEDOM / chdtri(FREEDOM, places[:, dims]))
     drawn = centre + (normal @ root.T) * stretch[:, None]
-    even = places[:, dims + 1] < EVEN
-    drawn[even] = places[even, :dims]
-    drawn = drawn[np.all((drawn >= 0) & (drawn <= 1), axis=1)]
+    prior = places[:, dims + 1] < FROM_PRIOR
+    drawn[prior] = places[prior, :dims]
+    drawn = drawn[np.all((drawn > 0) & (drawn < 1), axis=1)]
     white = np.linalg.solve(root, (drawn - centre).T)
     student = gammaln((FREEDOM + dims) / 2) - gammaln(FREEDOM / 2) - 0.5 * dims * np.log(FREEDOM * np.pi)
     student = student - np.log(np.diag(root)).sum() - 0.5 * (FREEDOM + dims) * np.log1p((white**2).sum(0) / FREEDOM)
-    proposal = np.logaddexp(np.log(EVEN), np.log1p(-EVEN) + student)
-    parameters = family.natural(drawn)
-    values = family.values(parameters, points.loss, float(points.loss.min()))
-    return family, parameters, -proposal - np.log(count), values
+    proposal = np.logaddexp(np.log(FROM_PRIOR), np.log1p(-FROM_PRIOR) + student)
+    values = family.values(drawn, grid)
+    return Sample(family, drawn, -proposal - np.log(count), values, likelihood.solve(values))

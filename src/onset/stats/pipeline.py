@@ -8,7 +8,7 @@ many processes share the work.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import pandas as pd
@@ -23,7 +23,7 @@ from onset.results import (
     Threshold,
     check_level,
 )
-from onset.stats import convert, factors
+from onset.stats import factors
 from onset.stats.data import CurveData, curve_data
 from onset.stats.equivalence import MARGIN
 from onset.stats.factor_effects import factor_effects
@@ -32,7 +32,7 @@ from onset.stats.parallel import Workers, cores
 from onset.stats.predictors import predictors
 from onset.stats.size_effect import size_effect
 from onset.stats.splits import disagreeing_splits
-from onset.stats.threshold import ThresholdFit, settle, threshold
+from onset.stats.threshold import threshold
 from onset.tables.observations import check
 from onset.tables.units import NATS
 
@@ -87,8 +87,7 @@ def analyze(
     curves = [group.reset_index(drop=True) for _, group in rows.groupby(KEYS, sort=True)]
     step = _counter(2 * len(curves), progress)
     with Workers(_processes(jobs, len(curves))) as workers:
-        fits = settle(workers.map(partial(_fit, settings=settings), curves, done=step))
-        found = [convert.threshold(fit, group, delta) for group, fit in zip(curves, fits, strict=True)]
+        found = workers.map(partial(_fit, settings=settings), curves, done=step)
         pairs = list(zip(curves, found, strict=True))
         findings = tuple(workers.map(partial(_finding, settings=settings), pairs, done=step))
     return Analysis(
@@ -100,8 +99,7 @@ def analyze(
 
 def fit_threshold(rows: pd.DataFrame, *, level: float = 0.95, delta: float = DELTA, seed: int = 0) -> Threshold:
     """The threshold of the rows of one (task, metric, loss measure), with the rows for drawing."""
-    fit = threshold(rows, level=check_level(level), seed=seed)
-    found = convert.threshold(fit, rows, delta)
+    found = threshold(rows, level=check_level(level), delta=delta, seed=seed)
     return found.with_changes(observed=rows[["run", "params", "loss", "score"]])
 
 
@@ -128,9 +126,8 @@ def _with_flops(obs: pd.DataFrame) -> pd.DataFrame:
     return obs.assign(flops=obs.flops.fillna(6.0 * obs.params * obs.tokens))
 
 
-def _fit(rows: pd.DataFrame, settings: Settings) -> ThresholdFit:
-    """The fit without its draws: a finding keeps the curve, and the draws are much to carry between processes."""
-    return replace(threshold(rows, level=settings.level, seed=settings.seed), laws=None)
+def _fit(rows: pd.DataFrame, settings: Settings) -> Threshold:
+    return threshold(rows, level=settings.level, delta=settings.delta, seed=settings.seed)
 
 
 def _finding(pair: tuple[pd.DataFrame, Threshold], settings: Settings) -> Finding:

@@ -1,348 +1,287 @@
-"""Threshold: at what loss an ability sets in, with an interval, and whether it sets in at all.
+"""Onset loss, onset width, threshold and verdict of one (task, metric, loss measure).
 
-`threshold` weighs laws with a turn against smooth laws and against chance on one (task, metric,
-loss), and says one of four things: ``emergent``, ``smooth``, ``at_chance``, ``unresolved``.
-`settle` looks over all fits of one table and takes back claims that so many looks would produce
-by luck. The rules were calibrated on planted curves; docs/statistics.md has the table.
+The model is fitted in ``curve_model``, the estimands are in ``estimands``, the verdict in ``decision``; here they are
+put together as a result. docs/statistics.md states the model and its error rates.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
 
 from onset.errors import OnsetError
-from onset.results import Drawable, Interval
-from onset.stats.below_chance import Crossing, Worse, crossing, lifted
-from onset.stats.curve_priors import Family, span
-from onset.stats.marginal_likelihood import Sample, Weighed, weigh
-from onset.stats.point_noise import Noise
-from onset.stats.points import Direction, Points, direction_of, points
-from onset.stats.robustness import complaint
+from onset.metrics import info as metrics
+from onset.results import (
+    LogBayesFactor,
+    LossInterval,
+    Robustness,
+    Threshold,
+    Width,
+    check_level,
+)
+from onset.stats import estimands, robustness
+from onset.stats.chance_level import label_bias_note, runs_above_chance
+from onset.stats.curve_model import CurveModel, fit_curve_model
+from onset.stats.data import Array, CurveData, curve_data
+from onset.stats.decision import ABILITY, Decision, Evidence, decide
+from onset.stats.estimands import Draws, Quantiles, quantiles
+from onset.stats.run_curves import unequal_runs
 
-Array = NDArray[np.float64]
-
-Verdict = Literal["emergent", "smooth", "at_chance", "unresolved"]
-
-LEAVES = 2.0
-"""Log evidence from which a score is said to leave chance."""
-HINTS = 1.0
-"""Log evidence from which there may be an ability: ``unresolved``."""
-TURNS = -0.35
-"""Log evidence for a turn from which a turn is claimed; found on planted curves.
-
-It is against the best of nine smooth laws, itself chosen to look best, and so is not above zero.
-"""
-LEANS = -0.5
-"""Log evidence for a turn from which the data lean to one without telling: ``unresolved``."""
-LATE = 0.15
-"""Part of the range of losses, at its low end, in which a turn and a steep smooth rise are not told apart."""
-WIDENED = 1.5
-"""What intervals are widened by, for curves that follow none of the laws; found on planted curves."""
 FEWEST = 5
 """Observations without which nothing is said."""
 CURVE = 200
-"""Points of the curve for drawing, and laws drawn for its band."""
+"""Losses of the curve for drawing."""
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Laws drawn from what the points leave open, as shapes and heights: for predictions with a band."""
+def threshold(obs: pd.DataFrame, *, level: float = 0.95, delta: float = 0.02, seed: int = 0) -> Threshold:
+    """Onset loss, onset width, threshold and verdict from observations of one task, metric and loss measure.
 
-    parts: tuple[tuple[Family, Array, Array, Array | float], ...]
-    """Family, (d, draws) parameters, a height for each, and the level where chance is unknown."""
-    low: float
-    worse: Worse | None = None
-    """What was systematically worse than chance, to be drawn as well."""
-    still: bool = False
-    """Whether the law is chance itself, and the draws only say what it could hide."""
-
-    def ability(self, loss: Array) -> Array:
-        """(n, draws) ability at losses."""
-        found = np.concatenate(
-            [family.values(values, loss, self.low) * height + level for family, values, height, level in self.parts],
-            axis=1,
-        )
-        return found if self.worse is None else found + self.worse.at(loss)[:, None]
-
-    def middle(self, loss: Array) -> Array:
-        """(n,) ability of the law to be drawn."""
-        found = self.ability(loss).mean(axis=1)
-        if not self.still:
-            return np.asarray(found)
-        return np.zeros(len(found)) if self.worse is None else self.worse.at(loss)
-
-
-@dataclass(frozen=True)
-class ThresholdFit(Drawable):
-    """What one (task, metric, loss) says of a threshold."""
-
-    verdict: Verdict
-    why: str
-    """One sentence."""
-    threshold: Interval | None
-    """The loss at which the ability sets in, with its interval; None unless emergent."""
-    p_value: float | None
-    """How often a curve without a turn would speak as loudly for one; None where no turn was tested."""
-    chance: float | None
-    direction: Direction
-    level: float
-    curve: pd.DataFrame | None = field(repr=False)
-    """The law for drawing: ``loss, score, low, high``, over the losses seen only."""
-    residuals: pd.DataFrame | None = field(repr=False)
-    """Observed minus fitted: ``run, params, loss, residual``, in units of the score."""
-    leaves_chance: float | None = None
-    """Log evidence (natural) for any ability against chance."""
-    turns: float | None = None
-    """Log evidence (natural) for a turn against the smooth law that does best."""
-    noise: Noise | None = field(default=None, repr=False)
-    n_points: int = 0
-    n_runs: int = 0
-    laws: Drawn | None = field(default=None, repr=False, compare=False)
-
-    def predict(self, loss: ArrayLike) -> pd.DataFrame:
-        """The law at losses: ``loss, score, low, high``; missing outside of the losses seen.
-
-        The band is that of the law, not of a new score: `onset.forecast` gives prediction intervals.
-        """
-        if self.laws is None or self.curve is None:
-            raise OnsetError("Nothing was fitted, so nothing can be predicted.", where=self.verdict, advice=self.why)
-        values = np.atleast_1d(np.asarray(loss, dtype=float))
-        found = _banded(self.laws, values, self.chance, self.direction, self.level)
-        seen = self.curve["loss"]
-        outside = (values < seen.min() - 1e-9) | (values > seen.max() + 1e-9)
-        found.loc[outside, ["score", "low", "high"]] = math.nan
-        return found
-
-    def summary(self) -> pd.DataFrame:
-        """One row: verdict, threshold with interval, p-value, evidence, counts, why."""
-        where = self.threshold
-        row = {
-            "verdict": self.verdict,
-            "threshold": where.value if where else math.nan,
-            "low": where.low if where else math.nan,
-            "high": where.high if where else math.nan,
-            "p_value": self.p_value,
-            "leaves_chance": self.leaves_chance,
-            "turns": self.turns,
-            "n_points": self.n_points,
-            "n_runs": self.n_runs,
-            "why": self.why,
-        }
-        return pd.DataFrame([row])
-
-
-def threshold(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0) -> ThresholdFit:
-    """The threshold of one (task, metric, loss): verdict, why, and the loss with its interval.
-
-    ``obs`` has one row a checkpoint: ``run, loss, score`` and, where known, ``chance, n_examples,
-    stderr, direction, params, tokens``. ``level`` is that of the interval and of the curve's band.
-    The same rows and seed give the same answer. Raises OnsetError for rows of several tasks,
-    metrics or losses, and for missing columns.
+    ``obs`` has one row a checkpoint: ``run, loss, score`` and, where known, ``chance, n_examples, stderr, direction,
+    family, params, tokens``. ``level`` is that of all intervals, ``delta`` the excess over chance of the onset loss, as
+    a share of one (of the range seen for scores without bounds). Raises OnsetError for rows of several tasks, metrics
+    or loss measures, for missing columns, and for a level or a delta that is none.
     """
-    if not 0.5 <= level < 1:
-        raise OnsetError(f"A level of {level} is no level of confidence.", where="level", advice="use 0.9 or 0.95")
-    seen = points(obs)
-    few = _too_few(seen)
+    check_level(level)
+    if not 0 < delta < 0.5:
+        raise OnsetError(f"delta {delta} is no excess over chance", where="delta", advice="use a share such as 0.02")
+    data = curve_data(obs)
+    few = _too_few(data)
     if few:
-        return ThresholdFit(
-            "unresolved", few, None, None, seen.chance, direction_of(obs), level, None, None,
-            n_points=len(obs), n_runs=len(seen.names),
+        return _result(data, level, delta, Decision("inconclusive", few))
+    if np.ptp(data.score) == 0:
+        return _constant(data, level, delta)
+    model = fit_curve_model(data, seed)
+    draws = estimands.draws_of(model.comparison, model.rows, seed)
+    found = _Found(model, draws, level, delta, seed)
+    evidence = found.evidence()
+    return found.result(evidence, decide(evidence))
+
+
+class _Found:
+    """The estimands of a fitted model, and the evidence for the verdict."""
+
+    def __init__(self, model: CurveModel, draws: Draws, level: float, delta: float, seed: int) -> None:
+        self.model, self.draws, self.level, self.delta, self.seed = model, draws, level, delta, seed
+        self.data = model.data
+        self.seen = (float(self.data.loss.min()), float(self.data.loss.max()))
+        self.ability = delta_as_ability(self.data, delta)
+        self.shown = model.comparison.log_bf_ability >= ABILITY
+        onset = draws.onset(self.ability)
+        self.exceeds = float(np.isfinite(onset).mean())
+        self.unequal = unequal_runs(model, self.ability, seed) if self.shown else None
+        self.onset = self._joint(quantiles(onset, level, self.seen)) if self._onset_is_told() else None
+        self.eta = self._eta()
+
+    def _onset_is_told(self) -> bool:
+        return self.shown and self.exceeds >= 0.5 + self.level / 2
+
+    def _joint(self, pooled: Quantiles) -> Quantiles:
+        """The interval over all rows, or over runs where they set in at different losses."""
+        return pooled if self.unequal is None else self._within(self.unequal.onset)
+
+    def _within(self, found: tuple[float, float, float]) -> Quantiles:
+        value, low, high = np.clip(found, *self.seen)
+        return Quantiles(float(value), float(low), float(high))
+
+    def _eta(self) -> Quantiles | None:
+        if not self.shown:
+            return None
+        if self.unequal is not None:
+            return self._within(self.unequal.threshold)
+        own = estimands.draws_of(self.model.comparison, self.model.rows, self.seed, side=True)
+        return quantiles(own.threshold, self.level, self.seen)
+
+    @property
+    def log_bf_threshold(self) -> float:
+        """Of the common curve, or summed over runs with curves of their own."""
+        return self.model.comparison.log_bf_threshold if self.unequal is None else self.unequal.log_bf_threshold
+
+    def width(self) -> Quantiles | None:
+        """The onset width, in the unit of the loss; None where no onset loss is told."""
+        if self.onset is None:
+            return None
+        return quantiles(np.maximum(self.draws.onset(self.ability) - self.draws.half(), 0.0), self.level)
+
+    def evidence(self) -> Evidence:
+        """What the verdict is decided from."""
+        model, data, window, eta = self.model, self.data, self.model.window, self.eta
+        comparison = model.comparison
+        reached = float(np.quantile(self.draws.excess[0], 0.5 + self.level / 2))
+        floor = window.floor != 0.0 and data.chance.value is not None
+        base = Evidence(
+            chance=data.chance.value, unit=data.loss_unit, log_bf_ability=comparison.log_bf_ability,
+            log_bf_threshold=self.log_bf_threshold, upper_bound=reached / window.room,
+            upper_score=float(data.to_score(np.array(max(reached, 0.0)))),
+            floor=float(data.to_score(np.array(window.floor))) if floor else None,
+            below_chance=window.floor < 0 if floor else _below_chance(data, eta), from_the_start=self._from_the_start(),
+            reaches=float((self.draws.excess[0] > 0).mean()) >= 0.5 + self.level / 2,
+            beyond_errors=window.beyond_errors, onset=_tuple(self.onset), threshold=_tuple(eta),
+            rise_span=window.span, losses=self.seen, n_runs=len(data.runs),
+            runs_above_chance=() if self.shown else runs_above_chance(model),
         )  # fmt: skip
-    rng = np.random.default_rng(seed)
-    fair, worse = lifted(seen)
-    weighed = weigh(fair, rng)
-    where = eta_interval(weighed, level)
-    verdict, why = _judge(weighed, where, "turn" if worse is None else crossing(seen, where.value, span(seen)))
-    sides = {"emergent": [True], "smooth": [False]}.get(verdict, [True, False])
-    drawn = replace(
-        _draw([sample for turn in sides for sample in weighed.side(turn)], weighed, rng),
-        worse=worse,
-        still=verdict == "at_chance",
-    )
-    grid = np.linspace(seen.loss.min(), seen.loss.max(), CURVE)
-    return ThresholdFit(
-        verdict=verdict, why=why, threshold=where if verdict == "emergent" else None,
-        p_value=p_value(weighed), chance=seen.chance, direction=seen.direction, level=level,
-        curve=_banded(drawn, grid, seen.chance, seen.direction, level),
-        residuals=_residuals(obs, drawn, seen), leaves_chance=weighed.leaves_chance, turns=weighed.turns,
-        noise=weighed.solver.noise, n_points=int(seen.weight.sum()), n_runs=len(seen.names), laws=drawn,
-    )  # fmt: skip
+        if eta is None:
+            return base
+        return self._with_sides(base, eta)
+
+    def _with_sides(self, base: Evidence, eta: Quantiles) -> Evidence:
+        model, data, window = self.model, self.data, self.model.window
+        above = data.loss > eta.value
+        errors = robustness.errors_from_chance(model)
+        low = window.data.loss < eta.value
+        rest = low.copy()
+        if rest.any():
+            rest[int(np.argmax(np.where(low, errors, -np.inf)))] = False
+        by_run = [robustness.together(model, errors, low & (window.data.run == run))
+                  for run in range(len(window.data.runs))]  # fmt: skip
+        left = self._left_out() if base.log_bf_threshold > 0 else robustness.LeftOut(None, "", None)
+        return replace(
+            base, checkpoints=(int(above.sum()), int((~above).sum())),
+            runs=(len(set(data.run[above].tolist())), len(set(data.run[~above].tolist()))),
+            clear_of_chance=robustness.together(model, errors, rest), clear_runs=sum(one > 2.0 for one in by_run),
+            without_run=left.run, decisive_run=left.decisive_run, without_checkpoint=left.checkpoint,
+        )  # fmt: skip
+
+    def _left_out(self) -> robustness.LeftOut:
+        if self.unequal is None:
+            return robustness.leave_out(self.model)
+        ability = self.model.comparison.log_bf_ability
+        return robustness.LeftOut((ability, self.unequal.without_run), "", None)
+
+    def _above(self) -> float | None:
+        """The loss above which no ability is seen, where one is shown."""
+        known = [found.value for found in (self.eta, self.onset) if found is not None]
+        return max(known, default=None)
+
+    def _from_the_start(self) -> bool:
+        """Whether nearly all draws exceed chance by delta at the highest losses seen."""
+        return self.shown and float((self.draws.excess[-1] >= self.ability).mean()) >= 0.5 + self.level / 2
+
+    def result(self, evidence: Evidence, decision: Decision) -> Threshold:
+        """All of it as a result."""
+        verdict, comparison = decision.verdict, self.model.comparison
+        side = {"emergent": True, "smooth": False}.get(verdict)
+        drawn = self.draws if side is None or not self.draws.side(side).count else self.draws.side(side)
+        still = verdict == "at_chance" and not self.model.window.free_floor
+        width = self.width()
+        notes = [*label_bias_note(self.data, self._above()), *_chance_note(self.data)]
+        if self.unequal is not None:
+            told = ", ".join(f"{name} {loss:.3g}" for name, loss in self.unequal.by_run.items())
+            notes.append(f"Runs set in at losses that differ by more than their errors ({told}).")
+        if abs(evidence.beyond_errors) > 3:
+            notes.append(
+                f"{self.model.window.beyond} checkpoints far above the onset lie "
+                f"{'above' if evidence.beyond_errors > 0 else 'below'} chance by more than their error."
+            )
+        return _result(
+            self.data, self.level, self.delta, decision,
+            onset=_loss(self.onset), threshold=_loss(self.eta) if verdict == "emergent" else None,
+            width=None if width is None else Width(nats=width.value, low=width.low, high=width.high),
+            log_bayes_factor=LogBayesFactor(
+                ability=comparison.log_bf_ability, threshold=self.log_bf_threshold if self.shown else None,
+                error=comparison.error if self.shown else None,
+            ),
+            robustness=_robustness(evidence, decision) if self.shown else None, notes=tuple(notes),
+            curve=_curve(self.data, drawn, self.level, still=still),
+            residuals=_residuals(self.data, drawn, still=still),
+        )  # fmt: skip
 
 
-def _too_few(seen: Points) -> str | None:
-    if seen.weight.sum() < FEWEST:
-        return f"There are only {seen.weight.sum():.0f} scores with a loss; {FEWEST} or more would tell."
-    if np.ptp(seen.loss) < 1e-6:
+def delta_as_ability(data: CurveData, delta: float) -> float:
+    """``delta`` in units of ability: points of a share (also in percent), units of another bounded metric."""
+    share = metrics.is_share(data.metric) or data.scale in (1.0, 100.0) or not data.bounded
+    return delta if share else delta / data.scale
+
+
+def _below_chance(data: CurveData, eta: Quantiles | None) -> bool:
+    """Whether the rows above the threshold (all, without one) score below chance by more than their own error."""
+    ability = data.ability[data.loss > (eta.value if eta else -np.inf)]
+    if len(ability) < 3:
+        return False
+    return bool(ability.mean() < -2.0 * ability.std(ddof=1) / np.sqrt(len(ability)) - 1e-9)
+
+
+def _too_few(data: CurveData) -> str | None:
+    if len(data) < FEWEST:
+        return f"There are only {len(data)} scores with a loss; {FEWEST} or more would tell."
+    if np.ptp(data.loss) < 1e-6 * max(1e-12, abs(float(data.loss.max()))):
         return "All scores are at one loss; checkpoints at other losses would tell."
     return None
 
 
-def eta_interval(weighed: Weighed, level: float) -> Interval:
-    """The threshold, given that there is one: median and equal-tailed interval over all laws with a turn."""
-    samples = weighed.side(True)
-    eta = np.concatenate([sample.parameters[0] for sample in samples])
-    weight = np.concatenate([sample.posterior for sample in samples])
-    weight = np.exp(weight - logsumexp(weight))
-    order = np.argsort(eta)
-    eta, weight = eta[order], weight[order]
-    tail = (1 - level) / 2
-    low, middle, high = np.interp([tail, 0.5, 1 - tail], np.cumsum(weight) - weight / 2, eta)
-    return Interval(float(middle), float(middle - WIDENED * (middle - low)), float(middle + WIDENED * (high - middle)))
+def _constant(data: CurveData, level: float, delta: float) -> Threshold:
+    """The result for a score that is the same everywhere."""
+    score, chance = float(data.score[0]), data.chance.value
+    if chance is not None and np.isclose(score, chance):
+        why = f"All scores are {score:.3g}, which is chance."
+        return _result(data, level, delta, Decision("at_chance", why))
+    said = "and whether it is chance is unknown" if chance is None else f"where chance is {chance:.3g}"
+    why = f"All scores are {score:.4g}, {said}: a score that does not change says nothing of the loss."
+    return _result(data, level, delta, Decision("inconclusive", why))
 
 
-def p_value(weighed: Weighed) -> float | None:
-    """How often a curve that leaves chance without a turn speaks as loudly for one; None where none left chance.
-
-    Calibrated on planted smooth curves: an exponential tail laid over the shares seen.
-    """
-    if weighed.leaves_chance < LEAVES:
-        return None
-    return min(1.0, 0.02 * math.exp(min(50.0, -1.2 * weighed.turns)))
-
-
-def _judge(weighed: Weighed, where: Interval, course: Crossing) -> tuple[Verdict, str]:
-    seen = weighed.solver.points
-    unknown = seen.chance is None
-    if weighed.leaves_chance < LEAVES:
-        if unknown:
-            return "unresolved", "The score does not change with loss, and its chance level is unknown."
-        if weighed.leaves_chance > HINTS:
-            return "unresolved", "Some scores are above chance, but too few to tell; more items or lower losses would."
-        return "at_chance", f"No score is shown to leave chance ({seen.chance:.3g}) at the losses seen."
-    turn = weighed.turns
-    if turn < LEANS:
-        if unknown:
-            return "smooth", "The score improves without a turn; whether it was ever at chance is unknown."
-        if _reach(weighed) < LATE * span(seen):
-            return "unresolved", (
-                "The score leaves chance only at the lowest losses seen, where a turn and a steep smooth rise look "
-                "alike; checkpoints at lower losses would tell."
-            )
-        if _from_the_start(weighed):
-            return "smooth", "The score is better than chance from the highest losses seen on, and improves steadily."
-        return "smooth", "The score leaves chance, and a curve without a turn explains it as well as one with a turn."
-    spot = f"{where.value:.3f} [{where.low:.3f}, {where.high:.3f}]"
-    if course == "before":
-        return "unresolved", (
-            f"The score stands still worse than chance and turns before it passes chance near {where.value:.3f}; "
-            "a metric whose chance level it keeps, such as accuracy, would tell where the ability sets in."
-        )
-    if course == "straight":
-        return (
-            "smooth",
-            f"Worse than chance at high losses; it passes chance near {where.value:.3f} without a turn there.",
-        )
-    if turn < TURNS:
-        return "unresolved", (
-            f"The data lean to a turn near a loss of {where.value:.3f} but do not exclude a smooth curve; "
-            "more items, or checkpoints around it, would tell."
-        )
-    if unknown:
-        return (
-            "unresolved",
-            f"There is a turn at a loss of {spot}, but without a chance level no ability is shown absent above it.",
-        )
-    trouble = complaint(weighed, where.value, where.low)
-    if trouble:
-        return "unresolved", f"A turn near a loss of {where.value:.3f} is not counted as found: {trouble}."
-    single = " This rests on one run only: how runs differ is not in the interval." if len(seen.names) == 1 else ""
-    return "emergent", (
-        f"At chance above a loss of {spot} and better than chance below it; "
-        f"a law with a turn is supported over smooth ones (p = {p_value(weighed) or 0:.2g}).{single}"
-    )
-
-
-def _reach(weighed: Weighed) -> float:
-    """Over how much loss the fitted smooth law holds more than a tenth of the most ability it comes to."""
-    sample = max(weighed.side(False), key=lambda one: float(one.posterior.max()))
-    values = sample.values[:, int(np.argmax(sample.posterior))]
-    loss = weighed.solver.points.loss
-    return float(loss[values >= 0.1 * values.max()].max() - loss.min())
-
-
-def _from_the_start(weighed: Weighed) -> bool:
-    """Whether the fitted smooth law is clear of chance already at the highest losses."""
-    sample = max(weighed.side(False), key=lambda one: float(one.posterior.max()))
-    best = int(np.argmax(sample.posterior))
-    first = float(sample.height[best] * sample.values[:, best].min())
-    return first > 2 * weighed.solver.offset if np.isfinite(weighed.solver.offset) else False
-
-
-def _draw(samples: list[Sample], weighed: Weighed, rng: np.random.Generator) -> Drawn:
-    """Laws in proportion to their weight, each with a height drawn from its own Gaussian."""
-    weight = np.concatenate([sample.posterior for sample in samples])
-    weight = np.exp(weight - logsumexp(weight))
-    owner = np.concatenate([np.full(len(sample.weight), index) for index, sample in enumerate(samples)])
-    inner = np.concatenate([np.arange(len(sample.weight)) for sample in samples])
-    picks = rng.choice(len(weight), size=CURVE, p=weight / weight.sum())
-    drawn: list[tuple[Family, Array, Array, Array | float]] = []
-    for index, sample in enumerate(samples):
-        chosen = inner[picks[owner[picks] == index]]
-        if len(chosen):
-            height = sample.height[chosen] + rng.standard_normal(len(chosen)) * weighed.solver.height_error(
-                sample.values[:, chosen]
-            )
-            level = (
-                0.0
-                if weighed.solver.points.chance is not None
-                else weighed.solver.basis[0, 0] * sample.common[0, chosen]
-            )
-            height = np.clip(height, 0.0, weighed.solver.points.room)
-            drawn.append((sample.family, sample.parameters[:, chosen], height, level))
-    return Drawn(tuple(drawn), float(weighed.solver.points.loss.min()))
-
-
-def _banded(drawn: Drawn, loss: Array, chance: float | None, direction: Direction, level: float) -> pd.DataFrame:
-    ability = drawn.ability(loss)
-    tail = (1 - level) / 2
-    sign, base = (1.0 if direction == "higher" else -1.0), chance or 0.0
-    low, high = np.quantile(ability, [tail, 1 - tail], axis=1)
-    # Where only a few of the laws drawn have left chance, their mean lies outside the quantiles.
-    middle = drawn.middle(loss)
-    low, high = np.minimum(low, middle), np.maximum(high, middle)
-    ends = np.sort(np.stack([base + sign * low, base + sign * high]), axis=0)
-    return pd.DataFrame({"loss": loss, "score": base + sign * middle, "low": ends[0], "high": ends[1]})
-
-
-def _residuals(obs: pd.DataFrame, drawn: Drawn, seen: Points) -> pd.DataFrame:
-    usable = obs.loc[obs["loss"].notna() & obs["score"].notna()]
-    loss = usable["loss"].to_numpy(dtype=float)
-    fitted = seen.to_score(drawn.middle(loss))
-    return pd.DataFrame(
+def _result(data: CurveData, level: float, delta: float, decision: Decision, **more: object) -> Threshold:
+    source = {"known": "table", "constant_answer": "table"}.get(data.chance.source, data.chance.source)
+    return Threshold.model_validate(
         {
-            "run": usable["run"].to_numpy(),
-            "params": usable["params"].to_numpy() if "params" in usable else np.nan,
-            "loss": loss,
-            "residual": usable["score"].to_numpy(dtype=float) - fitted,
+            "task": data.task, "metric": data.metric, "loss_name": data.loss_name, "loss_unit": data.loss_unit,
+            "direction": data.direction, "chance": data.chance.value, "chance_source": source, "n_points": len(data),
+            "n_runs": len(data.runs), "verdict": decision.verdict, "why": decision.why, "level": level, "delta": delta,
+            **more,
         }
-    )
+    )  # fmt: skip
 
 
-def settle(fits: Sequence[ThresholdFit], q: float = 0.05) -> list[ThresholdFit]:
-    """The fits of one table with false discoveries controlled: at most a share ``q`` of claimed turns is luck.
+def _robustness(evidence: Evidence, decision: Decision) -> Robustness:
+    return Robustness(
+        leave_one_run_out=evidence.without_run[1] if evidence.without_run else None,
+        leave_one_checkpoint_out=evidence.without_checkpoint[1] if evidence.without_checkpoint else None,
+        decisive_run=evidence.decisive_run or None, checkpoints_above=evidence.checkpoints[0],
+        checkpoints_below=evidence.checkpoints[1], runs_above=evidence.runs[0], runs_below=evidence.runs[1],
+        failed=decision.failed,
+    )  # fmt: skip
 
-    Benjamini & Hochberg (1995) over all fits in which a turn was tested; a claim that does not
-    pass becomes ``unresolved`` with its reason.
-    """
-    tested = sorted(fit.p_value for fit in fits if fit.p_value is not None)
-    passed = [p for rank, p in enumerate(tested, 1) if p <= q * rank / len(tested)]
-    limit = max(passed, default=-1.0)
-    settled = []
-    for fit in fits:
-        if fit.verdict == "emergent" and fit.p_value is not None and fit.p_value > limit:
-            where = fit.threshold.value if fit.threshold else math.nan
-            why = (
-                f"A turn near a loss of {where:.3f} is likely by itself (p = {fit.p_value:.2g}) but not among "
-                f"{len(tested)} tested together; more items or runs would tell."
-            )
-            fit = replace(fit, verdict="unresolved", why=why, threshold=None)
-        settled.append(fit)
-    return settled
+
+def _chance_note(data: CurveData) -> list[str]:
+    if data.chance.spread <= 1e-6 * data.scale:
+        return []
+    return [f"Chance differs between checkpoints by {data.chance.spread:.2g}; its mean is used."]
+
+
+def _tuple(found: Quantiles | None) -> tuple[float, float, float] | None:
+    return None if found is None else (found.value, found.low, found.high)
+
+
+def _loss(found: Quantiles | None) -> LossInterval | None:
+    return None if found is None else LossInterval(loss=found.value, low=found.low, high=found.high)
+
+
+def _curve(data: CurveData, draws: Draws, level: float, *, still: bool) -> pd.DataFrame:
+    """``loss, score, low, high`` over the losses seen, with the error that the items at hand are fitted to have."""
+    loss = np.linspace(float(data.loss.min()), float(data.loss.max()), CURVE)
+    middle, low, high = _band(loss, draws, level, still)
+    ends = np.sort(np.stack([data.to_score(low), data.to_score(high)]), axis=0)
+    return pd.DataFrame({"loss": loss, "score": data.to_score(middle), "low": ends[0], "high": ends[1]})
+
+
+def _band(loss: Array, draws: Draws, level: float, still: bool) -> tuple[Array, Array, Array]:
+    tail = (1 - level) / 2
+    offset = np.interp(loss, draws.loss, draws.no_ability if still else draws.low_rank + draws.level)
+    mean = np.zeros(len(draws.loss)) if still else draws.excess.mean(axis=1)
+    low, high = np.quantile(draws.excess, [tail, 1 - tail], axis=1)
+    # Where only few draws exceed chance their mean lies outside the quantiles.
+    low, high = np.minimum(low, mean), np.maximum(high, mean)
+    low, middle, high = (np.interp(loss, draws.loss, one) + offset for one in (low, mean, high))
+    return middle, low, high
+
+
+def _residuals(data: CurveData, draws: Draws, *, still: bool) -> pd.DataFrame:
+    fitted = data.to_score(_band(data.loss, draws, 0.95, still)[0])
+    frame = pd.DataFrame(
+        {
+            "run": np.array(data.runs)[data.run], "params": 10.0**data.log_params, "loss": data.loss,
+            "residual": data.score - fitted,
+        }
+    )  # fmt: skip
+    return frame.iloc[np.argsort(data.rows, kind="stable")].reset_index(drop=True)

@@ -1,0 +1,246 @@
+"""The verdict: every cut-off of the decision in one table, and the sentence that goes with it.
+
+| verdict | when |
+|---|---|
+| ``at_chance`` | log Bayes factor for an ability below 0, and the upper bound of what the curve reaches at the lowest loss is small (``HIDDEN``) |
+| ``smooth`` | an ability is shown (``ABILITY``) and smooth curves are favoured (``SMOOTH``), or the score is above chance from the highest losses on |
+| ``emergent`` | an ability is shown, curves with a threshold are favoured (``THRESHOLD``), chance is known and is the level above, and every check below passes |
+| ``inconclusive`` | everything else; the sentence says what would tell |
+
+Checks of ``emergent``: enough checkpoints and runs on both sides of the threshold (``CHECKPOINTS``, ``RUNS``); scores
+below it clear of chance with the items counted once (``CLEAR``), without the best checkpoint and in two runs; the log
+Bayes factors stand with any one run and any one checkpoint left out (``WITHOUT_RUN``, ``WITHOUT_CHECKPOINT``); the
+interval of the threshold is no wider than ``WIDEST`` of the losses that the rise was seen over.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from onset.results import Verdict
+
+ABILITY = math.log(10.0)
+"""Log Bayes factor for an ability: strong evidence (Jeffreys 1961; Kass and Raftery 1995)."""
+THRESHOLD = math.log(3.0)
+"""Log Bayes factor for a threshold: positive evidence, the lowest that the same scales call so. The checks that follow,
+and not a higher cut, keep single runs and checkpoints from making a threshold."""
+SMOOTH = 0.0
+"""Log Bayes factor for a threshold below which smooth curves are favoured: `smooth` claims no more than that."""
+HIDDEN = 0.1
+"""Upper bound of the excess over chance at the lowest loss, as a share of all there is, that `at_chance` may hide."""
+CHECKPOINTS, RUNS = 3, 2
+"""Least checkpoints, and runs where there are several, on either side of a threshold."""
+CLEAR = 2.0
+"""Standard errors from chance, the choice of items counted as one draw for all."""
+WITHOUT_RUN, WITHOUT_CHECKPOINT = -1.0, 0.0
+"""Least log Bayes factor for a threshold with one run, or one checkpoint, left out. A run is much of the data, so that
+without it the rest may say less; a checkpoint is not."""
+WIDEST = 0.5
+"""Widest interval of a threshold, as a share of the losses seen or of the rise span, whichever is less."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the verdict is decided from; losses in their unit, scores in theirs."""
+
+    chance: float | None
+    unit: str
+    log_bf_ability: float
+    log_bf_threshold: float
+    upper_bound: float
+    """Of the excess over chance at the lowest loss, as a share of all there is."""
+    upper_score: float
+    """The same as a score."""
+    floor: float | None = None
+    """Level of the scores above the onset where it is not chance, as a score."""
+    below_chance: bool = False
+    """Whether that level is worse than chance."""
+    reaches: bool = True
+    """Whether the curve is above chance at the lowest loss, where its level above the onset is below chance."""
+    from_the_start: bool = False
+    """Whether the score exceeds chance at the highest losses already."""
+    beyond_errors: float = math.nan
+    """Standard errors from chance of the mean score of checkpoints far above the onset."""
+    onset: tuple[float, float, float] | None = None
+    threshold: tuple[float, float, float] | None = None
+    """Median and interval, given that there is one."""
+    rise_span: float = math.nan
+    losses: tuple[float, float] = (math.nan, math.nan)
+    """Lowest and highest seen."""
+    n_runs: int = 1
+    checkpoints: tuple[int, int] = (0, 0)
+    """Above and below the threshold."""
+    runs: tuple[int, int] = (0, 0)
+    clear_of_chance: float = 0.0
+    """Standard errors of the scores below the threshold together, without the best checkpoint."""
+    clear_runs: int = 0
+    """Runs whose scores below the threshold are clear of chance by themselves."""
+    without_run: tuple[float, float] | None = None
+    """Least log Bayes factors (ability, threshold) with one run left out."""
+    decisive_run: str = ""
+    without_checkpoint: tuple[float, float] | None = None
+    runs_above_chance: tuple[str, ...] = field(default=())
+    """Runs whose own mean score is clear of chance, where no curve is shown."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict, one sentence, and the checks that failed."""
+
+    verdict: Verdict
+    why: str
+    failed: tuple[str, ...] = ()
+
+
+def decide(evidence: Evidence) -> Decision:
+    """The verdict by the table of this module."""
+    if evidence.log_bf_ability < ABILITY:
+        return _without_ability(evidence)
+    if evidence.chance is None:
+        return _without_chance(evidence)
+    if evidence.floor is not None:
+        return _with_floor(evidence)
+    if evidence.from_the_start:
+        return Decision("smooth", "The score exceeds chance at the highest losses seen already; no threshold is seen.")
+    if evidence.log_bf_threshold < SMOOTH:
+        return Decision(
+            "smooth",
+            f"The score exceeds chance{_from(evidence)}, and smooth curves explain it better than curves with a "
+            f"threshold (log Bayes factor {evidence.log_bf_threshold:.1f}).",
+        )
+    if evidence.log_bf_threshold < THRESHOLD:
+        return Decision(
+            "inconclusive",
+            f"The score exceeds chance{_from(evidence)}, but whether it has a threshold is not decided (log Bayes "
+            f"factor {evidence.log_bf_threshold:.1f}, {THRESHOLD:.1f} would show one); more items, or checkpoints "
+            "around the onset, would tell.",
+        )
+    failed = checks(evidence)
+    if failed:
+        place = "" if evidence.threshold is None else f" near a loss of {evidence.threshold[0]:.3g}"
+        return Decision("inconclusive", f"Curves with a threshold{place} are favoured, but {failed[0]}.", failed)
+    return Decision("emergent", _emergent(evidence))
+
+
+def checks(evidence: Evidence) -> tuple[str, ...]:
+    """The checks of a threshold that fail, one clause each."""
+    several = evidence.n_runs > 1
+    above, below = evidence.checkpoints
+    found = []
+    if below < CHECKPOINTS:
+        found.append(f"only {below} checkpoint(s) lie below it; checkpoints at lower losses would tell")
+    if above < CHECKPOINTS:
+        found.append(f"only {above} checkpoint(s) lie above it; checkpoints at higher losses would tell")
+    if evidence.clear_of_chance < CLEAR:
+        found.append("one checkpoint, or the choice of the items, may explain the scores below it; more would tell")
+    if several and (evidence.runs[1] < RUNS or evidence.clear_runs < RUNS):
+        found.append("one run alone is above chance below it; a second run at such losses would tell")
+    if several and evidence.runs[0] < RUNS:
+        found.append("one run alone was seen above it; a second run at such losses would tell")
+    if several and evidence.without_run is not None and not _stands(evidence.without_run, WITHOUT_RUN):
+        found.append(f"the run {evidence.decisive_run} alone decides it; more runs across it would tell")
+    if evidence.without_checkpoint is not None and not _stands(evidence.without_checkpoint, WITHOUT_CHECKPOINT):
+        found.append("one checkpoint alone decides it; more checkpoints around it would tell")
+    if evidence.threshold is not None:
+        low, high = evidence.losses
+        if evidence.threshold[2] - evidence.threshold[1] > WIDEST * min(high - low, evidence.rise_span):
+            found.append("its interval covers half of the losses that it could lie at; more checkpoints would tell")
+    return tuple(found)
+
+
+def _stands(left: tuple[float, float], least: float) -> bool:
+    ability, threshold = left
+    return ability > 0 and threshold > least
+
+
+def _without_ability(evidence: Evidence) -> Decision:
+    if evidence.chance is None:
+        return Decision("inconclusive", "The score does not change with loss, and its chance level is unknown.")
+    if evidence.floor is not None and not evidence.below_chance:
+        return Decision(
+            "inconclusive",
+            f"The scores stand at {evidence.floor:.3g}, above chance ({evidence.chance:.3g}), at all losses seen "
+            "and are not shown to change with the loss; an ability and a fixed rule of answering look alike here.",
+        )
+    if evidence.runs_above_chance:
+        count = len(evidence.runs_above_chance)
+        named = ", ".join(evidence.runs_above_chance[:3]) + (", ..." if count > 3 else "")
+        return Decision(
+            "inconclusive",
+            f"{count} of {evidence.n_runs} run(s) score above chance ({evidence.chance:.3g}) by more than their error "
+            f"({named}), but no curve follows: at equal loss others do not.",
+        )
+    if evidence.log_bf_ability < 0 and evidence.upper_bound <= HIDDEN:
+        what = "at" if evidence.floor is None and not evidence.below_chance else "at or below"
+        return Decision(
+            "at_chance",
+            f"The scores are {what} chance ({evidence.chance:.3g}) at all losses seen; at the lowest, more than "
+            f"{evidence.upper_score:.3g} is excluded.",
+        )
+    return Decision(
+        "inconclusive",
+        f"No score is shown to exceed chance ({evidence.chance:.3g}), but {evidence.upper_score:.3g} at the lowest "
+        "loss is not excluded; more items, or lower losses, would tell.",
+    )
+
+
+def _without_chance(evidence: Evidence) -> Decision:
+    if evidence.log_bf_threshold < SMOOTH:
+        return Decision("smooth", "The score improves without a threshold; whether it was ever at chance is unknown.")
+    return Decision(
+        "inconclusive",
+        "The chance level is unknown, so that no ability is shown to be absent at high losses; give the chance level.",
+    )
+
+
+def _with_floor(evidence: Evidence) -> Decision:
+    assert evidence.floor is not None
+    assert evidence.chance is not None
+    side = "below" if evidence.below_chance else "above"
+    level = f"At high losses the score stands at {evidence.floor:.3g}, {side} chance ({evidence.chance:.3g})"
+    if not evidence.reaches:
+        return _below_to_chance(evidence, level)
+    if evidence.log_bf_threshold < SMOOTH:
+        return Decision("smooth", f"{level}, and it improves from there without a threshold.")
+    place = "" if evidence.threshold is None else f" near a loss of {evidence.threshold[0]:.3g}"
+    reason = (
+        "crossing chance from below is not the onset of an ability"
+        if evidence.below_chance
+        else "a rule that needs no ability may score so much, and the ability may be there already"
+    )
+    return Decision("inconclusive", f"{level}, and leaves that level{place}; {reason}.")
+
+
+def _below_to_chance(evidence: Evidence, level: str) -> Decision:
+    """Scores that rise from below chance and are not shown to pass it: being worse than chance is no ability."""
+    if evidence.upper_bound <= HIDDEN:
+        return Decision(
+            "at_chance",
+            f"{level}, and rises to chance; at the lowest loss, more than {evidence.upper_score:.3g} is excluded.",
+        )
+    return Decision(
+        "inconclusive",
+        f"{level}, and rises; that it exceeds chance at the lowest loss is not shown, nor that it does not.",
+    )
+
+
+def _from(evidence: Evidence) -> str:
+    if evidence.onset is None:
+        return ""
+    value, low, high = evidence.onset
+    return f" at losses below {value:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _emergent(evidence: Evidence) -> str:
+    assert evidence.threshold is not None
+    value, low, high = evidence.threshold
+    single = (
+        " There is one run only: what set in at this loss and what merely happened then cannot be told apart."
+        if evidence.n_runs == 1
+        else ""
+    )
+    return (
+        f"At {'or below ' if evidence.below_chance else ''}chance above a loss of {value:.4g} [{low:.4g}, {high:.4g}] "
+        f"and above chance below it (log Bayes factor for a threshold {evidence.log_bf_threshold:.1f}).{single}"
+    )
