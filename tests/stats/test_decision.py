@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 
-from onset.stats.decision import ABILITY, THRESHOLD, Evidence, checks, decide
+from onset.stats.decision import ABILITY, THRESHOLD, Evidence, checks, decide, e_bh
 
 CLEAR = Evidence(
     chance=0.25, unit="nats/token", log_bf_ability=50.0, log_bf_threshold=5.0, upper_bound=0.6, upper_score=0.7,
@@ -72,3 +73,11 @@ def test_one_run_is_not_asked_for_a_second_but_says_so() -> None:
 
 def test_below_chance_is_never_called_at_chance() -> None:
     assert decide(replace(CLEAR, below_chance=True)).why.startswith("At or below chance")
+
+
+def test_many_looks_ask_for_more() -> None:
+    """Sixty curves looked at must not give three thresholds by luck: e-BH asks more of each the more there are."""
+    weak, strong = math.log(25), math.log(2000)
+    assert e_bh([weak]) == (True,)
+    assert e_bh([weak, strong, *[0.0] * 58]) == (False, True, *[False] * 58)
+    assert e_bh([]) == ()

@@ -21,7 +21,7 @@ def test_the_examples_of_the_page_run_as_they_stand(
     for example in examples:
         exec(compile(example, str(PAGE), "exec"), names)
     told = capsys.readouterr().out
-    assert "emergent" in told
+    assert "onset loss 2.3" in told
     assert "At equal loss" in told
     assert "eta=" in told
     assert (tmp_path / "exam.html").stat().st_size > 1000

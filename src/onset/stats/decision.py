@@ -16,9 +16,10 @@ interval of the threshold is no wider than ``WIDEST`` of the losses that the ris
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from onset.results import Verdict
+from onset.results import Threshold, Verdict
 
 ABILITY = math.log(10.0)
 """Log Bayes factor for an ability: strong evidence (Jeffreys 1961; Kass and Raftery 1995)."""
@@ -243,4 +244,34 @@ def _emergent(evidence: Evidence) -> str:
     return (
         f"At {'or below ' if evidence.below_chance else ''}chance above a loss of {value:.4g} [{low:.4g}, {high:.4g}] "
         f"and above chance below it (log Bayes factor for a threshold {evidence.log_bf_threshold:.1f}).{single}"
+    )
+
+
+def e_bh(log_bayes_factors: Sequence[float], level: float = 0.05) -> tuple[bool, ...]:
+    """Which of several claims the e-BH procedure keeps at a false discovery rate (Wang and Ramdas 2022).
+
+    With e-values e_(1) >= e_(2) >= ..., of m in all, the k largest are kept for the largest k with e_(k) >= m / (level
+    k). Valid under any dependence of the curves of a table.
+    """
+    logs = sorted(log_bayes_factors, reverse=True)
+    count = len(logs)
+    kept = [k for k, log in enumerate(logs, 1) if log >= math.log(count / (level * k))]
+    least = logs[max(kept) - 1] if kept else math.inf
+    return tuple(log >= least for log in log_bayes_factors)
+
+
+def multiplicity_note(results: Sequence[Threshold], level: float = 0.05) -> tuple[str, ...]:
+    """How many emergent verdicts of a table e-BH keeps; nothing where there is none."""
+    asked = [
+        (one.verdict, factor.threshold)
+        for one in results
+        if (factor := one.log_bayes_factor) is not None and factor.threshold is not None
+    ]
+    kept = e_bh([log for _, log in asked], level)
+    emergent = [keep for (verdict, _), keep in zip(asked, kept, strict=True) if verdict == "emergent"]
+    if len(asked) < 2 or not emergent:
+        return ()
+    return (
+        f"{sum(emergent)} of {len(emergent)} emergent verdicts pass e-BH at a false discovery rate of {level:.0%} over "
+        f"the {len(asked)} curves that exceed chance.",
     )

@@ -25,6 +25,7 @@ from onset.results import (
 )
 from onset.stats import factors
 from onset.stats.data import CurveData, curve_data
+from onset.stats.decision import multiplicity_note
 from onset.stats.equivalence import MARGIN
 from onset.stats.factor_effects import factor_effects
 from onset.stats.metric_comparison import compare_metrics
@@ -92,7 +93,7 @@ def analyze(
         findings = tuple(workers.map(partial(_finding, settings=settings), pairs, done=step))
     return Analysis(
         source=source, level=level, delta=delta, margin=margin, loss_margin=loss_margin, findings=findings,
-        notes=(*obs.attrs.get("notes", ()), *disagreeing_splits(findings)),
+        notes=(*obs.attrs.get("notes", ()), *disagreeing_splits(findings), *multiplicity_note(findings)),
         metric_comparisons=compare_metrics(findings), factor_summary=factors.summarize(findings), observations=obs,
     )  # fmt: skip
 
