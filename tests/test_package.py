@@ -126,7 +126,7 @@ def test_eight_numbers_typed_by_hand_are_enough_for_a_threshold() -> None:
     """Who reads a curve off a paper has losses and scores, and would be asked for columns that change nothing."""
     bare = onset.threshold(typed_by_hand())
     assert bare.verdict == "inconclusive"
-    assert "without a chance level" in bare.why
+    assert "chance level is unknown" in bare.why
     known = typed_by_hand().assign(chance=0.25, n_examples=1000)
     assert onset.threshold(known).verdict == "emergent"
     assert onset.threshold(known, "exam", "accuracy").threshold == onset.threshold(known).threshold
