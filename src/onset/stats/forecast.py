@@ -20,7 +20,6 @@ from onset.stats import loss_law as losslaw
 from onset.stats.data import Array, curve_data
 from onset.stats.loss_law import LossLaw
 from onset.stats.predicted_score import learn
-from onset.tables.observations import check
 
 DRAWS = 400
 """Draws behind each interval."""
@@ -197,11 +196,11 @@ def _items(wanted: pd.DataFrame, rows: pd.DataFrame) -> Array:
 
 
 def _thresholds(groups: list[tuple[Any, pd.DataFrame]], measure: Measure, level: float, seed: int) -> Thresholds:
-    from onset.stats.pipeline import fit_threshold
+    from onset.stats.threshold import threshold
 
     found: dict[tuple[str, str, str], Interval | None] = {}
     for _, rows in groups:
-        where = fit_threshold(check(rows), level=level, seed=seed).threshold
+        where = threshold(rows, level=level, seed=seed).threshold
         key = str(rows["task"].iloc[0]), str(rows["metric"].iloc[0]), measure[0]
         found[key] = where.interval if where else None
     return found
