@@ -134,7 +134,7 @@ def test_eight_numbers_typed_by_hand_are_enough_for_a_threshold() -> None:
     assert onset.threshold(known, "exam", "accuracy").onset == found.onset
     assert onset.threshold(known.assign(score=100 * known["score"])).verdict == found.verdict
     ahead = onset.forecast(known, {"loss": 1.9})
-    assert ahead.summary()["verdict"].tolist() == ["foreseen"]
+    assert ahead.summary()["verdict"].tolist() == ["predicted"]
     assert "says its number of parameters" in onset.size_effect(known).why
 
 
