@@ -328,3 +328,10 @@ def test_an_interval_never_leaves_the_losses_seen() -> None:
         "run": [f"m{index}" for index in range(60)], "loss": loss, "score": score, "chance": 0.5, "n_examples": 300,
     })  # fmt: skip
     assert inside(threshold(table), table)
+
+
+def test_without_chance_the_curve_still_goes_through_the_scores(table: pd.DataFrame) -> None:
+    """The level and the height of one draw belong together; mixed, the drawn curve misses all the scores."""
+    found = threshold(table.assign(chance=np.nan))
+    assert found.residuals is not None
+    assert abs(found.residuals["residual"].mean()) < 0.004

@@ -45,7 +45,7 @@ class Draws:
     low_rank: Array
     """(g,) mean of what all scores share by the choice of items: the drawn curve has it, the estimands do not."""
     level: Array
-    """(g,) estimated level where chance is unknown, else 0."""
+    """(draws,) estimated level where chance is unknown, else 0: it goes with the height of the same draw."""
     no_ability: Array
     """(g,) what all scores share if there is no ability: the curve to draw at chance."""
 
@@ -60,7 +60,9 @@ class Draws:
     def side(self, threshold: bool) -> Draws:
         """The draws with a threshold, or without one."""
         keep = np.isfinite(self.threshold) == threshold
-        return Draws(self.loss, self.excess[:, keep], self.threshold[keep], self.low_rank, self.level, self.no_ability)
+        return Draws(
+            self.loss, self.excess[:, keep], self.threshold[keep], self.low_rank, self.level[keep], self.no_ability
+        )
 
     @property
     def count(self) -> int:
@@ -101,13 +103,13 @@ def _with_levels(
 ) -> Draws:
     """Adds the free floor to the excess (or to the level, where chance is unknown) and finds the shared error."""
     window, columns = rows.window, comparison.likelihood.columns
-    level = np.zeros(len(loss))
+    level = np.zeros(excess.shape[1])
     families = len(window.data.families) if len(window.data.families) > 1 else 0
     shared = slice(0, columns.shape[1] - families - int(window.free_floor))
     if window.free_floor:
         floor = floors * columns[0, -1]
         if window.data.chance.value is None:
-            level = np.full(len(loss), float(floor.mean()))
+            level = floor
         else:
             excess = excess + floor
     products = comparison.likelihood.products

@@ -267,9 +267,10 @@ def _curve(data: CurveData, draws: Draws, level: float, *, still: bool) -> pd.Da
 
 def _band(loss: Array, draws: Draws, level: float, still: bool) -> tuple[Array, Array, Array]:
     tail = (1 - level) / 2
-    offset = np.interp(loss, draws.loss, draws.no_ability if still else draws.low_rank + draws.level)
-    mean = np.zeros(len(draws.loss)) if still else draws.excess.mean(axis=1)
-    low, high = np.quantile(draws.excess, [tail, 1 - tail], axis=1)
+    offset = np.interp(loss, draws.loss, draws.no_ability if still else draws.low_rank)
+    drawn = draws.excess + draws.level
+    mean = np.zeros(len(draws.loss)) if still else drawn.mean(axis=1)
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=1)
     # Where only few draws exceed chance their mean lies outside the quantiles.
     low, high = np.minimum(low, mean), np.maximum(high, mean)
     low, middle, high = (np.interp(loss, draws.loss, one) + offset for one in (low, mean, high))
