@@ -19,11 +19,13 @@ from onset.stats.noise import ITEMS_PRIOR, PRIOR_SCALES, Banded, Components
 
 def _grid() -> tuple[Array, Array, Array]:
     """Standard deviations of run and shift to integrate over, flat, with their log prior weights."""
-    run = np.array([0.03, 0.2, 0.45, 0.8, 1.2, 1.8, 2.6, 3.8, 5.5, 8.0, 13.0])
-    shift = np.array([0.03, 0.35, 0.8, 1.4, 2.2, 3.5, 6.0, 10.0])
+    run = np.array([0.03, 0.2, 0.45, 0.8, 1.3, 2.0, 3.2, 5.0, 8.0])
+    shift = np.array([0.03, 0.5, 1.2, 2.2, 4.0, 8.0])
     width = np.outer(np.gradient(run), np.gradient(shift)).ravel()
     runs, shifts = np.repeat(run, len(shift)), np.tile(shift, len(run))
-    logs = np.log(width) - 0.5 * (runs**2 + shifts**2)
+    # That of run is a Rayleigh density, which keeps away from zero: with few runs a half-normal would let the posterior
+    # collapse where they happen to agree (boundary-avoiding priors, Chung et al. 2013).
+    logs = np.log(width) + np.log(runs) - 0.5 * (runs**2 + shifts**2)
     return runs * PRIOR_SCALES["run"], shifts * PRIOR_SCALES["shift"], logs
 
 
@@ -230,7 +232,8 @@ def _log_prior(theta: Array, blocks: Sequence[Block], known: bool) -> float:
     """Half-normal priors, with the volume of the logarithm, which keeps a scale away from zero."""
     total = -0.5 * (theta[0] / (ITEMS_PRIOR if known else 1.5)) ** 2 - 0.5 * ((theta[2] - 0.5) / 1.5) ** 2
     for place, name in ((1, "drift"), (3, "loss"), (4, "run"), (5, "shift")):
-        total += theta[place] - 0.5 * (np.exp(theta[place]) / PRIOR_SCALES[name]) ** 2
+        volume = 2.0 if name == "run" else 1.0
+        total += volume * theta[place] - 0.5 * (np.exp(theta[place]) / PRIOR_SCALES[name]) ** 2
     for value, block in zip(theta[6:], blocks, strict=True):
         if block.wide:
             total -= 0.5 * ((value - np.log(block.prior)) / 1.5) ** 2
