@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from onset.errors import OnsetError
 from onset.plots import plot
 from onset.stats import curves as laws
 from onset.stats.curve_fit import fit
+from onset.store.python_file import attribute
 
 
 def table(direction: str = "higher", runs: int = 4, noise: float = 0.004) -> pd.DataFrame:
@@ -100,3 +103,20 @@ def test_bad_requests_are_named() -> None:
         fit(laws.hinge, table().head(2))
     with pytest.raises(OnsetError, match="chance is unknown"):
         fit(laws.hinge, table().assign(chance=np.nan))
+
+
+def test_the_example_of_a_law_of_ones_own(tmp_path: Path) -> None:
+    """Lost otherwise: the example that users copy from does not run, or does not find the law that made the scores."""
+    example = Path(__file__).parents[2] / "examples" / "own_curve.py"
+    _, drawn = attribute(f"{example}:drawn", default="drawn")
+    made = table()
+    ability = 0.6 * (1 - np.exp(-np.maximum(2.5 - made["loss"], 0) / 0.4))
+    made["params"] = 1_000_000
+    made["score"] = 0.25 + ability + 0.002 * np.random.default_rng(1).standard_normal(len(made))
+    made.to_csv(tmp_path / "obs.csv", index=False)
+    found = drawn(str(tmp_path / "obs.csv"), "t", "m")
+    assert found.converged
+    for name, value in {"eta": 2.5, "height": 0.6, "width": 0.4}.items():
+        one = found.parameters[name]
+        assert one.low - 0.02 <= value <= one.high + 0.02, name
+        assert one.value == pytest.approx(value, rel=0.1)

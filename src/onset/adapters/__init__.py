@@ -27,12 +27,12 @@ FORMS: dict[str, Callable[..., pd.DataFrame]] = {"table": table.read, "curves": 
 def import_(format: str, path: str | Path, *, set_aside: bool = False, **options: Any) -> pd.DataFrame:
     """Observations of another's results in a named format, checked as every table is.
 
-    ``options`` are those of ``table`` and ``curves``; other formats of ``registry.FORMATS`` take ``losses``. One that
+    ``options`` are those of ``table`` and ``curves``; other formats (of ``registry.named``) take ``losses``. One that
     is None counts as not given. Raises OnsetError for an unknown format or option, for files that are not of the
     format, and for results that contradict themselves.
     """
-    known = {**registry.FORMATS, **FORMS}
-    if format not in known:
+    known = {**registry.known(), **FORMS}
+    if format not in known and registry.named(format) is None:
         raise OnsetError(f"there is no format '{format}'", advice=did_you_mean(format, known))
     given = {name: value for name, value in options.items() if value is not None}
     form = FORMS.get(format)

@@ -12,6 +12,7 @@ from onset.adapters.join import GAP
 from onset.adapters.names import ByRun, Pattern
 from onset.adapters.source import Reading
 from onset.errors import OnsetError
+from onset.store.python_file import is_python
 from onset.tables.files import write_table
 
 
@@ -56,16 +57,16 @@ def _collected(sources: list[str], losses: list[str], set_aside: bool, given: di
     import pandas as pd
 
     first = sources[0]
-    named = not Path(first).exists() and len(sources) > 1
+    named = len(sources) > 1 and (is_python(first) or not Path(first).exists())
     if named and first in FORMS and (first == "curves" or given.get("columns")):
         if len(sources) > 2:
             raise OnsetError(f"'{first}' reads one table", advice="name the others after --losses")
         options = {"losses": losses[0] if losses else None, "columns": given.get("columns")}
         own = {name: value for name, value in options.items() if value is not None}
         return Collected(import_(first, sources[1], set_aside=set_aside, **own), pd.DataFrame(), pd.DataFrame())
-    from onset.adapters.registry import FORMATS
+    from onset.adapters import registry
 
-    if named and first in FORMATS:
+    if named and registry.named(first) is not None:
         sources = [f"{first}:{path}" for path in sources[1:]]
     return collect(sources, losses, options_of(**given), set_aside=set_aside)
 

@@ -1,13 +1,19 @@
 """The formats by name, and which of them a path is.
 
-To add a format, write one module in ``formats`` with a ``FORMAT``, and name it here.
+To add a format, write one module in ``formats`` with a ``FORMAT``, and name it here. A format of one's own stays where
+it is: ``FILE.py:NAME:PATH`` names one, and installed packages offer theirs by entry points of the group
+``onset.adapters``.
 """
 
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -29,6 +35,10 @@ from onset.adapters.formats import (
 )
 from onset.adapters.source import Format, NothingReadError, Reading, Results
 from onset.errors import OnsetError, did_you_mean
+from onset.store.python_file import attribute, is_python
+
+GROUP = "onset.adapters"
+"""Entry points by which installed packages offer formats."""
 
 FOLDERS: tuple[Format, ...] = (onset_folder.FORMAT, opencompass.FORMAT)
 """Formats that are a folder as a whole."""
@@ -39,6 +49,30 @@ FILES: tuple[Format, ...] = (
 )  # fmt: skip
 """Formats that are a file each, the more special ones first."""
 FORMATS: dict[str, Format] = {one.name: one for one in (*FOLDERS, *FILES)}
+_OWN = re.compile(r"^(?P<format>.+?\.py(?::[A-Za-z_][A-Za-z0-9_.]*)?):(?P<path>.+)$")
+
+
+@cache
+def packaged() -> dict[str, Format]:
+    """Formats that installed packages offer, by the name of their entry point; looked for after our own.
+
+    Raises OnsetError for an entry point that is no format, or that has the name of one of ours.
+    """
+    found = {point.name: point for point in metadata.entry_points(group=GROUP)}
+    for name in found.keys() & FORMATS.keys():
+        raise OnsetError(f"a package offers a format '{name}', which is one of onset's own", where=found[name].value)
+    return {name: _checked(point.load(), f"entry point '{name}' of {GROUP}") for name, point in found.items()}
+
+
+def known() -> dict[str, Format]:
+    """All formats that can be named, ours and those of installed packages."""
+    return {**FORMATS, **packaged()}
+
+
+def _checked(found: Any, where: str) -> Format:
+    if not isinstance(found, Format):
+        raise OnsetError("this is no format", where=where, advice="make one with onset.adapters.source.Format(...)")
+    return found
 
 
 def read(given: str, reading: Reading) -> Results:
@@ -53,7 +87,7 @@ def read(given: str, reading: Reading) -> Results:
         raise OnsetError(
             "nothing here is of a known format" if wanted is None else f"nothing here is of the format '{wanted.name}'",
             where=pattern,
-            advice="name the format, FORMAT:PATH; known: " + ", ".join(sorted(FORMATS)),
+            advice="name the format, FORMAT:PATH; known: " + ", ".join(sorted(known())),
         )
     inside = not Path(pattern).is_file()
     return merged([_read(file, file_format, reading, inside=inside) for file, file_format in found])
@@ -78,7 +112,8 @@ def _read(file: Path, file_format: Format, reading: Reading, *, inside: bool) ->
 
 def detect(path: Path) -> Format | None:
     """The format of a file, or of a folder as a whole; None where it is none of them."""
-    options = FOLDERS if path.is_dir() else FILES
+    ours = FOLDERS if path.is_dir() else FILES
+    options = (*ours, *(one for one in packaged().values() if one.folder == path.is_dir()))
     return next((one for one in options if one.looks_like(path)), None)
 
 
@@ -102,11 +137,20 @@ def _named(given: str) -> tuple[Format | None, str]:
     name, colon, rest = given.partition(":")
     if not colon or Path(given).exists():
         return None, given
-    if name in FORMATS:
-        return FORMATS[name], rest
+    if own := _OWN.match(given):
+        return named(own["format"]), own["path"]
+    if name in known():
+        return known()[name], rest
     if "/" in name or "*" in name or "." in name:
         return None, given
-    raise OnsetError(f"there is no format '{name}'", where=given, advice=did_you_mean(name, FORMATS))
+    raise OnsetError(f"there is no format '{name}'", where=given, advice=did_you_mean(name, known()))
+
+
+def named(name: str) -> Format | None:
+    """The format of a name, or of ``FILE.py`` with ``:NAME`` where it is not ``FORMAT``; None where there is none."""
+    if is_python(name):
+        return _checked(attribute(name, default="FORMAT")[1], name)
+    return known().get(name)
 
 
 def _expanded(pattern: str) -> list[Path]:
@@ -120,7 +164,7 @@ def _expanded(pattern: str) -> list[Path]:
 
 def _formats_of(path: Path, wanted: Format | None) -> Iterator[tuple[Path, Format]]:
     """The files (or the folder) at a path with their formats."""
-    if wanted is not None and (path.is_file() or wanted in FOLDERS):
+    if wanted is not None and path.is_dir() == wanted.folder:
         yield path, wanted
     elif path.is_file():
         if (found := detect(path)) is not None:

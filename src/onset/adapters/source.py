@@ -65,6 +65,8 @@ class Format:
     looks_like: Callable[[Path], bool]
     """Whether a file (or a folder as a whole) is of the format, told without reading all of it."""
     read: Callable[[Path, Reading], Results]
+    folder: bool = False
+    """Whether a folder as a whole is of the format, and no single file."""
 
 
 def run_of(path: Path, reading: Reading) -> dict[str, Any]:

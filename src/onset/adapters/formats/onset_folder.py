@@ -63,4 +63,4 @@ def _scores(path: Path, names: dict[str, str]) -> tuple[pd.DataFrame, list[str]]
     return frame.assign(run=frame.run.map(names)), notes
 
 
-FORMAT = Format("onset", "folder of a study, of 'onset loss' or of 'onset eval'", looks_like, read)
+FORMAT = Format("onset", "folder of a study, of 'onset loss' or of 'onset eval'", looks_like, read, folder=True)

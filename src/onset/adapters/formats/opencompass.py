@@ -87,5 +87,5 @@ def read_summary(path: Path, reading: Reading) -> Results:
     return Results(pd.DataFrame(rows), notes=notes)
 
 
-FORMAT = Format("opencompass", "OpenCompass, output folder", looks_like, read)
+FORMAT = Format("opencompass", "OpenCompass, output folder", looks_like, read, folder=True)
 SUMMARY = Format("opencompass-summary", "OpenCompass, summary (CSV)", summary_looks_like, read_summary)
