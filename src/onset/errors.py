@@ -53,7 +53,8 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
 
 EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "datasets", "psutil", "fsspec"), "lm"),
-    **dict.fromkeys(("huggingface_hub", "gguf"), "lm"),
+    "huggingface_hub": "lm",
+    **dict.fromkeys(("gguf", "accelerate"), "gguf"),
     "lm_eval": "harness",
     "ray": "ray",
     **dict.fromkeys(("wandb", "tensorboard"), "logs"),

@@ -29,7 +29,9 @@ Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the int
 Loss = Annotated[str | None, typer.Option("--loss", help="The loss measure, NAME[:UNIT]; analyze: auto for the best.")]
 Models = Annotated[
     list[str],
-    typer.Argument(metavar="MODEL...", help="Checkpoint, run, study, folder, hub id[@revision or step*], series:NAME."),
+    typer.Argument(
+        metavar="MODEL...", help="Checkpoint, run, study, folder, FILE.gguf, hub id[@revision or step*], series:NAME."
+    ),
 ]
 Tokens = Annotated[
     Path | None,

@@ -16,15 +16,18 @@ import torch
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError, did_you_mean
 from onset.models import transformer as models
-from onset.score import llama
+from onset.score import gguf, llama
 from onset.score.causal import CausalLM
 from onset.score.encoding import Encoder
+from onset.score.transformers_parts import context_of, of_tokenizer, quiet
 
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
-CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length", "max_sequence_length")
-UNKNOWN_CONTEXT = 2048
-"""Context of a model that states none (state-space models), as in lm-evaluation-harness."""
+DTYPES: dict[str, torch.dtype | str] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "auto": "auto",
+}
 
 
 def load(
@@ -36,13 +39,15 @@ def load(
     allow_bin: bool = False,
     trust_remote_code: bool = False,
 ) -> CausalLM:
-    """The model of a folder (ours or anyone's), or of a hub id with ``@revision``.
+    """The model of a folder (ours or anyone's), of a ``.gguf`` file, or of a hub id with ``@revision``.
 
     ``allow_bin`` reads pickled weights, and then weights only. Raises OnsetError when there is no such folder, when
     its weights or tokenizer are missing or cut short, when it is no causal language model or needs remote code.
     """
     if dtype not in DTYPES:
         raise OnsetError(f"unknown dtype '{dtype}'", advice=did_you_mean(str(dtype), DTYPES))
+    if gguf.is_gguf(ref):
+        return gguf.load(Path(ref).expanduser(), name=str(ref), dtype=DTYPES[dtype], device=device)
     folder = _folder(ref, revision, allow_bin)
     name = str(ref) if revision is None else f"{ref}@{revision}"
     raw = _raw_config(folder)
@@ -71,28 +76,21 @@ def _load_any(
     config = _config(folder, raw, trust_remote_code)
     binary = _check_weights(folder, allow_bin)
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=DTYPES[dtype],
-            use_safetensors=not binary,
-            weights_only=True,
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-        )
+        with quiet():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=DTYPES[dtype],
+                use_safetensors=not binary,
+                weights_only=True,
+                local_files_only=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise OnsetError(f"cannot load the model: {error}", where=folder, advice="save or fetch it again") from error
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
     model, report = loaded
     if report["missing_keys"]:
         names = sorted(report["missing_keys"])
@@ -101,7 +99,7 @@ def _load_any(
         )
     model.eval().to(device)
     encoder, longest = _encoder(folder, trust_remote_code)
-    return CausalLM.of_transformer(model, encoder, context=_context(config, longest), name=name)
+    return CausalLM.of_transformer(model, encoder, context=context_of(config, longest), name=name)
 
 
 def _folder(ref: str | Path, revision: str | None, allow_bin: bool) -> Path:
@@ -261,27 +259,3 @@ def _encoder(folder: Path, trust_remote_code: bool) -> tuple[Encoder, int | None
             f"cannot load the tokenizer: {error}", where=folder, advice="save or fetch it again"
         ) from error
     return of_tokenizer(tokenizer)
-
-
-def of_tokenizer(tokenizer: Any) -> tuple[Encoder, int | None]:
-    """A transformers tokenizer as an Encoder, and the longest text that it states.
-
-    Prompts begin with the beginning-of-text token where the tokenizer puts one by itself, and only there.
-    """
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    habit = list(tokenizer("a")["input_ids"])
-    start = bos if bos is not None and habit[:1] == [bos] else None
-    blank = bos if bos is not None else eos
-    longest = tokenizer.model_max_length
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    encoder = Encoder(backend, start=start, blank=blank, eos=eos, slow=None if backend is not None else tokenizer)
-    return encoder, longest if longest is not None and longest < 10**9 else None
-
-
-def _context(config: Any, longest: int | None) -> int:
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    for key in CONTEXT_KEYS:
-        found = getattr(text, key, None)
-        if isinstance(found, int) and found > 0:
-            return found
-    return longest or UNKNOWN_CONTEXT

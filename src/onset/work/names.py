@@ -1,9 +1,9 @@
 """What the names of models mean: which run and step a set of weights is, and how many tokens it was trained on.
 
 A name is one of our studies, runs or checkpoints, a Hugging Face folder, a folder of several that name their step, a
-hub id with ``@revision``, or several at once: ``id@step*`` and ``series:pythia`` (see ``work.hub``). Folders and
-revisions that name a step (``step1000``, ``step-1000``, ``step1000-tokens4B``, ``checkpoint-1000`` as the Trainer
-writes them) are checkpoints of one run.
+``.gguf`` file, a hub id with ``@revision``, or several at once: ``id@step*`` and ``series:pythia`` (see ``work.hub``).
+Files, folders and revisions that name a step (``step1000``, ``step-1000``, ``step1000-tokens4B``, ``checkpoint-1000``
+as the Trainer writes them) are checkpoints of one run.
 """
 
 from __future__ import annotations
@@ -238,20 +238,22 @@ def _foreign(model: str, out: Path, known: Known, tokens_per_step: int | None) -
     path = Path(model)
     name, revision = (model.rpartition("#")[2], None) if is_server(model) else split_revision(model)
     state = _trainer_state(path) if path.is_dir() else {}
+    here = path.exists()
+    place = path.resolve().with_suffix("") if path.suffix.lower() == ".gguf" else path.resolve()
     tokens = known.tokens if known.tokens is not None else state.get("num_input_tokens_seen") or None
     if known.run:
         label, identity, step = known.run, f"run {known.run}", known.step
-    elif (found := STEP.search(path.resolve().name if path.is_dir() else revision or "")) is not None:
-        label, identity = _series(path.resolve(), found) if path.is_dir() else _hub_series(name, revision or "", found)
+    elif (found := STEP.search(place.name if here else revision or "")) is not None:
+        label, identity = _series(place, found) if here else _hub_series(name, revision or "", found)
         step = int(found[1])
         if tokens is None and found[2]:
             tokens = round(float(found[2]) * SIZES[found[3].upper()])
     elif path.is_dir() and _checkpoints(path):  # the last weights of the run whose checkpoints lie in the folder
         label, identity, step = path.resolve().name, f"{path.resolve()} {path.resolve().name}", state["global_step"]
     else:
-        label = path.resolve().name if path.is_dir() else name if revision is None else f"{name}-{revision}"
+        label = place.name if here else name if revision is None else f"{name}-{revision}"
         step = known.step
-        identity = _identity(path) if path.is_dir() else model if is_server(model) else f"{name}@{revision}"
+        identity = _identity(path) if here else model if is_server(model) else f"{name}@{revision}"
     if tokens is None and tokens_per_step is not None and step is not None:
         tokens = tokens_per_step * step
     digest = hashlib.sha256(identity.encode()).hexdigest()
@@ -284,10 +286,13 @@ def _series(folder: Path, step: re.Match[str]) -> tuple[str, str]:
 
 
 def _identity(folder: Path) -> str:
-    """Digest of a model folder: names, sizes and the first MiB of each file (weights are large)."""
+    """Digest of a model's folder or file: names, sizes and the first MiB of each file (weights are large)."""
     made = hashlib.sha256()
-    for file in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
-        made.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n".encode())
+    files = [folder] if folder.is_file() else sorted(entry for entry in folder.rglob("*") if entry.is_file())
+    for file in files:
+        made.update(
+            f"{file.name if file == folder else file.relative_to(folder).as_posix()} {file.stat().st_size}\n".encode()
+        )
         with open(file, "rb") as handle:
             made.update(handle.read(1 << 20))
     return made.hexdigest()

@@ -111,8 +111,11 @@ class ModelsLedger(EvaluationLedger):
         return bool(self.missing_texts(run, step))
 
     def need(self, piece: Piece, threads: int) -> Need:
-        """Twice the files of weights where they are on this machine; else not told before they are loaded."""
+        """Twice the files of weights, eight times a quantised one; not told before loading where they are not here."""
         folder = Path(self.subject(piece).ref)
+        if folder.is_file():  # .gguf: four bits a weight become 32
+            size = folder.stat().st_size
+            return Need(each=8 * size, host=8 * size)
         if not folder.is_dir():
             return Need()
         weights = sum(file.stat().st_size for kind in ("*.safetensors", "*.bin") for file in folder.glob(kind))
