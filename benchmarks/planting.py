@@ -29,7 +29,7 @@ EMERGENT = (
 )  # fmt: skip
 CORNERS = ("rounded", "rounded_bent")
 """Hinges with a corner (softplus) of any width: emergent where it is narrow, else smooth."""
-ROUNDED = 0.02
+ROUNDED = 0.06
 """Widest corner of an emergent curve, in rise spans."""
 SMOOTH = (
     "logistic", "exponential", "linear", "power", "quadratic", "concave", "probit", "two_stage_smooth", "skewed",

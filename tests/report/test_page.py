@@ -142,7 +142,8 @@ def test_the_axis_can_be_switched_and_the_loss_falls_to_the_right(html: str) -> 
 def test_the_first_screen_says_what_was_found(html: str) -> None:
     """A reader who looks for ten seconds must see the message: the sentence and the picture, without scripts."""
     head = html[html.index("<header>") : html.index("</header>")]
-    assert "of 12 abilities have a threshold" in head
+    assert "of 12 abilities exceed chance" in head
+    assert "a threshold" in head
     assert "data:image/svg+xml;base64," in head
     assert "Onset loss of each task" in head
     assert html.index('id="findings"') < html.index('id="what"')

@@ -99,13 +99,18 @@ NAMED = 4
 
 def lead(panels: Sequence[Panel], unit: str) -> str:
     """The findings in a few sentences, each task under its headline metric."""
+    shown = [panel for panel in panels if panel.finding.onset is not None]
     found = [panel for panel in panels if panel.finding.threshold is not None]
-    found.sort(key=lambda panel: -_at(panel))
-    told = [f"{len(found)} of {len(panels)} abilities have a threshold{_span(found, unit)}."]
+    have = "has" if len(found) == 1 else "have"
+    named = _names([panel.title.text for panel in found])
+    told = [
+        f"{len(shown)} of {len(panels)} abilities exceed chance within the losses seen{_span(shown, unit)}.",
+        f"{len(found)} of them {have} a threshold{named}.",
+    ]
     others = {
         "smooth": ("improves without one", "improve without one"),
         "at_chance": ("is not above chance", "are not above chance"),
-        "inconclusive": ("is inconclusive", "are inconclusive"),
+        "inconclusive": ("is inconclusive as to a threshold", "are inconclusive as to a threshold"),
     }
     for verdict, forms in others.items():
         of = [panel.title.text for panel in panels if panel.finding.verdict == verdict]
@@ -119,21 +124,22 @@ def lead(panels: Sequence[Panel], unit: str) -> str:
 
 
 def _at(panel: Panel) -> float:
-    assert panel.finding.threshold is not None, "only of panels with a threshold"
-    return panel.finding.threshold.loss
+    assert panel.finding.onset is not None, "only of panels with an onset loss"
+    return panel.finding.onset.loss
 
 
-def _span(found: Sequence[Panel], unit: str) -> str:
-    if not found:
+def _span(shown: Sequence[Panel], unit: str) -> str:
+    if not shown:
         return ""
-    first, last = ((words.number(_at(panel)), panel.title.text) for panel in (found[0], found[-1]))
-    if len(found) == 1:
-        return f", at {first[0]} {unit} ({first[1]})"
-    return f", from {first[0]} ({first[1]}) to {last[0]} {unit} ({last[1]})"
+    ordered = sorted(shown, key=_at, reverse=True)
+    first, last = ((words.number(_at(panel)), panel.title.text) for panel in (ordered[0], ordered[-1]))
+    if len(shown) == 1:
+        return f", from a loss of {first[0]} {unit} on ({first[1]})"
+    return f", the first from a loss of {first[0]} ({first[1]}), the last from {last[0]} {unit} ({last[1]})"
 
 
 def _names(titles: Sequence[str]) -> str:
-    return f" ({', '.join(titles)})" if len(titles) <= NAMED else ""
+    return f" ({', '.join(titles)})" if 0 < len(titles) <= NAMED else ""
 
 
 def fact_list(analysis: Analysis, points: Points, study: StudyFacts | None) -> list[tuple[str, str]]:

@@ -217,11 +217,23 @@ def _solved(own: Array, log_det: float, n_fixed: int, spread: Array) -> tuple[fl
     precision = scale[:, None] * own[:-1, :-1] * scale
     precision[np.diag_indices(len(scale))] += np.r_[np.full(n_fixed, 1e-9), np.ones(len(spread))]
     target = scale * own[:-1, -1]
-    factor = linalg.cholesky(precision, lower=True, check_finite=False)
+    factor = _cholesky(precision)
     half = linalg.solve_triangular(factor, target, lower=True, check_finite=False)
     left = max(float(own[-1, -1] - half @ half), 1e-12)
     value = -0.5 * (log_det + 2.0 * float(np.log(np.diag(factor)).sum()) + left)
     return value, half, factor
+
+
+def _cholesky(precision: Array) -> Array:
+    """Lower factor of a precision; columns that say the same as others get the least ridge that rounding asks for."""
+    largest = float(np.abs(np.diag(precision)).max(initial=1.0))
+    for ridge in (0.0, 1e-12, 1e-10, 1e-8):
+        try:
+            ridged = precision + ridge * largest * np.eye(len(precision))
+            return np.asarray(linalg.cholesky(ridged, lower=True, check_finite=False))
+        except linalg.LinAlgError:
+            continue
+    return np.asarray(linalg.cholesky(precision + 1e-6 * largest * np.eye(len(precision)), lower=True))
 
 
 def _spreads(blocks: Sequence[Block], scales: Array) -> Array:

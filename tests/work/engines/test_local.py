@@ -122,10 +122,16 @@ def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def test_flags_reach_the_local_engine(chosen: Any) -> None:
-    engine = chosen("--workers", "3", "--threads", "2", "--processes", "4", "--gpus", "0.25")
-    assert (engine.workers, engine.threads, engine.processes, engine.gpus) == (3, 2, 4, 0.25)
+    engine = chosen("--workers", "3", "--threads", "2", "--gpus", "0.25")
+    assert (engine.workers, engine.threads, engine.gpus) == (3, 2, 0.25)
     alone = chosen("--threads", "64")
     assert (alone.workers, alone.threads) == (1, 64)
+
+
+def test_a_training_on_several_processes_needs_ray(chosen: Any) -> None:
+    """Ray starts the processes; the flag must reach the engine that asks for it."""
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    assert chosen("--workers", "3", "--processes", "4").processes == 4
 
 
 def test_flags_reach_ray(chosen: Any) -> None:
