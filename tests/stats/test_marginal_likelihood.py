@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import logsumexp
 
+from onset.stats.curve_families import ROUNDED
 from onset.stats.curve_model import fit_curve_model
 from onset.stats.data import curve_data
 
@@ -52,6 +53,6 @@ def test_curves_are_zero_above_the_threshold_and_one_at_the_lowest_loss(table: p
     for sample in model.comparison.side(True):
         x = np.linspace(0, 2.5, 60)
         values, eta = sample.family.values(sample.unit, x), sample.parameters[0]
-        corner = 6 * 0.02
+        corner = 6 * ROUNDED
         assert np.all(values[x[:, None] > eta[None, :] + corner] < 0.02)
         assert np.allclose(values[0], 1.0)
