@@ -63,7 +63,8 @@ class Workers:
     def map(
         self, call: Callable[[Item], Answer], items: Iterable[Item], *, done: Callable[[], None] | None = None
     ) -> list[Answer]:
-        """``call`` of every item, in the items' order. Both must be picklable; the first error is raised here.
+        """``call`` of every item, in the items' order. Both must be picklable; the error of the first
+        item that fails, in their order, is raised here.
 
         ``done`` is called in this process after each item, in the order in which they are done.
         """
@@ -75,6 +76,9 @@ class Workers:
             futures = [threads.submit(self._ask, call, item) for item in listed]
             try:
                 for future in as_completed(futures):
+                    if future.exception() is not None:  # an item before it may fail too: its error is the first
+                        for earlier in futures[: futures.index(future) + 1]:
+                            earlier.result()
                     _and_tell(future.result(), told)
                 return [future.result() for future in futures]
             except BaseException:
