@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from onset.stats.curve_families import families
-from onset.stats.curve_likelihood import CurveLikelihood, loss_grid
-from onset.stats.curve_noise import Rows
+from onset.stats.curve.families import families
+from onset.stats.curve.likelihood import CurveLikelihood, loss_grid
+from onset.stats.curve.marginal_likelihood import first_samples, redrawn
+from onset.stats.curve.row_noise import Rows
+from onset.stats.curve.window import fit_window
 from onset.stats.data import curve_data
-from onset.stats.fit_window import fit_window
-from onset.stats.marginal_likelihood import first_samples, redrawn
 from onset.stats.noise import Components, item_variance
 from planting import Planted
 

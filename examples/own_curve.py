@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import onset
-from onset.stats.curve_fit import Fit, fit
+from onset.stats.prediction.curve_fit import Fit, fit
 
 
 def saturating(loss: NDArray[np.float64], eta: float, height: float, width: float = 0.5) -> NDArray[np.float64]:

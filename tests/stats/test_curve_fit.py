@@ -10,8 +10,8 @@ import pytest
 
 from onset.errors import OnsetError
 from onset.plots import plot
-from onset.stats import curves as laws
-from onset.stats.curve_fit import fit
+from onset.stats.curve import curves as laws
+from onset.stats.prediction.curve_fit import fit
 from onset.store.python_file import attribute
 
 

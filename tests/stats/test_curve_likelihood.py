@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import multivariate_normal
 
-from onset.stats.curve_likelihood import CurveLikelihood, interpolation, loss_grid
+from onset.stats.curve.likelihood import CurveLikelihood, interpolation, loss_grid
 from onset.stats.data import curve_data
 from onset.stats.noise import Components, noise_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onset.errors import OnsetError
-from onset.stats import curves as laws
+from onset.stats.curve import curves as laws
 
 
 def test_parameter_names_come_from_the_signature() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from onset.stats.decision import ABILITY, THRESHOLD, Evidence, checks, decide, e_bh
+from onset.stats.curve.decision import ABILITY, THRESHOLD, Evidence, checks, decide, e_bh
 
 CLEAR = Evidence(
     chance=0.25, unit="nats/token", log_bf_ability=50.0, log_bf_threshold=5.0, upper_bound=0.6, upper_score=0.7,

@@ -7,7 +7,7 @@ import pytest
 from onset.errors import OnsetError
 from onset.results import FactorEffect
 from onset.stats.factor_effects import factor_effects
-from onset.stats.factors import grouped, parse_groups
+from onset.stats.mixed.factors import grouped, parse_groups
 
 
 def table(runs: int = 12, per: int = 15, *, corpus: float = 0.0, progress: float = 0.0, seed: int = 0) -> pd.DataFrame:

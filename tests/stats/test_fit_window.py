@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from onset.stats.curve.window import REACH, FitWindow, fit_window
 from onset.stats.data import curve_data
-from onset.stats.fit_window import REACH, FitWindow, fit_window
 
 
 def window(highest: float, *, level: float = 0.25, early: int = 0) -> FitWindow:

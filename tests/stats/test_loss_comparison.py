@@ -10,7 +10,7 @@ import pytest
 
 from onset.stats import loss_comparison as axes
 from onset.stats import loss_scores as contest
-from onset.stats.family_offsets import leaving
+from onset.stats.mixed.family_offsets import leaving
 from onset.tables.observations import check, read
 
 TRUE = ("shared", "bits/byte")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.special import logsumexp
 
-from onset.stats.curve_families import ROUNDED
-from onset.stats.curve_model import fit_curve_model
+from onset.stats.curve.families import ROUNDED
+from onset.stats.curve.model import fit_curve_model
 from onset.stats.data import curve_data
 
 

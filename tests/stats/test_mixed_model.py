@@ -7,9 +7,9 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from onset.stats.data import Array, CurveData, curve_data
-from onset.stats.mixed_model import Block, Mixture, Rows, fit, quantile
-from onset.stats.smooth_curve import fit_curve
-from onset.stats.spline import Spline
+from onset.stats.mixed.mixed_model import Block, Mixture, Rows, fit, quantile
+from onset.stats.mixed.smooth_curve import fit_curve
+from onset.stats.mixed.spline import Spline
 
 
 def rows_of(seed: int, run: float, runs: int = 12, per: int = 8) -> tuple[Rows, Array]:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from onset.results import Analysis, Interval
-from onset.stats import extrapolation as beforehand
 from onset.stats import paper_claims as claims
 from onset.stats.pipeline import analyze
+from onset.stats.prediction import extrapolation as beforehand
 
 SIZES = (1e6, 4e6, 16e6, 64e6)
 

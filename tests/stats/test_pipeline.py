@@ -13,9 +13,9 @@ import pytest
 
 from onset.errors import OnsetError
 from onset.results import Analysis, FactorEffect, Finding, save
-from onset.stats import factors
 from onset.stats.data import curve_data
 from onset.stats.factor_effects import factors_of
+from onset.stats.mixed import factors
 from onset.stats.pipeline import analyze, correlations
 from onset.tables.observations import check, read
 

@@ -15,8 +15,8 @@ from onset.plots import curves, forecasts, frames, onsets, performance, theme, w
 from onset.plots.palette import sizes
 from onset.plots.theme import Chart
 from onset.results import Analysis, Backtest, Forecast, SizeEffect, Threshold
-from onset.stats.curve_fit import Fit
 from onset.stats.loss_law import LossLaw
+from onset.stats.prediction.curve_fit import Fit
 
 Kind = Literal["forest", "panels"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onset.stats.curve_model import CurveModel
+from onset.stats.curve.model import CurveModel
 from onset.stats.data import CurveData
 from onset.stats.noise import item_variance
 

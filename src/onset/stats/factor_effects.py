@@ -17,9 +17,9 @@ import pandas as pd
 
 from onset.results import FactorEffect, check_level
 from onset.stats.data import Array, CurveData, curve_data
-from onset.stats.equivalence import MARGIN, check_margin, farthest_apart, interval_of, judge, sentence
-from onset.stats.mixed_model import Mixture
-from onset.stats.smooth_curve import SmoothCurve, fit_curve
+from onset.stats.mixed.equivalence import MARGIN, check_margin, farthest_apart, interval_of, judge, sentence
+from onset.stats.mixed.mixed_model import Mixture
+from onset.stats.mixed.smooth_curve import SmoothCurve, fit_curve
 
 MOST_LEVELS = 12
 """A column of words with more values than this is a label, not a factor."""

@@ -19,7 +19,7 @@ from onset.results import Finding, Forecast, Interval, check_level
 from onset.stats import loss_law as losslaw
 from onset.stats.data import Array, curve_data
 from onset.stats.loss_law import LossLaw
-from onset.stats.predicted_score import learn
+from onset.stats.prediction.predicted_score import learn
 
 DRAWS = 400
 """Draws behind each interval."""

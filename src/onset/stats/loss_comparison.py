@@ -16,9 +16,9 @@ import pandas as pd
 from onset.results import Analysis, Difference, LossChoice, LossMeasure, LossName
 from onset.stats import loss_map as lossmap
 from onset.stats import loss_scores as contest
-from onset.stats.family_offsets import leaving
 from onset.stats.loss_scores import Axis, Foresight
 from onset.stats.loss_scores import Difference as Gap
+from onset.stats.mixed.family_offsets import leaving
 from onset.stats.predictors import predictors
 from onset.tables import losses
 from onset.tables import study as records

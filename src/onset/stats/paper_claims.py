@@ -17,7 +17,7 @@ from scipy import stats
 
 from onset.results import Analysis, Claim, Finding, Interval
 from onset.results.text import interval
-from onset.stats import extrapolation
+from onset.stats.prediction import extrapolation
 from onset.stats.predictors import predictors
 
 Judgement = Literal["holds", "fails", "inconclusive"]

@@ -23,12 +23,12 @@ from onset.results import (
     Threshold,
     check_level,
 )
-from onset.stats import factors
+from onset.stats.curve.decision import multiplicity_note
 from onset.stats.data import CurveData, curve_data
-from onset.stats.decision import multiplicity_note
-from onset.stats.equivalence import MARGIN
 from onset.stats.factor_effects import factor_effects
 from onset.stats.metric_comparison import compare_metrics
+from onset.stats.mixed import factors
+from onset.stats.mixed.equivalence import MARGIN
 from onset.stats.parallel import Workers, cores
 from onset.stats.predictors import predictors
 from onset.stats.size_effect import size_effect

@@ -18,7 +18,7 @@ from scipy.special import ndtri
 
 from onset.results import Interval, LossInterval, LossShift, SizeEffect, check_level
 from onset.stats.data import Array, Bools, CurveData, curve_data
-from onset.stats.equivalence import (
+from onset.stats.mixed.equivalence import (
     MARGIN,
     EquivalenceVerdict,
     check_margin,
@@ -26,7 +26,7 @@ from onset.stats.equivalence import (
     judge,
     sentence,
 )
-from onset.stats.smooth_curve import SmoothCurve, fit_curve, progress_columns
+from onset.stats.mixed.smooth_curve import SmoothCurve, fit_curve, progress_columns
 
 FEWEST_ROWS = 6
 MOST_LEVELS = 24

@@ -18,8 +18,8 @@ from scipy import stats
 
 from onset.results import Interval, check_level
 from onset.stats.data import Array, curve_data
+from onset.stats.mixed.smooth_curve import fit_curve
 from onset.stats.noise import item_variance
-from onset.stats.smooth_curve import fit_curve
 
 NEIGHBOURS = 3
 """Checkpoints on each side whose losses say what the loss should be."""

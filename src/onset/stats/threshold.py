@@ -21,13 +21,13 @@ from onset.results import (
     Width,
     check_level,
 )
-from onset.stats import estimands, robustness
 from onset.stats.chance_level import label_bias_note, runs_above_chance
-from onset.stats.curve_model import CurveModel, fit_curve_model
+from onset.stats.curve import estimands, robustness
+from onset.stats.curve.decision import ABILITY, Decision, Evidence, decide
+from onset.stats.curve.estimands import Draws, Quantiles, quantiles
+from onset.stats.curve.model import CurveModel, fit_curve_model
+from onset.stats.curve.run_curves import unequal_runs
 from onset.stats.data import Array, CurveData, curve_data
-from onset.stats.decision import ABILITY, Decision, Evidence, decide
-from onset.stats.estimands import Draws, Quantiles, quantiles
-from onset.stats.run_curves import unequal_runs
 
 FEWEST = 5
 """Observations without which nothing is said."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onset.stats.curve_likelihood import CurveLikelihood, interpolation
+from onset.stats.curve.likelihood import CurveLikelihood, interpolation
+from onset.stats.curve.window import FitWindow
 from onset.stats.data import Array
-from onset.stats.fit_window import FitWindow
 from onset.stats.noise import (
     PRIOR_SCALES,
     Components,

@@ -13,11 +13,11 @@ import numpy as np
 from scipy.stats import chi2
 from scipy.stats import t as student
 
-from onset.stats.curve_model import CurveModel
-from onset.stats.curve_noise import Rows
+from onset.stats.curve.estimands import posterior_of
+from onset.stats.curve.marginal_likelihood import Sample, first_samples, mean_curve, redrawn, side_marginal
+from onset.stats.curve.model import CurveModel
+from onset.stats.curve.row_noise import Rows
 from onset.stats.data import Array
-from onset.stats.estimands import posterior_of
-from onset.stats.marginal_likelihood import Sample, first_samples, mean_curve, redrawn, side_marginal
 from onset.stats.noise import PRIOR_SCALES, Components
 
 MOST_RUNS, FEWEST_ROWS = 8, 8

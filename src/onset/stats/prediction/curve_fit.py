@@ -25,7 +25,7 @@ from scipy.optimize import least_squares
 
 from onset.errors import OnsetError, did_you_mean
 from onset.results import Drawable, Interval
-from onset.stats.curves import Law, defaults, parameters
+from onset.stats.curve.curves import Law, defaults, parameters
 from onset.stats.data import Array, CurveData, curve_data
 
 Bounds = Mapping[str, tuple[float, float]]

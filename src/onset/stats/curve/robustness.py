@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onset.stats.curve_model import CurveModel
+from onset.stats.curve.marginal_likelihood import mean_curve
+from onset.stats.curve.model import CurveModel
 from onset.stats.data import Array, Bools
-from onset.stats.marginal_likelihood import mean_curve
 
 MOST_RUNS, MOST_ROWS = 6, 3
 """Left out one by one: those that say most for a threshold."""

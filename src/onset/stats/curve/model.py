@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onset.stats.curve_families import families
-from onset.stats.curve_likelihood import CurveLikelihood, loss_grid
-from onset.stats.curve_noise import Rows
-from onset.stats.data import Array, CurveData
-from onset.stats.fit_window import FitWindow, fit_window
-from onset.stats.marginal_likelihood import (
+from onset.stats.curve.families import families
+from onset.stats.curve.likelihood import CurveLikelihood, loss_grid
+from onset.stats.curve.marginal_likelihood import (
     ModelComparison,
     Sample,
     again,
@@ -20,6 +17,9 @@ from onset.stats.marginal_likelihood import (
     mean_curve,
     redrawn,
 )
+from onset.stats.curve.row_noise import Rows
+from onset.stats.curve.window import FitWindow, fit_window
+from onset.stats.data import Array, CurveData
 from onset.stats.noise import Components, item_variance
 
 STARTS = (Components(), Components(items=0.7, run=0.01, drift=0.015))

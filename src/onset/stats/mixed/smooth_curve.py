@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from onset.stats.data import Array, Bools, CurveData
-from onset.stats.mixed_model import Block, MixedModel, Mixture, Rows, fit
+from onset.stats.mixed.mixed_model import Block, MixedModel, Mixture, Rows, fit
+from onset.stats.mixed.spline import Spline
 from onset.stats.noise import item_variance, presence
-from onset.stats.spline import Spline
 
 FULL_EFFECT = 0.02
 """Ability, as a fraction of the metric's range, from which on an effect shows in full."""

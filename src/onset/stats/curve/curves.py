@@ -4,7 +4,7 @@ A law takes the loss first and its parameters after it, works on arrays of any s
 against each other, and has no state. Loss is in the unit of the table (nats per token as a rule).
 *Laws with a turn* are exactly, or but for a rounded corner, zero above the threshold ``eta``;
 *smooth laws* rise everywhere. All are written for ability, the distance of a score from chance,
-which grows as loss falls; `onset.stats.curve_fit` adds chance and direction.
+which grows as loss falls; `onset.stats.prediction.curve_fit` adds chance and direction.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ import numpy as np
 from scipy.special import logsumexp, ndtr, ndtri
 from scipy.stats import qmc
 
-from onset.stats.curve_noise import Rows
+from onset.stats.curve.marginal_likelihood import ModelComparison, Sample
+from onset.stats.curve.row_noise import Rows
 from onset.stats.data import Array
-from onset.stats.marginal_likelihood import ModelComparison, Sample
 
 DRAWS = 2048
 IN_WINDOW = 300

@@ -8,8 +8,8 @@ import pandas as pd
 from onset.metrics import info as scales
 from onset.results import FamilyOffset
 from onset.stats.data import curve_data
-from onset.stats.equivalence import MARGIN, interval_of
-from onset.stats.smooth_curve import fit_curve
+from onset.stats.mixed.equivalence import MARGIN, interval_of
+from onset.stats.mixed.smooth_curve import fit_curve
 
 
 def leaving(placed: pd.DataFrame, axis: tuple[str, str], level: float) -> tuple[FamilyOffset, ...]:

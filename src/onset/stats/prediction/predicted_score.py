@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from onset.stats.data import Array, CurveData
+from onset.stats.mixed.smooth_curve import SmoothCurve, fit_curve
 from onset.stats.noise import LEAST_PRESENCE
-from onset.stats.smooth_curve import SmoothCurve, fit_curve
 
 BEYOND = 0.6
 """Ability by which a curve may bend per range of losses seen beyond the lowest one: a flat stretch is no promise."""

@@ -9,7 +9,7 @@ import numpy as np
 from onset.errors import OnsetError
 from onset.results import Interval
 from onset.stats.data import Array
-from onset.stats.mixed_model import Mixture
+from onset.stats.mixed.mixed_model import Mixture
 
 MARGIN = 1.0
 """Percentage points within which an effect counts as none."""

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.special import chdtri, gammaln, logsumexp, ndtri
 from scipy.stats import qmc
 
-from onset.stats.curve_families import CurveFamily
-from onset.stats.curve_likelihood import CurveLikelihood, Products, Solved
+from onset.stats.curve.families import CurveFamily
+from onset.stats.curve.likelihood import CurveLikelihood, Products, Solved
 from onset.stats.data import Array, Bools
 
 FIRST_DRAWS, DRAWS = 512, 1024

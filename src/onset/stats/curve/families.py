@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from onset.stats import curves
-from onset.stats.curves import Array
+from onset.stats.curve import curves
+from onset.stats.curve.curves import Array
 
 Shape = Callable[[Array, Array], Array]
 Prior = Literal["uniform", "log_uniform", "near_zero", "log_normal"]
