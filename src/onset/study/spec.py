@@ -13,8 +13,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -22,6 +20,11 @@ from pydantic import (
 )
 
 from onset.study import rules
+from onset.study.base import Spec as Spec
+from onset.study.base import without_defaults
+from onset.study.shapes import Shape as Shape
+from onset.study.training import Optimizer as Optimizer
+from onset.study.training import Schedule as Schedule
 
 SPEC_VERSION = 1
 """Part of every digest: raised when the same specification would give other results."""
@@ -45,106 +48,6 @@ HARNESS = re.compile(r"harness:(?:(?P<folder>.+)/)?(?P<name>[^/]+)")
 
 def _task_name(text: str) -> str:
     return text if OWN_FILE.fullmatch(text) or HARNESS.fullmatch(text) else _slug(text)
-
-
-class Spec(BaseModel):
-    """Base of all specifications: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Shape(Spec):
-    """The shape of a decoder (the vocabulary comes with the tokenizer)."""
-
-    layers: int = Field(gt=0)
-    """Number of blocks."""
-    width: int = Field(gt=0)
-    """Size of the residual stream."""
-    heads: int = Field(gt=0)
-    """Query heads; width is split among them."""
-    kv_heads: int = Field(gt=0)
-    """Key and value heads, each shared by heads/kv_heads query heads."""
-    hidden: int = Field(gt=0)
-    """Inner size of the SwiGLU feed-forward."""
-    context: int = Field(gt=1)
-    """Tokens that a training sequence holds, and the longest prompt."""
-    tied: bool = False
-    """Whether the output matrix is the token embedding."""
-    rotary_base: float = Field(default=10_000.0, gt=0)
-    """Base of the rotary frequencies."""
-
-    @property
-    def head_dim(self) -> int:
-        """Dimensions of one head."""
-        return self.width // self.heads
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if self.heads % self.kv_heads:
-            raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
-        if self.head_dim % 4:
-            raise ValueError(
-                f"head size width/heads is {self.head_dim}; it must be a multiple of 4, "
-                "because half of its dimensions are rotated in pairs"
-            )
-        return self
-
-
-class Schedule(Spec):
-    """Learning rate over the steps of a run."""
-
-    kind: Literal["cosine", "wsd"] = "cosine"
-    """Cosine to the floor, or warm-up, stable, then linear decay."""
-    peak_rate: float = Field(default=3e-3, gt=0)
-    """Highest learning rate."""
-    warmup: float = Field(default=0.02, ge=0, lt=1)
-    """Share of the steps over which the rate rises linearly."""
-    warmup_steps: int | None = Field(default=None, ge=0)
-    """Steps of that rise, in place of the share: runs of one size and any length then share their trunk."""
-    decay: float = Field(default=0.2, gt=0, le=1)
-    """Share of the steps over which a wsd schedule falls to its floor."""
-    final_ratio: float = Field(default=0.1, ge=0, le=1)
-    """The floor as a share of the peak."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.kind == "wsd" and self.warmup_steps is None and self.warmup + self.decay > 1:
-            raise ValueError(f"warmup {self.warmup} and decay {self.decay} take more than the whole run")
-        return self
-
-    def rising(self, steps: int) -> int:
-        """Steps of warm-up in a run of so many."""
-        return round(self.warmup * steps) if self.warmup_steps is None else self.warmup_steps
-
-    def falling(self, steps: int) -> int:
-        """Steps over which a wsd schedule falls to its floor in a run of so many."""
-        return max(1, min(round(self.decay * steps), steps - self.rising(steps)))
-
-    @model_serializer(mode="wrap")
-    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_defaults(handler(self), {"warmup_steps": None})
-
-
-class Optimizer(Spec):
-    """What turns gradients into updates, and what bounds it."""
-
-    kind: Literal["adamw", "muon"] = "adamw"
-    """AdamW, or Muon for the blocks' matrices with AdamW for the rest."""
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.95, ge=0, lt=1)
-    epsilon: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.1, ge=0)
-    """Decoupled decay of matrices; gains and biases are not decayed."""
-    clip: float = Field(default=1.0, gt=0)
-    """Largest global norm of the gradient."""
-    momentum: float = Field(default=0.95, ge=0, lt=1)
-    """Muon's."""
-
-    @model_serializer(mode="wrap")
-    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_defaults(handler(self), {"kind": "adamw", "momentum": 0.95})
 
 
 class WorldSpec(Spec):
@@ -283,7 +186,7 @@ class Run(Spec):
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_defaults(handler(self), {"tuning": "given", "initialisation": 1.0, "skip": 0})
+        return without_defaults(handler(self), {"tuning": "given", "initialisation": 1.0, "skip": 0})
 
     @model_validator(mode="after")
     def _affordable(self) -> Self:
@@ -343,7 +246,7 @@ class Study(Spec):
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_defaults(
+        return without_defaults(
             handler(self),
             {
                 "memory_gb": None,
@@ -407,11 +310,6 @@ class Study(Spec):
         whole["tokenizers"] = {k: v.model_dump(mode="json", exclude={"path"}) for k, v in self.tokenizers.items()}
         whole["validation"] = [{"name": text.name, "sources": _content(text)} for text in self.validation]
         return _digest(whole)
-
-
-def _without_defaults(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Without the later fields that have their default: specifications from before them keep their digest."""
-    return {name: value for name, value in found.items() if name not in defaults or value != defaults[name]}
 
 
 def digest_of(value: object) -> str:
