@@ -52,7 +52,7 @@ def apart(one: Tensor, two: Tensor) -> float:
 
 def expected(shape: Shape) -> tuple[float, dict[str, Tensor]]:
     model, flat = stirred(shape)
-    loss = TorchPasses(model, flat, bfloat16=False, compiled=False).run(*batch(shape))
+    loss = TorchPasses(model, flat, bfloat16=False, compiled=False).run(*batch(shape))[0]
     return loss, flat.views(flat.gradients)
 
 
@@ -67,7 +67,7 @@ def test_kernels_give_autograds_loss_and_gradients(name: str, threads: int) -> N
     assert built is not None
     passes = KernelPasses(model, flat, built, bfloat16=False, threads=threads, batch=5)
     for _ in range(2):  # the second time on used buffers
-        assert passes.run(*batch(shape)) == pytest.approx(loss, abs=1e-5)
+        assert passes.run(*batch(shape))[0] == pytest.approx(loss, abs=1e-5)
         for name, gradient in flat.views(flat.gradients).items():
             assert apart(gradient, gradients[name]) < 1e-5, name
 
@@ -83,9 +83,9 @@ def test_pieces_and_chunks_of_logits_change_nothing(monkeypatch: pytest.MonkeyPa
         model, flat = stirred(shape)
         built = kernels.kernels(bfloat16=False)
         assert built is not None
-        assert KernelPasses(model, flat, built, bfloat16=False, threads=1, batch=5).run(*batch(shape)) == pytest.approx(
-            loss, abs=1e-5
-        )
+        assert KernelPasses(model, flat, built, bfloat16=False, threads=1, batch=5).run(*batch(shape))[
+            0
+        ] == pytest.approx(loss, abs=1e-5)
         assert all(apart(found, gradients[name]) < 1e-5 for name, found in flat.views(flat.gradients).items())
 
 
@@ -104,7 +104,7 @@ def test_bfloat16_kernels_are_no_further_off_than_torch_in_bfloat16(name: str) -
             if own
             else TorchPasses(model, flat, bfloat16=True, compiled=False)
         )
-        assert passes.run(*batch(shape)) == pytest.approx(loss, abs=0.02)
+        assert passes.run(*batch(shape))[0] == pytest.approx(loss, abs=0.02)
         errors.append(max(apart(found, gradients[name]) for name, found in flat.views(flat.gradients).items()))
     assert errors[0] < 1.2 * errors[1] < 0.1, errors
 
@@ -125,7 +125,7 @@ def test_a_weight_that_is_not_a_number_shows_in_the_loss(bfloat16: bool, bad: fl
         kept = parameter.detach().clone()
         with torch.no_grad():
             parameter.view(-1)[0] = bad
-        loss = passes.run(*batch(shape))
+        loss = passes.run(*batch(shape))[0]
         norm = float(torch.linalg.vector_norm(flat.gradients))
         assert not (torch.isfinite(torch.tensor(loss)) and torch.isfinite(torch.tensor(norm)))
         with torch.no_grad():
@@ -152,7 +152,9 @@ def test_autograd_in_pieces_gives_the_whole_batchs_gradients(monkeypatch: pytest
     loss, gradients = expected(shape)
     monkeypatch.setattr(passes_module, "TORCH_PIECE_TOKENS", 2 * shape.context)
     model, flat = stirred(shape)
-    assert TorchPasses(model, flat, bfloat16=False, compiled=False).run(*batch(shape)) == pytest.approx(loss, abs=1e-5)
+    assert TorchPasses(model, flat, bfloat16=False, compiled=False).run(*batch(shape))[0] == pytest.approx(
+        loss, abs=1e-5
+    )
     assert all(apart(found, gradients[name]) < 1e-5 for name, found in flat.views(flat.gradients).items())
 
 
@@ -164,7 +166,7 @@ def test_equal_input_gives_equal_bits() -> None:
         model, flat = stirred(shape)
         built = kernels.kernels(bfloat16=True)
         assert built is not None
-        loss = KernelPasses(model, flat, built, bfloat16=True, threads=2, batch=5).run(*batch(shape))
+        loss = KernelPasses(model, flat, built, bfloat16=True, threads=2, batch=5).run(*batch(shape))[0]
         found.append((loss, flat.gradients.clone()))
     assert found[0][0] == found[1][0]
     assert torch.equal(found[0][1], found[1][1])
@@ -185,5 +187,5 @@ def test_kernels_for_other_processors_are_right_too(
         loss, gradients = expected(shape)
         model, flat = stirred(shape)
         passes = KernelPasses(model, flat, built, bfloat16=False, threads=1, batch=5)
-        assert passes.run(*batch(shape)) == pytest.approx(loss, abs=1e-5)
+        assert passes.run(*batch(shape))[0] == pytest.approx(loss, abs=1e-5)
         assert all(apart(found, gradients[name]) < 1e-5 for name, found in flat.views(flat.gradients).items())

@@ -10,7 +10,7 @@ import torch
 from onset.data import tokenizer as tokenizers
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
-from onset.models import initialisation
+from onset.models import files, initialisation
 from onset.models import transformer as models
 from onset.models.transformer import Decoder
 from onset.study.spec import Shape, TokenizerSpec
@@ -44,7 +44,7 @@ def test_the_folder_loads_with_transformers_and_gives_the_same_logits(
 ) -> None:
     transformers = pytest.importorskip("transformers")
     model = stirred(SHAPES[name])
-    models.save(model, tokenizer, tmp_path)
+    files.save(model, tokenizer, tmp_path)
     other = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     assert type(other).__name__ == "GlmForCausalLM"
     tokens = torch.randint(0, 262, (3, 48), generator=torch.Generator().manual_seed(0))
@@ -57,7 +57,7 @@ def test_the_folder_loads_with_transformers_and_gives_the_same_logits(
 def test_what_transformers_saves_again_loads_here(tokenizer: Tokenizer, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     model = stirred(SHAPES["grouped"])
-    models.save(model, tokenizer, tmp_path / "ours")
+    files.save(model, tokenizer, tmp_path / "ours")
     transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").save_pretrained(tmp_path / "theirs")
     again = models.load(tmp_path / "theirs")
     for (name, one), (_, two) in zip(model.named_parameters(), again.named_parameters(), strict=True):
@@ -67,7 +67,7 @@ def test_what_transformers_saves_again_loads_here(tokenizer: Tokenizer, tmp_path
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_saved_model_loads_bit_by_bit(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
     model = stirred(SHAPES[name])
-    models.save(model, tokenizer, tmp_path)
+    files.save(model, tokenizer, tmp_path)
     again = models.load(tmp_path)
     assert again.shape == model.shape
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
@@ -109,7 +109,7 @@ def test_weights_are_drawn_from_the_seed_alone_by_the_cited_rule() -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "no config", "wrong width", "no weights"])
 def test_a_damaged_folder_is_one_clear_error(damage: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
-    models.save(stirred(SHAPES["grouped"]), tokenizer, tmp_path)
+    files.save(stirred(SHAPES["grouped"]), tokenizer, tmp_path)
     weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
     if damage == "cut":
         weights.write_bytes(weights.read_bytes()[:-100])
@@ -141,9 +141,9 @@ def test_large_weights_are_written_in_several_files_that_load(
 ) -> None:
     """One file of 128 GB can be neither uploaded nor read in parts."""
     transformers = pytest.importorskip("transformers")
-    monkeypatch.setattr(models, "SHARD", "50KB")
+    monkeypatch.setattr(files, "SHARD", "50KB")
     model = stirred(SHAPES["grouped"])
-    models.save(model, tokenizer, tmp_path)
+    files.save(model, tokenizer, tmp_path)
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
     assert not (tmp_path / "model.safetensors").exists()
     for one, other in zip(models.load(tmp_path).parameters(), model.parameters(), strict=True):

@@ -256,7 +256,7 @@ def test_generation_equals_the_plain_way(make: str, model_folder: Folder, plain:
 
 def test_our_decoder_scores_as_its_folder_does_for_others(tmp_path: Path) -> None:
     """Lost otherwise: scores of our checkpoints that nobody else gets from the same files."""
-    from onset.models.transformer import save
+    from onset.models.files import save
 
     torch.manual_seed(3)
     tokenizer = train(["the blue lamp, said Tom. " * 4, "蓝色的灯"], TokenizerSpec(vocab=262))

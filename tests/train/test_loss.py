@@ -78,8 +78,8 @@ def test_no_more_logits_are_held_than_stated(monkeypatch: pytest.MonkeyPatch) ->
     [
         {"together": 16},
         {"together": 48},
-        {"recompute": True},
-        {"together": 32, "recompute": True},
+        {"recompute": 1},
+        {"together": 32, "recompute": 2},
         {"engine": "kernels", "together": 16},
     ],
 )
@@ -107,11 +107,11 @@ AUTOGRAD = sizing.Method("torch")
 def test_a_limit_of_memory_chooses_smaller_pieces_then_recomputation() -> None:
     usual = sizing.fitted(RUN, VOCAB, None, AUTOGRAD)
     tighter = sizing.fitted(RUN, VOCAB, usual.bytes - 1, AUTOGRAD)
-    smallest = sum(sizing.memory(RUN, VOCAB, AUTOGRAD, sequences=1, recompute=True).values())
+    smallest = sum(sizing.memory(RUN, VOCAB, AUTOGRAD, sequences=1, recompute=RUN.shape.layers).values())
     least = sizing.fitted(RUN, VOCAB, smallest, AUTOGRAD)
-    assert (usual.sequences, usual.recompute, usual.usual) == (8, False, True)
-    assert (tighter.sequences, tighter.recompute, tighter.usual) == (4, False, False)
-    assert (least.sequences, least.recompute) == (1, True)
+    assert (usual.sequences, usual.recompute, usual.usual) == (8, 0, True)
+    assert (tighter.sequences, tighter.recompute, tighter.usual) == (4, 0, False)
+    assert (least.sequences, least.recompute) == (1, RUN.shape.layers)
 
 
 def test_a_run_that_fits_in_no_way_is_refused_with_advice() -> None:

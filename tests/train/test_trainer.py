@@ -21,6 +21,7 @@ from onset.data.mixture import Mixture
 from onset.data.shards import Shard
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
+from onset.models import files
 from onset.models import transformer as models
 from onset.models.transformer import Decoder
 from onset.store.rundir import RunDir
@@ -248,7 +249,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_later(
 
     train(stopped, should_stop=stop_after(10))
     with monkeypatch.context() as patch:
-        patch.setattr(models, "save", full)
+        patch.setattr(files, "save", full)
         with pytest.raises(OnsetError, match="No space left") as caught:
             train(stopped)
     assert "resumes" in str(caught.value)

@@ -16,6 +16,7 @@ from onset.cpu.build import Kernels, kernels
 from onset.cpu.flat import Flat
 from onset.cpu.train import Matrices, Worker, matrix_names
 from onset.errors import OnsetError
+from onset.models.contract import CausalModel
 from onset.models.transformer import Decoder
 
 
@@ -42,8 +43,8 @@ class KernelPasses:
         self.workers = [Worker(model, master, self.matrices, built, part, share, together) for part in sums]
         self.pool = ThreadPoolExecutor(busy, initializer=torch.set_num_threads, initargs=(1,))
 
-    def run(self, inputs: Tensor, targets: Tensor) -> float:
-        """Mean loss in nats per token of ids (rows, context); the master's gradients are of that mean.
+    def run(self, inputs: Tensor, targets: Tensor) -> tuple[float, None]:
+        """Mean loss in nats per token of ids (rows, context), and None; the master's gradients are of that mean.
 
         Shares, pieces and sums are in a fixed order: equal input gives equal bits. Raises OnsetError for ids outside
         the vocabulary, which the kernels would take for places in memory.
@@ -64,17 +65,19 @@ class KernelPasses:
         total = sum(share.result() for share in running)
         for worker in self.workers[1:]:
             self.master.gradients.add_(worker.gradients)
-        return total * scale
+        return total * scale, None
 
 
 def passes(
-    model: Decoder, master: Flat, *, bfloat16: bool, threads: int, batch: int, together: int | None = None
+    model: CausalModel, master: Flat, *, bfloat16: bool, threads: int, batch: int, together: int | None = None
 ) -> KernelPasses:
     """The passes of a model on so many threads, for batches of so many sequences.
 
     ``together`` tokens are taken through it at once, by default as many as usual. Raises OnsetError where the kernels
-    are not at hand.
+    are not at hand, and for a model other than the paper's decoder.
     """
+    if not isinstance(model, Decoder):
+        raise OnsetError("the kernels know the paper's decoder alone", advice="train this model with torch")
     built = kernels(bfloat16=bfloat16)
     if built is None:
         raise OnsetError("the kernels are not at hand", advice="install a C compiler, or train with torch")

@@ -17,21 +17,21 @@ BLOCK = 1 << 18
 """Elements (whole rows of a matrix) that come from one generator."""
 
 
-def deviation(name: str, shape: Shape, factor: float = 1.0) -> float:
-    """Standard deviation of a matrix by its name.
+def deviation(name: str, shape: Shape) -> float:
+    """Standard deviation of a matrix of the paper's decoder by its name.
 
-    sqrt(2 / (5 width)), and 2 / (layers sqrt(width)) for those that write to the stream, both times ``factor``. The
-    first is "small init" (Nguyen and Salazar 2019, arXiv 1910.05895), the second Wang's; together they are the rule
-    of GPT-NeoX-20B and Pythia (Black et al. 2022, arXiv 2204.06745, section 2.1).
+    sqrt(2 / (5 width)), and 2 / (layers sqrt(width)) for those that write to the stream. The first is "small init"
+    (Nguyen and Salazar 2019, arXiv 1910.05895), the second Wang's; together they are the rule of GPT-NeoX-20B and
+    Pythia (Black et al. 2022, arXiv 2204.06745, section 2.1).
     """
     small = math.sqrt(2 / (5 * shape.width))
     writing = min(small, 2 / (shape.layers * math.sqrt(shape.width)))
-    return factor * (writing if name.endswith((".out", ".down")) else small)
+    return writing if name.endswith((".out", ".down")) else small
 
 
 def drawn(name: str, size: torch.Size, seed: int, deviation: float, rows: range | None = None) -> Tensor:
-    """Rows of a matrix of that name and size, float32 on the CPU, from a normal distribution."""
-    height, columns = size
+    """Rows (places along the first axis) of a tensor of that name and size, float32 on the CPU, drawn normally."""
+    height, columns = size[0], size[1:].numel()
     wanted = range(height) if rows is None else rows
     each = max(1, BLOCK // columns)
     out = torch.empty(len(wanted), columns)
@@ -41,7 +41,7 @@ def drawn(name: str, size: torch.Size, seed: int, deviation: float, rows: range 
         values = torch.empty(min(each, height - first), columns).normal_(0.0, deviation, generator=draw)
         begin, end = max(first, wanted.start), min(first + len(values), wanted.stop)
         out[begin - wanted.start : end - wanted.start] = values[begin - first : end - first]
-    return out
+    return out.view(len(wanted), *size[1:])
 
 
 def _seed(seed: int, name: str, block: int) -> int:

@@ -1,34 +1,27 @@
 """The decoder of the paper in one file: RMSNorm, SwiGLU, grouped queries, rotary on half of each head.
 
-It is Glm of transformers: ``save`` writes a folder that ``AutoModelForCausalLM.from_pretrained`` loads, with the
-same logits. The one difference inside is that queries, keys and values come from one matrix.
+It is Glm of transformers: ``onset.models.files.save`` writes a folder that ``AutoModelForCausalLM.from_pretrained``
+loads, with the same logits. The one difference inside is that queries, keys and values come from one matrix.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
 from onset.models import initialisation
-from onset.store.parts import whole_file, write_text
+from onset.models.contract import CausalModel, Role
+from onset.models.files import read_weights
 from onset.study.spec import Shape
-
-SHARD = "5GB"
-"""Weights above this are written in several files."""
-
-INDEX = "model.safetensors.index.json"
 
 EPSILON = 1e-5
 """Added to the mean square in RMSNorm."""
@@ -73,13 +66,10 @@ class Block(nn.Module):
         return F.linear(read.transpose(1, 2).reshape(batch, length, width), self.out)
 
 
-class Decoder(nn.Module):
-    """A causal language model over ``vocab`` tokens. Weights are float32, drawn from ``seed``, or unset for None.
+class Decoder(CausalModel):
+    """The paper's causal language model. Weights are float32, drawn from ``seed``, or unset for None."""
 
-    ``deviation`` is a factor on the deviations that they are drawn with.
-    """
-
-    def __init__(self, shape: Shape, vocab: int, seed: int | None = 0, deviation: float = 1.0) -> None:
+    def __init__(self, shape: Shape, vocab: int, seed: int | None = 0) -> None:
         super().__init__()
         self.shape, self.vocab = shape, vocab
         self.embedding = nn.Parameter(torch.empty(vocab, shape.width))
@@ -90,53 +80,72 @@ class Decoder(nn.Module):
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
         if seed is not None:
-            self.initialise(seed, deviation)
+            self.initialise(seed)
 
     cosine: Tensor
     sine: Tensor
 
-    @torch.no_grad()
-    def initialise(self, seed: int, deviation: float = 1.0) -> None:
-        """Set gains to 1 and draw matrices as ``onset.models.initialisation`` says."""
-        for name, parameter in self.named_parameters():
-            if parameter.dim() == 1:
-                parameter.fill_(1.0)
-            else:
-                scale = initialisation.deviation(name, self.shape, deviation)
-                parameter.copy_(initialisation.drawn(name, parameter.shape, seed, scale))
-
-    def hidden(self, tokens: Tensor, *, recompute: bool = False) -> Tensor:
-        """The normed stream after the last block, (batch, length, width), for token ids (batch, length).
-
-        With ``recompute``, autograd holds each block's input alone and does the block again on the way back.
-        """
+    def read(self, tokens: Tensor, *, recompute: int = 0) -> tuple[Tensor, None]:
+        """See ``CausalModel``: the normed stream after the last block."""
         length = tokens.shape[1]
         stream = F.embedding(tokens, self.embedding)
         cosine, sine = self.cosine[:length].to(stream.dtype), self.sine[:length].to(stream.dtype)
-        for block in self.blocks:
-            if recompute:
+        for index, block in enumerate(self.blocks):
+            if index < recompute:
                 stream = checkpoint(block, stream, cosine, sine, use_reentrant=False)
             else:
                 stream = block(stream, cosine, sine)
-        return normed(stream, self.gain)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (batch, length, vocab) for token ids (batch, length)."""
-        return F.linear(self.hidden(tokens), self.output_matrix)
+        return normed(stream, self.gain), None
 
     @property
     def output_matrix(self) -> Tensor:
-        """The (vocab, width) matrix of the logits: the head, or the embedding where they are tied."""
+        """See ``CausalModel``: the head, or the embedding where they are tied."""
         return self.embedding if self.head is None else self.head
+
+    def layers(self) -> Sequence[nn.Module]:
+        """See ``CausalModel``."""
+        return list(self.blocks)
+
+    def role(self, name: str) -> Role:
+        """See ``CausalModel``."""
+        if name in ("embedding", "head"):
+            return "embedding" if name == "embedding" else "head"
+        return "vector" if name.endswith("gain") else "matrix"
+
+    def deviation(self, name: str) -> float:
+        """See ``CausalModel``."""
+        return initialisation.deviation(name, self.shape)
+
+    def matrices(self, name: str, stored: Tensor) -> tuple[Tensor, ...]:
+        """See ``CausalModel``: queries, keys and values are apart, and gates and ups."""
+        if name.endswith(".qkv"):
+            return stored.split(_qkv_rows(self.shape))
+        return stored.chunk(2) if name.endswith(".gate_up") else (stored,)
+
+    def reset_buffers(self, device: torch.device | str) -> None:
+        """See ``CausalModel``."""
+        self.cosine, self.sine = (table.to(device) for table in rotary_table(self.shape))
+
+    def blank(self) -> Self:
+        """See ``CausalModel``."""
+        return type(self)(self.shape, self.vocab, seed=None)
+
+    def config(self, eos: int) -> dict[str, Any]:
+        """See ``CausalModel``."""
+        return glm_config(self.shape, self.vocab, eos)
+
+    def export(self) -> dict[str, Tensor]:
+        """See ``CausalModel``: Glm's names, float32."""
+        return glm_weights(self)
+
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        """See ``CausalModel``."""
+        take_glm_weights(self, weights)
 
     def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy in nats per token of targets (batch, length)."""
         logits = self(tokens)
         return F.cross_entropy(logits.view(-1, self.vocab).float(), targets.reshape(-1))
-
-    def count(self) -> int:
-        """Number of parameters."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
 
 def normed(stream: Tensor, gain: Tensor) -> Tensor:
@@ -169,7 +178,7 @@ def rotated(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.cat((first * cosine - second * sine, first * sine + second * cosine, rest), dim=-1)
 
 
-def glm_config(shape: Shape, vocab: int, eos: int) -> dict[str, object]:
+def glm_config(shape: Shape, vocab: int, eos: int) -> dict[str, Any]:
     """config.json for Glm of transformers, readable by its versions before and after ``rope_parameters``."""
     return {
         "architectures": ["GlmForCausalLM"],
@@ -260,39 +269,13 @@ def take_glm_weights(model: Decoder, weights: Mapping[str, Tensor]) -> None:
         _put(block.down, at["mlp.down_proj"])
 
 
-def save(model: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the weights, config.json and the tokenizer's files, each whole, into a folder.
-
-    The weights are model.safetensors, or above ``SHARD`` several files with an index, as transformers reads them.
-    """
-    config = glm_config(model.shape, model.vocab, tokenizer.eos)
-    weights = glm_weights(model)
-    plan = split_torch_state_dict_into_shards(weights, max_shard_size=SHARD)
-    for name, tensors in plan.filename_to_tensors.items():
-        with whole_file(folder / name) as beside:
-            save_file({key: weights[key] for key in tensors}, beside, metadata={"format": "pt"})
-    if plan.is_sharded:
-        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-        write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
-    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
-    tokenizer.save(folder)
-
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder that ``save`` wrote."""
-    if not (folder / INDEX).exists():
-        return load_file(folder / "model.safetensors")
-    names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-    return {key: tensor for name in sorted(names) for key, tensor in load_file(folder / name).items()}
-
-
 def load(folder: Path) -> Decoder:
-    """The model of a folder that ``save`` wrote, float32. A damaged or foreign one is an OnsetError."""
+    """The decoder of a folder that ``save`` wrote, float32. A damaged or foreign one is an OnsetError."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         shape = shape_of(config)
         model = Decoder(shape, config["vocab_size"], seed=None)
-        take_glm_weights(model, _read_weights(folder))
+        model.take(read_weights(folder))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise OnsetError(
             f"cannot load the checkpoint: {error}",
@@ -300,13 +283,6 @@ def load(folder: Path) -> Decoder:
             advice="delete this folder and run the study again: it is made anew",
         ) from error
     return model
-
-
-def matrices_within(shape: Shape, name: str, stored: Tensor) -> tuple[Tensor, ...]:
-    """The matrices that a parameter of a block holds one above the other, as views of it."""
-    if name.endswith(".qkv"):
-        return stored.split(_qkv_rows(shape))
-    return stored.chunk(2) if name.endswith(".gate_up") else (stored,)
 
 
 def _qkv_rows(shape: Shape) -> list[int]:

@@ -139,9 +139,7 @@ class Method:
         return self.threads if self.engine == "kernels" else 1
 
 
-def memory(
-    run: Run, vocab: int, method: Method, *, sequences: int | None = None, recompute: bool = False
-) -> dict[str, int]:
+def memory(run: Run, vocab: int, method: Method, *, sequences: int | None = None, recompute: int = 0) -> dict[str, int]:
     """Bytes that training holds on each device, by part.
 
     Weights, gradients and the two moments of AdamW are float32, with gradients once a holder; with bfloat16 there
@@ -154,8 +152,8 @@ def memory(
     the two normed inputs, queries, what attention read, keys, values, and three times ``hidden``. Autograd keeps
     more: the float32 copies of the norms, turned queries and keys, and one more ``hidden``.
 
-    ``sequences`` are taken through the model at once (by default as many as usual), and with ``recompute`` only each
-    layer's input is held, and one layer's activations (Chen et al. 2016, arXiv 1604.06174).
+    ``sequences`` are taken through the model at once (by default as many as usual), and of ``recompute``
+    layers only the input is held, with one layer's activations at a time (Chen et al. 2016, arXiv 1604.06174).
     """
     count = total_parameters(run.shape, vocab)
     size = 2 if method.bfloat16 else WEIGHT_BYTES
@@ -194,7 +192,7 @@ def gathered_parameters(shape: Shape, vocab: int) -> int:
     return min(2, shape.layers) * block + parts["embedding"] + parts["head"] + shape.width
 
 
-def _activation_bytes(shape: Shape, method: Method, *, recompute: bool) -> int:
+def _activation_bytes(shape: Shape, method: Method, *, recompute: int) -> int:
     """Bytes of activations that a token leaves for the backward pass."""
     size = 2 if method.bfloat16 else WEIGHT_BYTES
     keys = shape.kv_heads * shape.head_dim
@@ -203,7 +201,8 @@ def _activation_bytes(shape: Shape, method: Method, *, recompute: bool) -> int:
     if method.engine != "kernels":
         elements += 3 * shape.width + keys + shape.hidden
     layer = elements * size + floats * 4
-    return shape.layers * shape.width * size + layer if recompute else shape.layers * layer
+    held = shape.layers - recompute
+    return held * layer + (recompute * shape.width * size + layer if recompute else 0)
 
 
 def _logits_bytes(shape: Shape, vocab: int, method: Method, tokens: int) -> int:
@@ -228,7 +227,8 @@ class Fit:
 
     method: Method
     sequences: int
-    recompute: bool
+    recompute: int
+    """Layers whose activations are computed again."""
     parts: dict[str, int]
     """Bytes on each device by part, as ``memory`` gives them."""
     usual: bool
@@ -243,8 +243,9 @@ class Fit:
 def fitted(run: Run, vocab: int, limit: int | None, method: Method) -> Fit:
     """The fastest way to train a run within ``limit`` bytes a device; smaller pieces are added up over the batch.
 
-    Fewer sequences at once come first, then (for autograd) activations that are computed again. Raises OnsetError
-    with advice when nothing fits, and for more devices than a batch has sequences.
+    Fewer sequences at once come first, then (for autograd) as many sequences as fit with all activations computed
+    again, and the fewest layers of which that is needed. Raises OnsetError with advice when nothing fits, and for more
+    devices than a batch has sequences.
     """
     if method.ranks > run.batch:
         raise OnsetError(
@@ -254,13 +255,18 @@ def fitted(run: Run, vocab: int, limit: int | None, method: Method) -> Fit:
         )
     most = piece_tokens(run, method) // run.shape.context
     counts = sorted({max(1, most >> halvings) for halvings in range(most.bit_length())}, reverse=True)
-    again = (False,) if method.engine == "kernels" else (False, True)
-    tried = [(count, recompute) for recompute in again for count in counts]
-    for count, recompute in tried:
+
+    def holding(count: int, recompute: int) -> Fit:
         parts = memory(run, vocab, method, sequences=count, recompute=recompute)
-        found = Fit(method, count, recompute, parts, usual=(count, recompute) == tried[0])
-        if limit is None or found.bytes <= limit:
-            return found
+        return Fit(method, count, recompute, parts, usual=(count, recompute) == (counts[0], 0))
+
+    layers = 0 if method.engine == "kernels" else run.shape.layers
+    for most_again in sorted({0, layers}):
+        for count in counts:
+            found = holding(count, most_again)
+            if limit is None or found.bytes <= limit:
+                rising = (holding(count, again) for again in range(most_again + 1))
+                return next(fit for fit in rising if limit is None or fit.bytes <= limit)
     fixed = found.bytes - found.parts["activations"] - found.parts["logits"]
     each = "" if method.ranks == 1 else f" on each of {method.ranks} devices"
     raise OnsetError(

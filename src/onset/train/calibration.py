@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from onset.models.transformer import Decoder
+from onset.models.build import first_model
 from onset.store.parts import write_text
 from onset.study.cost import flops_per_token
 from onset.study.spec import Run, Shape, digest_of
@@ -67,7 +67,7 @@ def sample_of(run: Run, vocab: int) -> tuple[Run, int]:
 
 
 def _measure(sample: Run, vocab: int, arithmetic: Arithmetic) -> float:
-    stepper = Stepper(Decoder(sample.shape, vocab), sample.optimizer, arithmetic, batch=sample.batch)
+    stepper = Stepper(first_model(sample, vocab), sample.optimizer, arithmetic, batch=sample.batch)
     ids = torch.randint(0, vocab, (sample.batch, sample.shape.context + 1), generator=torch.Generator().manual_seed(0))
     took = []
     for _ in range(1 + ROUNDS):

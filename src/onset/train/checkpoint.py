@@ -23,8 +23,8 @@ from torch import Tensor
 
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
-from onset.models import transformer as models
-from onset.models.transformer import Decoder
+from onset.models import files as models
+from onset.models.contract import CausalModel
 from onset.store.object_store import ELSEWHERE
 from onset.store.rundir import STEP_DIGITS, RunDir
 
@@ -34,7 +34,7 @@ SIZE = "size:"
 """Begins what stands for a checksum where only the size is known."""
 
 
-def write(rundir: RunDir, step: int, model: Decoder | None, tokenizer: Tokenizer) -> None:
+def write(rundir: RunDir, step: int, model: CausalModel | None, tokenizer: Tokenizer) -> None:
     """Write the checkpoint of a step, complete or not at all; one that is there already is left as it is.
 
     ``model`` is None in a process that does not lead: it writes nothing.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onset.data.tokenizer import Tokenizer
-from onset.models.transformer import Decoder
+from onset.models.contract import CausalModel
 from onset.store.lock import Locked, lock_run
 from onset.store.parts import write_text
 from onset.store.rundir import RunDir
@@ -43,7 +43,9 @@ class Trunk:
     tokenizer: Tokenizer
     branches: tuple[Branch, ...]
 
-    def hand_on(self, step: int, model: Decoder | None, stepper: Steps, saver: Saver, facts: Mapping[str, Any]) -> None:
+    def hand_on(
+        self, step: int, model: CausalModel | None, stepper: Steps, saver: Saver, facts: Mapping[str, Any]
+    ) -> None:
         """Give every branch what is due at this step; one that another process holds, or that has begun, is left.
 
         Every process of the mesh calls it; ``model`` is the whole one on the process that leads, which decides.
@@ -74,7 +76,13 @@ class Trunk:
         return any(step == branch.step or step in branch.declared for branch in self.branches)
 
     def _give(
-        self, branch: Branch, step: int, model: Decoder | None, stepper: Steps, saver: Saver, facts: Mapping[str, Any]
+        self,
+        branch: Branch,
+        step: int,
+        model: CausalModel | None,
+        stepper: Steps,
+        saver: Saver,
+        facts: Mapping[str, Any],
     ) -> None:
         if saver.mesh.leads:
             branch.rundir.create(branch.meta)

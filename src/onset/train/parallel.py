@@ -24,8 +24,8 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from onset.errors import OnsetError
-from onset.models import initialisation
-from onset.models.transformer import Decoder, rotary_table
+from onset.models.build import build
+from onset.models.contract import CausalModel
 from onset.study.cost import TORCH_PIECE_TOKENS
 from onset.study.spec import Run
 from onset.train.loss import ChunkedLoss, chunk_loss
@@ -111,16 +111,17 @@ def joined(kind: str) -> Iterator[Mesh]:
 
 
 class _Loss(nn.Module):
-    """A decoder with its loss: its forward pass is where FSDP gathers the parameters that are in no block."""
+    """A model with its loss: its forward pass is where FSDP gathers the parameters that are in no layer."""
 
-    def __init__(self, decoder: Decoder, *, recompute: bool) -> None:
+    def __init__(self, model: CausalModel, *, recompute: int) -> None:
         super().__init__()
-        self.decoder, self.recompute = decoder, recompute
+        self.model, self.recompute = model, recompute
 
-    def forward(self, ids: Tensor, targets: Tensor, share: float) -> Tensor:
-        states = self.decoder.hidden(ids, recompute=self.recompute).flatten(0, 1)
-        loss: Tensor = ChunkedLoss.apply(states, self.decoder.output_matrix, targets.flatten(), share, chunk_loss)
-        return loss
+    def forward(self, ids: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor | None]:
+        states, auxiliary = self.model.read(ids, recompute=self.recompute)
+        matrix = self.model.output_matrix
+        loss: Tensor = ChunkedLoss.apply(states.flatten(0, 1), matrix, targets.flatten(), share, chunk_loss)
+        return loss, auxiliary
 
 
 class ShardedStepper:
@@ -138,22 +139,22 @@ class ShardedStepper:
             devices = init_device_mesh(kind, (arithmetic.shards,), mesh_dim_names=("shards",))
         half = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if arithmetic.bfloat16 else MixedPrecisionPolicy()
         with torch.device("meta"):
-            decoder = Decoder(run.shape, vocab, seed=None)
-        for block in decoder.blocks:
+            self.model = model = build(run.shape, vocab)
+        for layer in model.layers():
             if arithmetic.engine == "compiled":
-                block.compile()
-            fully_shard(block, mesh=devices, mp_policy=half)
-        self.loss = _Loss(decoder, recompute=arithmetic.recompute)
+                layer.compile()
+            fully_shard(layer, mesh=devices, mp_policy=half)
+        self.loss = _Loss(model, recompute=arithmetic.recompute)
         fully_shard(self.loss, mesh=devices, mp_policy=half)
         self.loss.to_empty(device=mesh.device)
-        decoder.cosine, decoder.sine = (table.to(mesh.device) for table in rotary_table(run.shape))
-        self.parameters: dict[str, nn.Parameter] = dict(decoder.named_parameters())
+        model.reset_buffers(mesh.device)
+        self.parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
         # The optimiser works on the local rows alone: an element's update needs no other element.
         self.rows = {name: _local(parameter) for name, parameter in self.parameters.items()}
         self._draw()
         groups: list[dict[str, Any]] = [
-            {"params": [row for row in self.rows.values() if row.dim() >= 2]},
-            {"params": [row for row in self.rows.values() if row.dim() < 2], "weight_decay": 0.0},
+            {"params": [row for name, row in self.rows.items() if model.role(name) != "vector"]},
+            {"params": [row for name, row in self.rows.items() if model.role(name) == "vector"], "weight_decay": 0.0},
         ]
         adam = run.optimizer
         self.adam = torch.optim.AdamW(
@@ -166,20 +167,18 @@ class ShardedStepper:
         run = self.run
         for name, parameter in self.parameters.items():
             row = self.rows[name]
-            if row.dim() < 2:
-                row.fill_(1.0)
-            elif row.numel():
-                scale = initialisation.deviation(name, run.shape, run.initialisation)
-                row.copy_(initialisation.drawn(name, parameter.shape, run.seed, scale, local_rows(parameter)))
+            if row.numel():
+                row.copy_(self.model.draw(name, run.seed, run.initialisation, local_rows(parameter)))
 
     def step(self, inputs: Tensor, targets: Tensor, rate: float) -> Outcome:
         """One optimisation step on a batch of which ``inputs`` and ``targets`` (rows, context) are this process's."""
-        total = self._passes(inputs, targets)
+        total, auxiliary = self._passes(inputs, targets)
         gradients = {name: _local(one.grad) for name, one in self.parameters.items() if one.grad is not None}
         square = sum((gradient.double().square().sum() for gradient in gradients.values()), start=total.new_zeros(()))
-        sums = torch.stack([total, square / self.arithmetic.replicas])
+        beside = torch.zeros_like(total) if auxiliary is None else auxiliary
+        sums = torch.stack([total, square / self.arithmetic.replicas, beside])
         dist.all_reduce(sums)
-        outcome = Outcome(float(sums[0]), float(sums[1].sqrt()))
+        outcome = Outcome(float(sums[0]), float(sums[1].sqrt()), None if auxiliary is None else float(sums[2]))
         if outcome.finite:
             factor = self.clip / outcome.norm if outcome.norm > self.clip else None
             for name, gradient in gradients.items():
@@ -191,8 +190,8 @@ class ShardedStepper:
             parameter.grad = self.rows[name].grad = None
         return outcome
 
-    def _passes(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Forward and backward over this process's rows; its part of the mean loss.
+    def _passes(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Forward and backward over this process's rows; its part of the mean loss, and of the auxiliary loss.
 
         Every process makes as many passes as the one with the most rows, or the others would wait for it for ever; a
         pass without a row of its own is one of no weight. FSDP takes the mean of the gradients over the processes, so
@@ -202,17 +201,21 @@ class ShardedStepper:
         most = -(-batch // size)
         passes = -(-most // self.together)
         total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+        beside: Tensor | None = None
         for part, aim in zip(inputs.tensor_split(passes), targets.tensor_split(passes), strict=True):
             empty = len(part) == 0
             share = 0.0 if empty else size / (batch * context)
-            loss = self.loss(inputs[:1] if empty else part, targets[:1] if empty else aim, share)
-            loss.backward()
+            loss, auxiliary = self.loss(inputs[:1] if empty else part, targets[:1] if empty else aim, share)
+            if auxiliary is not None:
+                auxiliary = auxiliary * (len(part) * size / batch)
+                beside = (0 if beside is None else beside) + auxiliary.detach().double() / size
+            (loss if auxiliary is None else loss + auxiliary).backward()
             total += loss.detach().double() / size
-        return total
+        return total, beside
 
-    def whole(self) -> Decoder | None:
+    def whole(self) -> CausalModel | None:
         """The whole model on the first process's CPU; None on the others, who take part in gathering it."""
-        found = Decoder(self.run.shape, self.vocab, seed=None) if self.mesh.leads else None
+        found = build(self.run.shape, self.vocab) if self.mesh.leads else None
         places = dict(found.named_parameters()) if found is not None else {}
         for name, parameter in self.parameters.items():
             sharded = parameter.detach()

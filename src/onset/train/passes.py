@@ -13,7 +13,7 @@ from torch import Tensor
 
 from onset.cpu import passes as cpu
 from onset.cpu.flat import Flat
-from onset.models.transformer import Decoder
+from onset.models.contract import CausalModel
 from onset.study.cost import TORCH_PIECE_TOKENS
 from onset.train.loss import ChunkedLoss, chunk_loss
 from onset.train.precision import Arithmetic
@@ -25,8 +25,11 @@ COMPILER = "inductor"
 class Passes(Protocol):
     """Fills the master's gradients from a batch."""
 
-    def run(self, inputs: Tensor, targets: Tensor) -> float:
-        """Mean loss in nats per token of ids (rows, context); the master's gradients are of that mean."""
+    def run(self, inputs: Tensor, targets: Tensor) -> tuple[float, float | None]:
+        """Mean loss in nats per token of ids (rows, context), and the model's auxiliary loss, or None without one.
+
+        The master's gradients are of their sum.
+        """
         ...
 
 
@@ -35,48 +38,54 @@ class TorchPasses:
 
     def __init__(
         self,
-        model: Decoder,
+        model: CausalModel,
         master: Flat,
         *,
         bfloat16: bool,
         compiled: bool,
         together: int | None = None,
-        recompute: bool = False,
+        recompute: int = 0,
     ) -> None:
         """``together`` and ``recompute`` are those of ``Arithmetic``."""
         self.master = self.copy = master
         self.together = together or TORCH_PIECE_TOKENS
         self.worker = model
         if bfloat16:
-            self.worker = Decoder(model.shape, model.vocab, seed=None).to(model.embedding.device, torch.bfloat16)
+            self.worker = model.blank().to(master.values.device, torch.bfloat16)
             self.copy = Flat(self.worker)
         if compiled:
             torch.compiler.reset()  # torch gives up a function compiled for more than eight shapes in one process
-        hidden = partial(self.worker.hidden, recompute=recompute)
-        self.hidden = torch.compile(hidden, fullgraph=True, dynamic=False, backend=COMPILER) if compiled else hidden
+        read = partial(self.worker.read, recompute=recompute)
+        self.read = torch.compile(read, fullgraph=True, dynamic=False, backend=COMPILER) if compiled else read
         self.chunk = torch.compile(chunk_loss, fullgraph=True, backend=COMPILER) if compiled else chunk_loss
 
-    def run(self, inputs: Tensor, targets: Tensor) -> float:
+    def run(self, inputs: Tensor, targets: Tensor) -> tuple[float, float | None]:
         """See ``Passes``."""
         if self.copy is not self.master:
             self.copy.values.copy_(self.master.values)
         self.master.gradients.zero_()
         together = max(1, self.together // inputs.shape[1])
         total = torch.zeros((), device=inputs.device)
+        beside: Tensor | None = None
         for ids, right in zip(inputs.split(together), targets.split(together), strict=True):
-            states = self.hidden(ids).flatten(0, 1)
+            states, auxiliary = self.read(ids)
             share = 1 / targets.numel()
-            loss = ChunkedLoss.apply(states, self.worker.output_matrix, right.flatten(), share, self.chunk)
+            loss = ChunkedLoss.apply(
+                states.flatten(0, 1), self.worker.output_matrix, right.flatten(), share, self.chunk
+            )
             if self.copy is not self.master:
                 self.copy.gradients.zero_()
-            loss.backward()
+            part = None if auxiliary is None else auxiliary * (len(ids) / len(inputs))
+            (loss if part is None else loss + part).backward()
             if self.copy is not self.master:
                 self.master.gradients.add_(self.copy.gradients)
             total += loss.detach()
-        return float(total)
+            if part is not None:
+                beside = part.detach() if beside is None else beside + part.detach()
+        return float(total), None if beside is None else float(beside)
 
 
-def passes(model: Decoder, master: Flat, arithmetic: Arithmetic, batch: int) -> Passes:
+def passes(model: CausalModel, master: Flat, arithmetic: Arithmetic, batch: int) -> Passes:
     """The passes that an arithmetic says, for batches of so many sequences."""
     if arithmetic.engine == "kernels":
         return cpu.passes(

@@ -35,8 +35,8 @@ class Arithmetic:
     """Of torch, and a digest of the compiled kernels and the processor where they are used."""
     together: int | None = None
     """Tokens that a thread takes through the model at once where memory is short; None for as many as usual."""
-    recompute: bool = False
-    """Whether activations are computed again in the backward pass instead of being held."""
+    recompute: int = 0
+    """Layers, the first ones, whose activations are computed again in the backward pass instead of being held."""
     shards: int = 1
     """Processes among which weights, gradients and moments are sharded."""
     replicas: int = 1
@@ -44,7 +44,7 @@ class Arithmetic:
 
     def told(self) -> dict[str, Any]:
         """All of it but what is as usual."""
-        usual = {"together": None, "recompute": False, "shards": 1, "replicas": 1}
+        usual = {"together": None, "recompute": 0, "shards": 1, "replicas": 1}
         return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from onset.cpu.flat import Flat
-from onset.models.transformer import Decoder
+from onset.models.contract import CausalModel
 from onset.study.spec import Optimizer
 from onset.train.optimizers import build
 from onset.train.passes import passes
@@ -23,11 +23,13 @@ class Outcome:
 
     loss: float
     norm: float
+    auxiliary: float | None = None
+    """What is minimised beside the loss (a mixture of experts' balancing loss), where the model has such."""
 
     @property
     def finite(self) -> bool:
         """Whether both are numbers that training can go on with."""
-        return math.isfinite(self.loss) and math.isfinite(self.norm)
+        return all(math.isfinite(value) for value in (self.loss, self.norm, self.auxiliary or 0.0))
 
 
 class Steps(Protocol):
@@ -42,7 +44,7 @@ class Steps(Protocol):
         """
         ...
 
-    def whole(self) -> Decoder | None:
+    def whole(self) -> CausalModel | None:
         """The whole model, on the process that leads; None on others, who must call it too."""
         ...
 
@@ -59,9 +61,9 @@ class Steps(Protocol):
 
 
 class Stepper:
-    """Trains a decoder's float32 weights in place, by the passes that its arithmetic says."""
+    """Trains a model's float32 weights in place, by the passes that its arithmetic says."""
 
-    def __init__(self, model: Decoder, optimizer: Optimizer, arithmetic: Arithmetic, *, batch: int) -> None:
+    def __init__(self, model: CausalModel, optimizer: Optimizer, arithmetic: Arithmetic, *, batch: int) -> None:
         self.model = model
         self.arithmetic = arithmetic
         self.clip = optimizer.clip
@@ -71,8 +73,8 @@ class Stepper:
 
     def step(self, inputs: Tensor, targets: Tensor, rate: float) -> Outcome:
         """See ``Steps``."""
-        loss = self.passes.run(inputs, targets)
-        outcome = Outcome(loss, float(torch.linalg.vector_norm(self.master.gradients)))
+        loss, auxiliary = self.passes.run(inputs, targets)
+        outcome = Outcome(loss, float(torch.linalg.vector_norm(self.master.gradients)), auxiliary)
         if not outcome.finite:
             return outcome
         if outcome.norm > self.clip:
@@ -80,7 +82,7 @@ class Stepper:
         self.update.step(rate)
         return outcome
 
-    def whole(self) -> Decoder:
+    def whole(self) -> CausalModel:
         """See ``Steps``."""
         return self.model
 

@@ -23,7 +23,8 @@ from onset.cpu.build import why_not
 from onset.data.mixture import Mixture
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
-from onset.models.transformer import Decoder
+from onset.models.build import first_model
+from onset.models.contract import CausalModel
 from onset.store.parts import write_text
 from onset.store.rundir import RunDir
 from onset.study.cost import checkpoint_steps
@@ -83,7 +84,7 @@ def train(
     job: Job,
     mesh: Mesh | None = None,
     *,
-    on_checkpoint: Callable[[int, Decoder], None] | None = None,
+    on_checkpoint: Callable[[int, CausalModel], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -156,13 +157,13 @@ def _stepper(job: Job, arithmetic: Arithmetic, mesh: Mesh) -> Steps:
     """What does the steps: of one process, or this process's share."""
     if mesh.size > 1:
         return ShardedStepper(job.run, job.vocab, arithmetic, mesh)
-    model = Decoder(job.run.shape, job.vocab, job.run.seed, job.run.initialisation).to(mesh.device)
+    model = first_model(job.run, job.vocab).to(mesh.device)
     return Stepper(model, job.run.optimizer, arithmetic, batch=job.run.batch)
 
 
 @dataclass(frozen=True)
 class _Hooks:
-    checkpoint: Callable[[int, Decoder], None]
+    checkpoint: Callable[[int, CausalModel], None]
     progress: Callable[[Progress], None]
     notice: Callable[[str], None]
     stop: Callable[[], bool]
@@ -254,7 +255,7 @@ class _Training:
         self.saved = step
         self.speed.restart()
 
-    def _show(self, step: int, model: Decoder | None) -> None:
+    def _show(self, step: int, model: CausalModel | None) -> None:
         """Let the hook see the model at a checkpoint, with all of the run's threads at its service."""
         if model is not None:
             with _threads(self.job.threads), torch.no_grad():

@@ -67,7 +67,7 @@ def _card_cell(row: Mapping[str, Any]) -> str:
     """Gigabytes, sequences at once, and cards that hold one copy of the model."""
     if not row["fits"]:
         return "does not fit"
-    again = " R" if row["recompute"] else ""
+    again = f" R{row['recompute']}" if row["recompute"] else ""
     copies = f", {row['shards']} a copy" if row["shards"] > 1 else ""
     return f"{row['bytes'] / 1e9:.1f} ({row['sequences']} seq.{copies}){again}"
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from onset.data.tokenizer import train
-from onset.models.transformer import Decoder, save
+from onset.models.files import save
+from onset.models.transformer import Decoder
 from onset.store.parts import read_about, read_part
 from onset.study.spec import Shape, TokenizerSpec
 from onset.tasks.catalogue import find

@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from onset.cpu.flat import Flat
-from onset.models.transformer import Decoder
+from onset.models.contract import CausalModel
 from onset.study.spec import Optimizer
 from onset.train.optimizers import adamw, muon
 
@@ -29,10 +29,10 @@ class Update(Protocol):
         ...
 
 
-KINDS: dict[str, Callable[[Decoder, Flat, Optimizer], Update]] = {"adamw": adamw.AdamW, "muon": muon.Muon}
+KINDS: dict[str, Callable[[CausalModel, Flat, Optimizer], Update]] = {"adamw": adamw.AdamW, "muon": muon.Muon}
 """What makes each kind."""
 
 
-def build(model: Decoder, master: Flat, optimizer: Optimizer) -> Update:
+def build(model: CausalModel, master: Flat, optimizer: Optimizer) -> Update:
     """The optimizer that a run asks for, over the flat weights of its model."""
     return KINDS[optimizer.kind](model, master, optimizer)

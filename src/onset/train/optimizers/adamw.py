@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from onset.cpu.flat import Flat
-from onset.models.transformer import Decoder
+from onset.models.contract import CausalModel
 from onset.study.spec import Optimizer
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -15,7 +15,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class AdamW:
     """Two groups of one tensor each: matrices, which decay, and gains, which do not."""
 
-    def __init__(self, model: Decoder, master: Flat, optimizer: Optimizer) -> None:
+    def __init__(self, model: CausalModel, master: Flat, optimizer: Optimizer) -> None:
         self.master = master
         self._weights = master.parts(master.values)
         for part, gradient in zip(self._weights, master.parts(master.gradients), strict=True):

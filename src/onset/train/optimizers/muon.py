@@ -11,7 +11,7 @@ from torch import Tensor
 
 from onset.cpu.flat import Flat
 from onset.errors import OnsetError
-from onset.models.transformer import Decoder, matrices_within
+from onset.models.contract import CausalModel
 from onset.study.spec import Optimizer
 from onset.train.optimizers.adamw import MOMENTS
 
@@ -21,19 +21,19 @@ MOMENTUM = "momentum_buffer"
 class Muon:
     """Muon and AdamW side by side, on views of the flat weights."""
 
-    def __init__(self, model: Decoder, master: Flat, optimizer: Optimizer) -> None:
+    def __init__(self, model: CausalModel, master: Flat, optimizer: Optimizer) -> None:
         """Raises OnsetError where torch has no Muon."""
         if not hasattr(torch.optim, "Muon"):
             raise OnsetError(
                 f"torch {torch.__version__} has no Muon", advice="install torch 2.9 or newer, or train with adamw"
             )
         weights, gradients = master.views(master.values), master.views(master.gradients)
-        blocks = [name for name, weight in weights.items() if name.startswith("blocks.") and weight.dim() == 2]
+        blocks = [name for name in weights if model.role(name) == "matrix"]
         self._momentum = {name: torch.zeros_like(weights[name]) for name in blocks}
         pieces: list[Tensor] = []
         buffers: list[Tensor] = []
         for name in blocks:
-            cut = [matrices_within(model.shape, name, of[name]) for of in (weights, gradients, self._momentum)]
+            cut = [model.matrices(name, of[name]) for of in (weights, gradients, self._momentum)]
             for weight, gradient, buffer in zip(*cut, strict=True):
                 weight.grad = gradient
                 pieces.append(weight)
@@ -49,8 +49,8 @@ class Muon:
         self._rest = {name: weight for name, weight in weights.items() if name not in self._momentum}
         for name, weight in self._rest.items():
             weight.grad = gradients[name]
-        decayed = [weight for weight in self._rest.values() if weight.dim() == 2]
-        kept = [weight for weight in self._rest.values() if weight.dim() < 2]
+        decayed = [weight for name, weight in self._rest.items() if model.role(name) != "vector"]
+        kept = [weight for name, weight in self._rest.items() if model.role(name) == "vector"]
         self.adam = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": optimizer.weight_decay},

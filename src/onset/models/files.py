@@ -1,0 +1,44 @@
+"""A model's folder in the form of the transformers library: weights, config.json, the tokenizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from onset.data.tokenizer import Tokenizer
+from onset.models.contract import CausalModel
+from onset.store.parts import whole_file, write_text
+
+SHARD = "5GB"
+"""Weights above this are written in several files."""
+
+INDEX = "model.safetensors.index.json"
+
+
+def save(model: CausalModel, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write the weights, config.json and the tokenizer's files, each whole, into a folder.
+
+    The weights are model.safetensors, or above ``SHARD`` several files with an index, as transformers reads them.
+    """
+    weights = model.export()
+    plan = split_torch_state_dict_into_shards(weights, max_shard_size=SHARD)
+    for name, tensors in plan.filename_to_tensors.items():
+        with whole_file(folder / name) as beside:
+            save_file({key: weights[key] for key in tensors}, beside, metadata={"format": "pt"})
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
+    write_text(folder / "config.json", json.dumps(model.config(tokenizer.eos), indent=2) + "\n")
+    tokenizer.save(folder)
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder that ``save`` wrote."""
+    if not (folder / INDEX).exists():
+        return load_file(folder / "model.safetensors")
+    names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    return {key: tensor for name in sorted(names) for key, tensor in load_file(folder / name).items()}
