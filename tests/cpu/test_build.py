@@ -76,6 +76,19 @@ def test_without_a_compiler_the_reason_is_given(monkeypatch: pytest.MonkeyPatch,
     assert build.why_not(bfloat16=False) == "no C compiler"
 
 
+@needs_compiler
+def test_flags_that_the_compiler_refuses_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgetful: None
+) -> None:
+    """The code would be several times slower, and nobody would know why."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "TUNING", ("-mno-such-thing", "-mprefer-vector-width=512"))
+    told = build.untuned(bfloat16=False)
+    assert told is not None
+    assert "-mno-such-thing and -mprefer-vector-width=512" in told
+    assert build.untuned(bfloat16=False) == told  # of code that was built before, too
+
+
 def test_a_switch_turns_the_kernels_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who doubts a number can have it from torch alone."""
     monkeypatch.setenv("ONSET_CPU_KERNELS", "0")

@@ -180,7 +180,7 @@ def test_kernels_for_other_processors_are_right_too(
     """Vectors of four and eight, as machines without AVX-512 have them."""
     if wide and (platform.machine() != "x86_64" or not {"avx2", "fma"} <= set(kernels._processor().split())):
         pytest.skip("this processor has no AVX2")
-    monkeypatch.setattr(kernels, "WIDE", wide)
+    monkeypatch.setattr(kernels, "TUNING", wide)
     assert kernels._build(tmp_path / "k.so", kernels._source(), ())
     built = kernels.Kernels(tmp_path / "k.so")
     for shape in SHAPES.values():

@@ -33,8 +33,8 @@ FLAGS = (
     "-shared",
 )
 SOURCES = ("vectors_bfloat16.c", "attention_bfloat16.c", "kernels.c")
-WIDE = ("-march=native", "-mprefer-vector-width=512")
-"""Left out, from the right, where the compiler does not know them."""
+TUNING = ("-march=native", "-mprefer-vector-width=512")
+"""Left out, from the right, where the compiler does not know them: ``untuned`` tells."""
 
 SWITCH = "ONSET_CPU_KERNELS"
 """Environment variable that turns the kernels off with 0: training is then torch's, to check a number against it."""
@@ -51,9 +51,10 @@ _SIGNATURES: dict[str, str] = {
     "attention_forward": "ppppppiiiii",
     "attention_backward": "ppppppppiiiii",
     "attention_scratch": "ii",
+    "tuning": "",
 }
 _KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
-_RETURNS = {"cross_entropy": ctypes.c_double, "attention_scratch": ctypes.c_int64}
+_RETURNS = {"cross_entropy": ctypes.c_double, "attention_scratch": ctypes.c_int64, "tuning": ctypes.c_int64}
 
 
 Loaded = TypeVar("Loaded")
@@ -92,6 +93,13 @@ def why_not(*, bfloat16: bool) -> str | None:
     return None if kernels(bfloat16=bfloat16) is not None else "the C compiler does not build the kernels"
 
 
+def untuned(*, bfloat16: bool) -> str | None:
+    """What the compiler refused that fits the kernels to this processor, as a sentence; None where it took all."""
+    built = kernels(bfloat16=bfloat16)
+    refused = TUNING[int(built.tuning()) :] if built is not None else ()
+    return f"the C compiler does not know {' and '.join(refused)}: the kernels are slower" if refused else None
+
+
 def compiler() -> str | None:
     """The path of a C compiler, or None."""
     names = (os.environ.get("CC"), "cc", "gcc", "clang")
@@ -114,7 +122,7 @@ def identity_of(source: str) -> str:
     path = compiler()
     assert path is not None
     version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-    parts = (source, *FLAGS, *WIDE, version, platform.machine(), _processor())
+    parts = (source, *FLAGS, *TUNING, version, platform.machine(), _processor())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -156,8 +164,8 @@ def _build(library: Path, text: str, defines: Sequence[str]) -> bool:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         source, out = Path(folder) / "code.c", Path(folder) / "code.so"
         source.write_text(text, encoding="utf-8")
-        for count in range(len(WIDE), -1, -1):
-            command = [path, *FLAGS, *WIDE[:count], *defines, str(source), "-o", str(out), "-lm"]
+        for count in range(len(TUNING), -1, -1):
+            command = [path, *FLAGS, *TUNING[:count], f"-DTUNING={count}", *defines, str(source), "-o", str(out), "-lm"]
             if subprocess.run(command, capture_output=True, check=False).returncode == 0:
                 os.replace(out, library)
                 return True

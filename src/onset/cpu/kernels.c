@@ -51,6 +51,9 @@ static inline float exponential(float x) {
     return sum * scale;
 }
 
+/* How many of the compiler's tuning flags were taken. */
+int64_t tuning(void) { return TUNING; }
+
 /* ---- embedding ---- */
 
 void embed(const int64_t *tokens, const float *table, float *stream, int64_t rows, int64_t width) {

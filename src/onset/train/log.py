@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -75,3 +76,23 @@ def lines_to(path: Path, step: int) -> list[str]:
             break
         kept.append(line)
     return kept
+
+
+class Speed:
+    """Tokens per second over the last steps, by a clock that cannot jump."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+        self.seconds: float | None = None
+        self.before = time.perf_counter()
+
+    def tick(self) -> float:
+        """Note that a step is done; the rate so far, recent steps weighing most."""
+        now = time.perf_counter()
+        took, self.before = now - self.before, now
+        self.seconds = took if self.seconds is None else 0.9 * self.seconds + 0.1 * took
+        return self.tokens / max(self.seconds, 1e-9)
+
+    def restart(self) -> None:
+        """Leave out what passed since the last step."""
+        self.before = time.perf_counter()

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 
 import torch
 
-from onset.cpu.build import why_not
+from onset.cpu.build import untuned, why_not
 from onset.data.mixture import Mixture
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
@@ -29,13 +27,16 @@ from onset.store.parts import write_text
 from onset.store.rundir import RunDir
 from onset.study.cost import checkpoint_steps
 from onset.study.spec import Run
-from onset.train import checkpoint, states
+from onset.train import checkpoint
 from onset.train.anomalies import Watch
+from onset.train.feed import Feed
 from onset.train.handoff import Branch, Trunk
-from onset.train.log import Log
+from onset.train.log import Log, Speed
 from onset.train.parallel import Mesh, ShardedStepper
 from onset.train.precision import Arithmetic, choose
+from onset.train.resume import Past, facts, resume, whole_already
 from onset.train.schedule import rate
+from onset.train.settings import determinism, threads
 from onset.train.states import Saver
 from onset.train.step import Outcome, Stepper, Steps
 from onset.train.trackers import mirrors
@@ -78,6 +79,8 @@ class Progress:
     rate: float
     grad_norm: float
     tokens_per_second: float
+    auxiliary: float | None = None
+    """What is minimised beside the loss, where the model has such."""
 
 
 def train(
@@ -107,7 +110,7 @@ def train(
     )
     if job.mixture.context != job.run.shape.context or job.mixture.rows != job.run.batch:
         raise OnsetError(f"the mixture's batches are not of run '{job.run.name}'s shape", where=job.rundir.path)
-    if mesh.told(mesh.leads and _whole_already(job, hooks.notice)):
+    if mesh.told(mesh.leads and whole_already(job.run, job.rundir, hooks.notice)):
         return True
     arithmetic = mesh.told(
         choose(
@@ -117,14 +120,15 @@ def train(
     )  # fmt: skip
     _tell_slow(job, arithmetic, mesh, hooks.notice)
     # The kernels' passes bring their own threads.
-    with _threads(1 if arithmetic.engine == "kernels" else job.threads), _determinism(job.deterministic):
+    with threads(1 if arithmetic.engine == "kernels" else job.threads), determinism(job.deterministic):
         stepper = _stepper(job, arithmetic, mesh)
-        first = _resume(job, mesh, stepper, hooks.notice)
+        first = resume(job.run, job.rundir, job.tokenizer, mesh, stepper, hooks.notice)
         log = Log(job.rundir.log_path, first.step) if mesh.leads else None
         try:
             if log is not None and job.logs:
                 log.mirrors = mirrors(job.logs, job.rundir.path, job.rundir.meta(), log.lines())
-            finished = _Training(job, mesh, stepper, first, log, hooks).carry_on()
+            with closing(_Training(job, mesh, stepper, first, log, hooks)) as training:
+                finished = training.carry_on()
         finally:
             if log is not None:
                 log.close()
@@ -135,22 +139,13 @@ def train(
     return finished
 
 
-def _whole_already(job: Job, notice: Callable[[str], None]) -> bool:
-    """Whether nothing is left to do; else the folder is made ready for a training."""
-    checkpoint.sweep(job.rundir)
-    _set_damaged_aside(job, notice)
-    if job.rundir.done and set(checkpoint_steps(job.run)) <= set(job.rundir.steps()):
-        return True
-    job.rundir.done_path.unlink(missing_ok=True)
-    job.rundir.failed_path.unlink(missing_ok=True)
-    return False
-
-
 def _tell_slow(job: Job, arithmetic: Arithmetic, mesh: Mesh, notice: Callable[[str], None]) -> None:
-    """Tell why a processor trains without the kernels."""
+    """Tell why a processor trains without the kernels, or with slower ones than it could."""
     if mesh.size == 1 and mesh.device == "cpu" and arithmetic.engine == "torch":
         why = why_not(bfloat16=arithmetic.bfloat16)
         notice(f"{why}: training takes torch, about three times as long")
+    if arithmetic.engine == "kernels" and (why := untuned(bfloat16=arithmetic.bfloat16)) is not None:
+        notice(why)
 
 
 def _stepper(job: Job, arithmetic: Arithmetic, mesh: Mesh) -> Steps:
@@ -169,30 +164,16 @@ class _Hooks:
     stop: Callable[[], bool]
 
 
-@dataclass
-class _Past:
-    """What a run brings along from before this process."""
-
-    step: int = 0
-    trunk: dict[str, Any] | None = None
-    """The run that trained its first steps, and how many."""
-    skipped: list[int] = field(default_factory=list)
-    """Steps whose batch was left out; grows as the run goes on."""
-
-    def told(self) -> dict[str, Any]:
-        """What of it the records tell."""
-        return {name: value for name, value in (("trunk", self.trunk), ("skipped", self.skipped)) if value}
-
-
 class _Training:
     """The steps after ``past``, with their log lines, checkpoints and recovery states."""
 
-    def __init__(self, job: Job, mesh: Mesh, stepper: Steps, past: _Past, log: Log | None, hooks: _Hooks) -> None:
+    def __init__(self, job: Job, mesh: Mesh, stepper: Steps, past: Past, log: Log | None, hooks: _Hooks) -> None:
         self.job, self.mesh, self.stepper, self.past, self.log, self.hooks = job, mesh, stepper, past, log, hooks
         self.declared = frozenset(checkpoint_steps(job.run))
         self.trunk = Trunk(job.rundir, job.tokenizer, job.branches)
         self.saver = Saver(mesh, job.state_seconds)
         self.saved = past.step
+        self.feed = Feed(job.mixture, mesh.rows(job.run.batch), job.run.steps, mesh.device)
         self.speed = Speed(job.run.tokens_per_step)
         losses = (line["loss"] for line in log.before if line["loss"] is not None) if log is not None else ()
         self.watch = Watch(hooks.notice, losses)
@@ -213,10 +194,14 @@ class _Training:
         self.saver.finish()
         return True
 
+    def close(self) -> None:
+        """End what runs beside the steps."""
+        self.feed.close()
+
     def _step(self, step: int) -> None:
         """One step, and what is declared after it."""
         job, run = self.job, self.job.run
-        batch = torch.from_numpy(job.mixture.batch(step, self.mesh.rows(run.batch))).to(self.mesh.device)
+        batch = self.feed.batch(step)
         learning_rate = rate(run.schedule, step, run.steps)
         outcome = self.stepper.step(batch[:, :-1], batch[:, 1:], learning_rate)
         done = step + 1
@@ -226,7 +211,10 @@ class _Training:
             _skip(job, self.mesh, done, outcome, self.past, self.hooks.notice)
         if self.log is not None:
             tokens = done * run.tokens_per_step
-            here = Progress(done, run.steps, tokens, outcome.loss, learning_rate, outcome.norm, self.speed.tick())
+            speed = self.speed.tick()
+            here = Progress(
+                done, run.steps, tokens, outcome.loss, learning_rate, outcome.norm, speed, outcome.auxiliary
+            )
             self.log.add(_line(here, skipped=not outcome.finite))
             self.hooks.progress(here)
         if done in self.declared or self.trunk.due(done):
@@ -238,7 +226,7 @@ class _Training:
             self.log.flush()
         model = self.stepper.whole()
         # Before our own state: a kill in between loses none.
-        self.trunk.hand_on(done, model, self.stepper, self.saver, _facts(self.stepper, self.past))
+        self.trunk.hand_on(done, model, self.stepper, self.saver, facts(self.stepper, self.past))
         if done in self.declared:
             checkpoint.write(self.job.rundir, done, model, self.job.tokenizer)
             self._save(done)
@@ -251,107 +239,15 @@ class _Training:
             return
         if self.log is not None:
             self.log.flush()
-        self.saver.write(self.job.rundir, step, self.stepper.state(), _facts(self.stepper, self.past))
+        self.saver.write(self.job.rundir, step, self.stepper.state(), facts(self.stepper, self.past))
         self.saved = step
         self.speed.restart()
 
     def _show(self, step: int, model: CausalModel | None) -> None:
         """Let the hook see the model at a checkpoint, with all of the run's threads at its service."""
         if model is not None:
-            with _threads(self.job.threads), torch.no_grad():
+            with threads(self.job.threads), torch.no_grad():
                 self.hooks.checkpoint(step, model)
-
-
-@contextmanager
-def _determinism(wanted: bool) -> Iterator[None]:
-    """Torch with deterministic algorithms only, within; it says which one has no such form."""
-    if not wanted:
-        yield
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for; read when it is first used
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Torch on so many threads within."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _set_damaged_aside(job: Job, notice: Callable[[str], None]) -> None:
-    """Move damaged checkpoints out of the way, each with a notice.
-
-    The newest is read whole; of the others only what is missing or added is noticed here, and the rest where they are
-    evaluated: to read all of a large run again would take hours.
-    """
-    steps = job.rundir.steps()
-    for step in steps:
-        folder = job.rundir.checkpoint(step)
-        if (why := checkpoint.fault(folder, contents=step == steps[-1])) is not None:
-            aside = checkpoint.set_aside(folder)
-            notice(f"checkpoint {step} of {job.rundir.name} is damaged ({why}): moved to {aside.name}, made again")
-
-
-def _resume(job: Job, mesh: Mesh, stepper: Steps, notice: Callable[[str], None]) -> _Past:
-    """Take up the newest usable recovery state; with none, the run starts from the beginning."""
-    step = mesh.told(_usable(job, stepper, notice) if mesh.leads else None)
-    if step is None:
-        return _Past()
-    folder = checkpoint.state_folder(job.rundir, step)
-    facts = states.facts_of(folder)
-    tensors = stepper.state()
-    states.fill(folder, tensors, mesh)
-    stepper.restored(tensors)
-    if facts["arithmetic"] != stepper.arithmetic.told():
-        notice(
-            f"{job.rundir.name} goes on with other arithmetic ({stepper.arithmetic}) than it began with "
-            f"({facts['arithmetic']}): results agree within rounding only"
-        )
-    if step in checkpoint_steps(job.run):
-        checkpoint.write(job.rundir, step, stepper.whole(), job.tokenizer)
-    return _Past(step, facts.get("trunk"), list(facts.get("skipped", [])))
-
-
-def _usable(job: Job, stepper: Steps, notice: Callable[[str], None]) -> int | None:
-    """The newest step whose state is whole, of this model, and has every declared checkpoint before it on disk.
-
-    That of its own step is written again from it.
-    """
-    there = set(job.rundir.steps())
-    declared = checkpoint_steps(job.run)
-    for step in reversed(checkpoint.states(job.rundir)):
-        folder = checkpoint.state_folder(job.rundir, step)
-        if (why := checkpoint.fault(folder)) is not None:
-            notice(f"the resume state at step {step} of {job.rundir.name} is damaged ({why}): an earlier one is used")
-            checkpoint.remove(folder)
-            continue
-        if any(earlier < step and earlier not in there for earlier in declared):
-            continue
-        if states.facts_of(folder)["layout"] != _layout(stepper):
-            notice(f"the resume state at step {step} of {job.rundir.name} is of another version: not used")
-            continue
-        return step
-    return None
-
-
-def _facts(stepper: Steps, past: _Past) -> dict[str, Any]:
-    """What a recovery state says of itself."""
-    return {"arithmetic": stepper.arithmetic.told(), "layout": _layout(stepper)} | past.told()
-
-
-def _layout(stepper: Steps) -> dict[str, list[int]]:
-    """Name and shape of every tensor of a state."""
-    return {name: list(tensor.shape) for name, tensor in stepper.state().items()}
 
 
 def _line(here: Progress, *, skipped: bool) -> dict[str, object]:
@@ -363,12 +259,13 @@ def _line(here: Progress, *, skipped: bool) -> dict[str, object]:
         "rate": here.rate,
         "grad_norm": None if skipped else here.grad_norm,
         **({"skipped": True} if skipped else {}),
+        **({} if skipped or here.auxiliary is None else {"auxiliary": here.auxiliary}),
         "tokens_per_second": round(here.tokens_per_second, 1),
         "time": round(time.time(), 3),
     }
 
 
-def _skip(job: Job, mesh: Mesh, step: int, outcome: Outcome, past: _Past, notice: Callable[[str], None]) -> None:
+def _skip(job: Job, mesh: Mesh, step: int, outcome: Outcome, past: Past, notice: Callable[[str], None]) -> None:
     """Leave a broken batch out where the run allows it (it changed no weight), else record why and give up."""
     what = "the loss" if not math.isfinite(outcome.loss) else "the gradient"
     value = outcome.loss if not math.isfinite(outcome.loss) else outcome.norm
@@ -386,23 +283,3 @@ def _skip(job: Job, mesh: Mesh, step: int, outcome: Outcome, past: _Past, notice
         where=job.rundir.path,
         advice="lower the run's peak_rate, lengthen its warmup, or look at the batch of that step",
     )
-
-
-class Speed:
-    """Tokens per second over the last steps, by a clock that cannot jump."""
-
-    def __init__(self, tokens: int) -> None:
-        self.tokens = tokens
-        self.seconds: float | None = None
-        self.before = time.perf_counter()
-
-    def tick(self) -> float:
-        """Note that a step is done; the rate so far, recent steps weighing most."""
-        now = time.perf_counter()
-        took, self.before = now - self.before, now
-        self.seconds = took if self.seconds is None else 0.9 * self.seconds + 0.1 * took
-        return self.tokens / max(self.seconds, 1e-9)
-
-    def restart(self) -> None:
-        """Leave out what passed since the last step."""
-        self.before = time.perf_counter()
