@@ -320,7 +320,8 @@ def test_agrees_with_the_plain_way(items: list[tuple[list[float], int]]) -> None
 
 def test_names_that_others_read() -> None:
     """Figures, findings and adapters look these names up."""
-    wanted = {"accuracy", "exact_match", "correct_choice_prob", "brier", "choice_log_loss", "gold_bits_per_byte"}
+    wanted = {"accuracy", "exact_match", "correct_choice_prob", "brier", "choice_log_loss", "gold_bits_per_byte",
+              "pass@1", "coverage"}  # fmt: skip
     assert {name for name, metric in METRICS.items() if metric.usual} == wanted
     assert all(name == metric.name and metric.info.label for name, metric in METRICS.items())
     lower = {"brier", "choice_log_loss", "gold_bits_per_byte"}

@@ -23,7 +23,7 @@ from onset.score.server import ServedModel, ServerScorer
 from onset.store.parts import read_part
 from onset.study.spec import TokenizerSpec
 from onset.tasks.catalogue import find
-from onset.tasks.task import Request
+from onset.tasks.task import Request, Sampling
 
 TASKS = ("modular_arithmetic", "addition_1digit", "world_scripts_zh")
 CONTEXT = 110
@@ -36,7 +36,11 @@ def completion(lm: CausalLM, asked: dict[str, Any]) -> dict[str, Any]:
     text = ""
     for _ in range(asked["max_tokens"]):
         logits = lm.logits(lm.states(torch.tensor([ids]))[0])
-        ids.append(int(logits[-1].argmax()))
+        if asked["temperature"]:
+            draw = torch.Generator().manual_seed(asked["seed"] + len(ids))
+            ids.append(int(torch.multinomial(torch.softmax(logits[-1] / asked["temperature"], -1), 1, generator=draw)))
+        else:
+            ids.append(int(logits[-1].argmax()))
         text = lm.encoder.decode(ids[count:])
         if any(stop in text for stop in asked.get("stop", ())):
             text = text[: min(text.find(stop) for stop in asked["stop"] if stop in text)]
@@ -112,6 +116,17 @@ def test_rows_of_a_served_model_are_those_of_its_weights(toy: Path, address: str
     assert there["logprob"].notna().equals(here["logprob"].notna())
     (run,) = (tmp_path / "there" / "runs").iterdir()
     assert json.loads((run / "run.json").read_text()).get("params") is None, "what is not known is no number"
+
+
+def test_a_served_model_is_sampled(address: str) -> None:
+    """Lost otherwise: pass@k of models that are too large for this machine."""
+    model = ServerScorer(ServedModel.of(f"{address}#toy"))
+    (task,) = find(["addition_1digit"])
+    requests = task.with_use(limit=2, sampling=Sampling(3, 1.0, seed=5)).requests()
+    found = model.samples(requests)
+    assert [len(texts or []) for texts in found] == [3, 3]
+    assert len({text for texts in found for text in texts or []}) > 1, "drawn, not greedy"
+    assert found == model.samples(requests), "the same seed, the same samples"
 
 
 def test_the_parameters_of_a_served_model_are_told_by_the_table(address: str, tmp_path: Path) -> None:

@@ -74,6 +74,9 @@ def evaluate(
     include_path: IncludePath = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each task.")] = None,
     shots: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt, where it should differ.")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="Free answers: samples beside the greedy one, for pass@k.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Of the samples.")] = 0.8,
+    sample_seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
     tokens: Tokens = None,
     tokens_per_step: PerStep = None,
     sizes: Sizes = None,
@@ -86,15 +89,22 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Ask any causal language model tasks; what is there already is not asked again."""
+    from onset.metrics.measures import check_samples
+    from onset.tasks.task import Sampling
     from onset.work.jobs.foreign import Loading, ModelsLedger
     from onset.work.resources import resolve_device
     from onset.work.results import with_metrics
 
+    check_samples(split(metrics or ""), samples)
     names, measured = _of_folder(split(tasks), include_path), with_metrics(out, split(metrics or ""))
     loading = Loading(dtype, resolve_device(device), allow_bin, trust_remote_code)
 
+    sampling = Sampling(samples, temperature, sample_seed) if samples else None
+
     def make(found: tuple[Subject, ...]) -> ModelsLedger:
-        return ModelsLedger(found, names, metrics=measured, data=data, shots=shots, limit=limit, loading=loading)
+        return ModelsLedger(
+            found, names, metrics=measured, data=data, shots=shots, limit=limit, sampling=sampling, loading=loading
+        )
 
     _bench(_of_sizes(models, sizes), out, (tokens, tokens_per_step), make, workers, watch, as_json)
 

@@ -84,6 +84,7 @@ REGISTRY: dict[str, MetricInfo] = {
         _share("exact_match", 1, continuous=False, error="binomial", chance="constant_answer",
                aliases=("em", "exact", "match", "quasi_exact_match")),
         _share("pass", 2, continuous=False, error="binomial", label="Pass rate", aliases=("pass_at_1",)),
+        _share("coverage", 2, continuous=False, error="binomial", label="Coverage by samples"),
         _share("accuracy_per_byte", 3, continuous=False, error="binomial", chance="guess",
                label="Accuracy, log-probability per byte",
                aliases=("acc_norm", "acc_bytes", "acc_per_char", "acc_per_byte", "acc_per_token", "len_norm")),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,10 @@ class Answers:
     """Row of each item's right choice."""
     correct: Floats
     """Free answers: 1 right, 0 wrong, NaN where not generated or not a free answer."""
+    sampled: Floats
+    """Free answers: how many were sampled; NaN where none were."""
+    sampled_correct: Floats
+    """How many of these are right."""
     group: Ints
     """Group of each item."""
     item: npt.NDArray[np.object_]
@@ -107,6 +113,8 @@ def arranged(rows: pd.DataFrame) -> Answers:
         choices=size,
         gold_row=np.flatnonzero(gold),
         correct=_finite(rows, "correct", order[start]),
+        sampled=_sampled(rows, order[start], len),
+        sampled_correct=_sampled(rows, order[start], sum),
         group=group,
         item=item,
         groups=groups,
@@ -165,6 +173,14 @@ def _finite(rows: pd.DataFrame, column: str, order: Ints) -> Floats:
         series = series.astype("boolean") if column == "correct" else pd.to_numeric(series)
     values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _sampled(rows: pd.DataFrame, order: Ints, count: Callable[[Any], float]) -> Floats:
+    """A number of each item's list ``samples_correct``; NaN where it has none."""
+    if "samples_correct" not in rows.columns:
+        return np.full(len(order), np.nan)
+    lists = rows["samples_correct"].to_numpy(dtype=object)[order]
+    return np.array([float(count(one)) if isinstance(one, list | np.ndarray) else np.nan for one in lists])
 
 
 def _place(group: pd.Series) -> str:

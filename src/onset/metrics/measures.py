@@ -19,8 +19,9 @@ their number. Three rules hold for every metric:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Literal
 
@@ -29,7 +30,7 @@ import pandas as pd
 
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import info
-from onset.metrics.info import REGISTRY, ChanceRule, Direction, Error, MetricInfo
+from onset.metrics.info import ChanceRule, Direction, Error, MetricInfo
 from onset.metrics.items import Answers, Bools, Floats, Ints, arranged
 from onset.store.python_file import attribute, is_python
 
@@ -56,7 +57,8 @@ class Measure:
     @property
     def info(self) -> MetricInfo:
         """Direction, range, chance rule and label: the registry's."""
-        return REGISTRY[self.name]
+        known = info.info(self.name)
+        return replace(known, chance="constant_answer") if self.name == "pass@1" else known
 
 
 def _accuracy(answers: Answers) -> Floats:
@@ -96,6 +98,27 @@ def _gold_bits_per_byte(answers: Answers) -> Floats:
     return -answers.gold(answers.logprob) / (NATS_PER_BIT * np.where(size > 0, size, np.nan))
 
 
+def pass_at(k: int) -> Measure:
+    """pass@k: the chance that one of k samples of an item is right, estimated without bias from its n >= k samples.
+
+    1 - C(n - c, k) / C(n, k), where c of the n are right (Chen et al. 2021, arXiv 2107.03374, equation 1). Items with
+    fewer than k samples are left out. Chance of pass@1 is that of the best constant answer.
+    """
+
+    def of(answers: Answers) -> Floats:
+        n, wrong = answers.sampled, answers.sampled - answers.sampled_correct
+        missed = np.ones(len(n))
+        for place in range(k):  # the quotient of the two binomials, factor by factor
+            missed *= np.clip(wrong - place, 0.0, None) / np.where(n > place, n - place, np.nan)
+        return np.where(n >= k, 1.0 - missed, np.nan)
+
+    return Measure(f"pass@{k}", "open", of, usual=k == 1)
+
+
+def _coverage(answers: Answers) -> Floats:
+    return np.where(np.isnan(answers.sampled), np.nan, (answers.sampled_correct > 0).astype(np.float64))
+
+
 METRICS: dict[str, Measure] = {
     measure.name: measure
     for measure in (
@@ -105,6 +128,8 @@ METRICS: dict[str, Measure] = {
         Measure("brier", "choice", _brier),
         Measure("choice_log_loss", "choice", _choice_log_loss),
         Measure("gold_bits_per_byte", "both", _gold_bits_per_byte),
+        pass_at(1),
+        Measure("coverage", "open", _coverage),
         Measure("accuracy_per_byte", "choice", _accuracy_per_byte, usual=False),
         Measure("accuracy_unconditional", "choice", _accuracy_unconditional, usual=False),
     )
@@ -139,12 +164,14 @@ def metric(
 
 
 def lookup(reference: str) -> Measure:
-    """The measure of a name of ``METRICS``, of an entry point ``onset.metrics``, or of ``FILE.py:NAME``.
+    """The measure of a name of ``METRICS``, of ``pass@K``, of an entry point ``onset.metrics``, or of ``FILE.py:NAME``.
 
     Raises OnsetError for a name that is not known, and for an object that ``@metric`` has not made.
     """
     if reference in METRICS:
         return METRICS[reference]
+    if (samples := samples_of(reference)) is not None:
+        return pass_at(samples)
     points = metadata.entry_points(group=GROUP)
     if is_python(reference):
         _, found = attribute(reference, default="metric")
@@ -160,6 +187,22 @@ def lookup(reference: str) -> Measure:
             "this is no metric", where=reference, advice="write @onset.metrics.measures.metric(...) above it"
         )
     return found
+
+
+def samples_of(reference: str) -> int | None:
+    """The k of ``pass@k``; None for any other metric."""
+    found = re.fullmatch(r"pass@([1-9]\d{0,5})", reference)
+    return None if found is None else int(found[1])
+
+
+def check_samples(references: Sequence[str], samples: int) -> None:
+    """Raise OnsetError for a ``pass@k`` of more samples than are drawn."""
+    for name in references:
+        if (wanted := samples_of(name)) is not None and wanted > samples:
+            raise OnsetError(
+                f"{name} needs {wanted} samples of each answer, and {samples} are drawn",
+                advice=f"draw at least {wanted}: --samples, or samples in the study's task",
+            )
 
 
 COLUMNS = ("run", "step", "task", "metric", "score", "stderr", "chance", "n_examples", "left_out")

@@ -1,4 +1,4 @@
-"""Greedy generation in batches: shared prefixes and each row's own keys and values are computed once.
+"""Generation in batches, greedy or sampled: shared prefixes and each row's own keys and values are computed once.
 
 A model whose cache cannot be shared generates by reading each row whole again for every token: right before fast.
 """
@@ -6,7 +6,7 @@ A model whose cache cannot be shared generates by reading each row whole again f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from onset.score.causal import CausalLM, not_finite
 from onset.score.encoding import Encoder, Ids
 from onset.score.flash import KeysValues
 from onset.score.requests import WORTH_TOKENS, prompts, shared_length
+from onset.score.sampling import Draw, drawn
 from onset.tasks.task import Request
 
 CPU_BYTES = 1 << 30
@@ -41,6 +42,8 @@ class Answer:
     """Tokens that it may still take."""
     cut_shots: int = 0
     """Shots dropped from the left of the prompt, so that prompt and answer fit the context."""
+    draw: Draw | None = None
+    """What its tokens are drawn with; None takes the likeliest."""
     ids: list[int] = field(default_factory=list)
     done: bool = False
 
@@ -80,6 +83,29 @@ class Answered:
 def generate(lm: CausalLM, requests: Sequence[Request], batch_tokens: int) -> list[Answered]:
     """Greedy answers of requests, in order."""
     answers = begun(lm, requests)
+    _go_on(lm, answers, batch_tokens)
+    return [
+        Answered(None, len(request.shots)) if answer is None else Answered(answer.text(lm.encoder), answer.cut_shots)
+        for request, answer in zip(requests, answers, strict=True)
+    ]
+
+
+def sample(lm: CausalLM, requests: Sequence[Request], batch_tokens: int) -> list[list[str] | None]:
+    """Sampled answers of requests, in order, as many as the ``sampling`` of each says."""
+    drawn: list[list[Answer]] = []
+    for request, first in zip(requests, begun(lm, requests), strict=True):
+        how = request.sampling
+        assert how is not None, request.item
+        each = [] if first is None else [
+            replace(first, draw=Draw.of(how, request.item, number), ids=[]) for number in range(how.samples)
+        ]  # fmt: skip
+        drawn.append(each)
+    _go_on(lm, [answer for each in drawn for answer in each], batch_tokens)
+    return [[answer.text(lm.encoder) for answer in each] or None for each in drawn]
+
+
+def _go_on(lm: CausalLM, answers: Sequence[Answer | None], batch_tokens: int) -> None:
+    """Generate answers to their ends."""
     groups: dict[object, list[Answer]] = {}
     for answer in answers:
         if answer is not None and not answer.done:
@@ -91,10 +117,6 @@ def generate(lm: CausalLM, requests: Sequence[Request], batch_tokens: int) -> li
             _shared(lm, group, batch_tokens)
         else:
             _plainly(lm, group, batch_tokens)
-    return [
-        Answered(None, len(request.shots)) if answer is None else Answered(answer.text(lm.encoder), answer.cut_shots)
-        for request, answer in zip(requests, answers, strict=True)
-    ]
 
 
 def begun(lm: CausalLM, requests: Sequence[Request]) -> list[Answer | None]:
@@ -189,8 +211,12 @@ def _step(
 
 
 def _take(lm: CausalLM, batch: list[Answer], states: Tensor) -> None:
-    """The likeliest token of each row that is not done."""
-    for answer, token in zip(batch, likeliest(lm, states), strict=True):
+    """The next token of each row that is not done: the likeliest, or a drawn one."""
+    if any(answer.draw is not None for answer in batch):
+        found = drawn(lm, states, [None if answer.done else answer.draw for answer in batch])
+    else:
+        found = likeliest(lm, states)
+    for answer, token in zip(batch, found, strict=True):
         if not answer.done:
             answer.take(token, lm.encoder)
 

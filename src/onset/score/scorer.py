@@ -70,3 +70,10 @@ class Scorer:
     def answers(self, requests: Sequence[Request]) -> list[Answered]:
         """The same with how many shots each prompt lost."""
         return generation.generate(self.lm, requests, self._engine.batch_tokens)
+
+    def samples(self, requests: Sequence[Request]) -> list[list[str] | None]:
+        """Sampled continuations of each prompt, as its ``sampling`` says; None where there is no room for one.
+
+        A sample depends on the seed, the item and its number only, not on what else is asked.
+        """
+        return generation.sample(self.lm, requests, self._engine.batch_tokens)

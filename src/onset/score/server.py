@@ -7,6 +7,7 @@ and continuation as one text, from the first that is not a token of the prompt a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import urllib.error
 import urllib.request
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 from onset.errors import OnsetError
 from onset.score.generate import Answered
 from onset.score.scorer import Scored
-from onset.tasks.task import Request
+from onset.tasks.task import Request, Sampling
 
 TOGETHER = 8
 """Requests that are under way at once: the server batches them."""
@@ -107,6 +108,21 @@ class ServerScorer:
         """Greedy continuation of each prompt, up to a stop text or ``max_tokens``."""
         return _together(self._answered, requests)
 
+    def samples(self, requests: Sequence[Request]) -> list[list[str] | None]:
+        """Sampled continuations of each prompt; the server draws them, with a seed of their own each."""
+
+        def one(asked: tuple[Request, int]) -> str | None:
+            request, number = asked
+            assert request.sampling is not None
+            how = request.sampling
+            return self._answered(request, temperature=how.temperature, seed=_seed(how, request.item, number)).text
+
+        counts = [request.sampling.samples if request.sampling else 0 for request in requests]
+        each = [(request, number) for request, count in zip(requests, counts, strict=True) for number in range(count)]
+        texts = iter(_together(one, each))
+        answers = [[next(texts) for _ in range(count)] for count in counts]
+        return [None if None in own else [text for text in own if text is not None] for own in answers]
+
     def _scored(self, request: Request) -> Scored:
         size = len(request.continuation.encode())
         for cut in range(len(request.shots) + 1):
@@ -135,12 +151,12 @@ class ServerScorer:
             return None, len(own)
         return float(sum(value for value in own if value is not None)), len(own)
 
-    def _answered(self, request: Request) -> Answered:
+    def _answered(self, request: Request, **settings: Any) -> Answered:
         for cut in range(len(request.shots) + 1):
             prompt = request.header + "".join(request.shots[cut:]) + request.question
             try:
                 found = self.lm.complete(
-                    prompt.rstrip(), max_tokens=request.max_tokens, stop=list(request.stop[:STOPS])
+                    prompt.rstrip(), max_tokens=request.max_tokens, stop=list(request.stop[:STOPS]), **settings
                 )
             except PromptTooLong:
                 continue
@@ -148,6 +164,12 @@ class ServerScorer:
             ends = [at for stop in request.stop if (at := text.find(stop)) >= 0]
             return Answered(text[: min(ends)] if ends else text, cut)
         return Answered(None, len(request.shots))
+
+
+def _seed(how: Sampling, item: str, number: int) -> int:
+    """The seed of one sample, within the 31 bits that servers take."""
+    made = hashlib.sha256(f"{how.seed} {number} {item}".encode()).digest()
+    return int.from_bytes(made[:4], "big") >> 1
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> int:

@@ -39,6 +39,8 @@ ITEMS = pa.schema(
         pa.field("cut_shots", pa.int32()),  # examples left out of the prompt to fit the model's context
         pa.field("missing", pa.string()),  # why a number is absent: 'too long', 'empty', 'no room'; null where none is
         pa.field("cluster", pa.string()),  # passage or subject that items share; null where an item stands alone
+        pa.field("samples", pa.list_(pa.string())),  # free answers: texts that were sampled; null where none were
+        pa.field("samples_correct", pa.list_(pa.bool_())),  # whether each of them is right
     ]
 )
 """One row a choice; a free answer has one row, choice 0, whose logprob is that of the reference answer."""
@@ -106,6 +108,9 @@ def write_part(
             empty = {field.name: None for field in schema if field.nullable and field.name not in rows.columns}
             table = pa.Table.from_pandas(rows.assign(**empty), schema=schema, preserve_index=False)
         elif isinstance(rows, pa.Table):
+            for field in schema:  # rows of before a column was there
+                if field.nullable and field.name not in rows.schema.names:
+                    rows = rows.append_column(field, pa.nulls(len(rows), field.type))
             table = rows.select(schema.names).cast(schema)
         else:
             table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)

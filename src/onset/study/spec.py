@@ -132,6 +132,15 @@ class TaskUse(Spec):
     """At most so many items, the first ones of the source."""
     shots: int | None = Field(default=None, ge=0)
     """Examples in the prompt, where it should differ from the catalogue's."""
+    samples: int = Field(default=0, ge=0)
+    """Free answers are sampled so often beside the greedy answer, for pass@k."""
+    temperature: float = Field(default=0.8, gt=0)
+    """Of the samples."""
+    sample_seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_defaults(handler(self), {"samples": 0, "temperature": 0.8, "sample_seed": 0})
 
 
 class Run(Spec):

@@ -15,19 +15,21 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import measures as metrics
 from onset.store import coverage as asked
-from onset.store.parts import read_about, read_part, with_whole
+from onset.store.parts import ITEMS, LOSSES, read_about, read_part, with_whole
 from onset.store.rundir import RunDir, run_dirs
 from onset.study.files import parse
 from onset.tables.units import NATS, UNITS, loss_unit
 from onset.tasks.catalogue import catalogue
 
 ITEM_COLUMNS = (
-    "run", "step", "task", "digest", "item", "choice", "gold", "logprob", "logprob_uncond", "tokens", "bytes", "correct"
+    "run", "step", "task", "digest", "item", "choice", "gold", "logprob", "logprob_uncond", "tokens", "bytes",
+    "correct", "samples_correct",
 )  # fmt: skip
 LOSS_COLUMNS = {NATS: "nats_per_token", "bits/byte": "bits_per_byte", "unigram-normalised": "unigram_normalised"}
 METRICS_FILE = "metrics.json"
@@ -115,7 +117,9 @@ def _sound_runs(folder: Path) -> tuple[list[RunDir], list[str]]:
 
 def _losses(run: RunDir) -> pd.DataFrame:
     parts = sorted((run.path / "loss").glob("[0-9]*.parquet"))
-    return with_whole(_read(parts, "run, step, text, language, nats_per_token, bits_per_byte, unigram_normalised", run))
+    return with_whole(
+        _read(parts, "run, step, text, language, nats_per_token, bits_per_byte, unigram_normalised", LOSSES, run)
+    )
 
 
 def _overlap_notes(runs: list[RunDir]) -> list[str]:
@@ -174,7 +178,7 @@ def metrics_of(folder: Path) -> list[str]:
 def _scores(run: RunDir, wanted: list[str]) -> pd.DataFrame:
     """Every metric of every (step, task) of a run, with the digest of the task."""
     parts = sorted((run.path / "items").glob("[0-9]*/*.parquet"))
-    rows = _read(parts, ", ".join(f'"{column}"' for column in ITEM_COLUMNS), run)
+    rows = _read(parts, ", ".join(f'"{column}"' for column in ITEM_COLUMNS), ITEMS, run)
     if rows.empty:
         return pd.DataFrame()
     known = constant_answers(parts)
@@ -195,16 +199,15 @@ def constant_answers(parts: Sequence[Path]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _read(parts: list[Path], columns: str, run: RunDir) -> pd.DataFrame:
+def _read(parts: list[Path], columns: str, schema: pa.Schema, run: RunDir) -> pd.DataFrame:
     """All parts in one frame. A part cut short is one OnsetError that names it."""
     if not parts:
         return pd.DataFrame(columns=[name.strip(' "') for name in columns.split(",")])
     with duckdb.connect() as database:
+        # By the schema, so that a column that a part of an earlier version lacks is empty.
+        database.register("parts", ds.dataset([str(part) for part in parts], schema=schema, format="parquet"))
         try:
-            relation = database.sql(
-                f"SELECT {columns} FROM read_parquet($parts)", params={"parts": [str(part) for part in parts]}
-            )
-            frame: pd.DataFrame = relation.df()
+            frame: pd.DataFrame = database.sql(f"SELECT {columns} FROM parts").df()
         except duckdb.Error as error:
             raise _unreadable(parts, run, error) from error
     return frame.assign(run=run.name)

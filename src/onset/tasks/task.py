@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -42,6 +42,16 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How often a free answer is sampled beside the greedy one, for pass@k."""
+
+    samples: int
+    temperature: float = 0.8
+    """Of the softmax over the next token; Chen et al. 2021 take 0.8 for pass@100 and 0.2 for pass@1."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What a model is asked: score a continuation, or generate after a prompt.
 
@@ -64,6 +74,8 @@ class Request:
     """Texts at which a generation ends (they are not part of the answer)."""
     max_tokens: int = 0
     """Longest generation."""
+    sampling: Sampling | None = None
+    """Samples of the answer to ``generate``, beside the greedy one."""
 
     @property
     def prompt(self) -> str:
@@ -128,6 +140,8 @@ class Task:
     source_note: str = ""
     """Where the prompt's form comes from, and caveats (a stand-in says so here)."""
     limit: int | None = None
+    sampling: Sampling | None = None
+    """Free answers: samples beside the greedy answer."""
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -159,9 +173,11 @@ class Task:
         """Sixty-four hexadecimal digits over all that shapes a request: rows, prompts, shots, limit."""
         return self._digest
 
-    def with_use(self, *, shots: int | None = None, limit: int | None = None) -> Task:
-        """The same task with other shots or a limit."""
+    def with_use(self, *, shots: int | None = None, limit: int | None = None, sampling: Sampling | None = None) -> Task:
+        """The same task with other shots, a limit, or samples where its answers are free."""
         changed = replace(self, limit=limit if limit is not None else self.limit)
+        if sampling is not None and self.open:
+            changed = replace(changed, sampling=sampling)
         return replace(changed, shots=shots) if shots is not None else changed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -236,7 +252,9 @@ class Task:
                     where=f"{self.source}: id '{item.id}'",
                     advice=f"ask for at most {len(shots)} shots, or add examples",
                 )
-            yield from self.format.requests(item, shots, self.language)
+            for request in self.format.requests(item, shots, self.language):
+                sampled = self.sampling is not None and request.kind == "generate"
+                yield replace(request, sampling=self.sampling) if sampled else request
 
     @cached_property
     def _digest(self) -> str:
@@ -249,7 +267,8 @@ class Task:
                 shown[one.shots] = hashlib.sha256("".join(one.shots).encode()).hexdigest()
             shape = (one.item, one.choice, one.gold, one.kind, one.header, shown[one.shots], one.question,
                      one.continuation, one.uncond, one.stop, one.max_tokens)  # fmt: skip
-            made.update(encode(shape).encode())
+            drawn = () if one.sampling is None else astuple(one.sampling)  # without samples the digest is as ever
+            made.update(encode((*shape, *drawn)).encode())
         return made.hexdigest()
 
 

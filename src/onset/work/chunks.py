@@ -56,7 +56,7 @@ def join(task: Task, digest: str, rundir: RunDir, step: int) -> bool:
             return False
         order = [index for chunk in plan for index in chunk]
         places = sorted(range(len(order)), key=order.__getitem__)
-        rows = pa.concat_tables([pq.ParquetFile(file).read() for file in files]).take(places)
+        rows = pa.concat_tables([pq.ParquetFile(file).read() for file in files], promote_options="default").take(places)
         write_part(whole, rows, ITEMS, {**told_of(task), "dtype": said[0]["dtype"]})
     shutil.rmtree(folder, ignore_errors=True)
     return True

@@ -18,6 +18,7 @@ from typing import Any
 
 from onset.data.tokenize import Materials
 from onset.errors import OnsetError
+from onset.metrics.measures import check_samples, lookup
 from onset.store.rundir import RunDir
 from onset.study import cost
 from onset.study.branching import Trunk, flops_owed, trunks
@@ -25,7 +26,7 @@ from onset.study.cost import Training
 from onset.study.plan import memory_limit
 from onset.study.spec import Run, Study, TaskUse
 from onset.tasks.catalogue import find
-from onset.tasks.task import Task
+from onset.tasks.task import Sampling, Task
 from onset.train.precision import method
 from onset.work.chunks import chunks, join
 from onset.work.piece import Event, Pending, Piece
@@ -364,7 +365,10 @@ def _names(folder: Path) -> frozenset[str]:
 
 
 def study_tasks(study: Study) -> dict[str, Task]:
-    """The tasks of a study with its shots and limits. Raises OnsetError for a name that is not known."""
+    """The tasks of a study with its shots and limits. Raises OnsetError for a task or metric that is not known."""
+    for name in study.metrics:
+        lookup(name)
+    check_samples(study.metrics, max((use.samples for use in study.tasks), default=0))
     data = None if study.data is None else Path(study.data)
     found: dict[str, tuple[Task, TaskUse]] = {}
     for use in study.tasks:
@@ -380,4 +384,18 @@ def study_tasks(study: Study) -> dict[str, Task]:
                 where=f"study '{study.name}'",
                 advice="add a [world] section, or leave the task out",
             )
-    return {task.name: task.with_use(shots=use.shots, limit=use.limit) for task, use in found.values()}
+    return {
+        task.name: task.with_use(shots=use.shots, limit=use.limit, sampling=_sampling(use, task))
+        for task, use in found.values()
+    }
+
+
+def _sampling(use: TaskUse, task: Task) -> Sampling | None:
+    """How a study samples a task. Raises OnsetError for a task of choices that is named itself."""
+    if not use.samples:
+        return None
+    if use.name == task.name and not task.open:
+        raise OnsetError(
+            f"task '{task.name}' has choices: only free answers are sampled", advice="leave its samples out"
+        )
+    return Sampling(use.samples, use.temperature, use.sample_seed)

@@ -20,6 +20,9 @@ from onset.store.python_file import absolute
 from onset.tables.study import METRICS_FILE, constant_answers, metrics_of
 from onset.work.jobs.foreign import ModelsLedger
 
+SAMPLED = ("pass@1", "coverage")
+"""Metrics of sampled answers, shown wherever there are any."""
+
 
 @dataclass(frozen=True)
 class Results:
@@ -139,7 +142,7 @@ def headline(found: Results) -> pd.DataFrame:
     """Rows of each task's published metric and of those named beside it; a task without any number keeps one row."""
     metric = found.scores["metric"]
     return found.scores[
-        (metric == found.scores["task"].map(found.headlines)) | metric.isin(found.named) | metric.isna()
+        (metric == found.scores["task"].map(found.headlines)) | metric.isin((*found.named, *SAMPLED)) | metric.isna()
     ]
 
 

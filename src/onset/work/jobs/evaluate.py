@@ -93,11 +93,16 @@ def write_chunk(scorer: Scorer | ServerScorer, task: Task, digest: str, rundir: 
 def item_rows(
     scorer: Scorer | ServerScorer, task: Task, requests: Sequence[Request] | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of a task or of some of its requests, one a choice; a free answer has its text and whether it is right."""
+    """Rows of a task or of some of its requests, one a choice.
+
+    A free answer has its text and whether it is right, and so have its samples where the task is sampled.
+    """
     requests = task.requests() if requests is None else requests
     scored = scorer.score(requests)
     asked = [index for index, request in enumerate(requests) if request.kind == "generate"]
     answers = dict(zip(asked, scorer.answers([requests[index] for index in asked]), strict=True)) if asked else {}
+    drawn = [index for index in asked if requests[index].sampling is not None]
+    samples = dict(zip(drawn, scorer.samples([requests[index] for index in drawn]), strict=True)) if drawn else {}
     items = {item.id: item for item in task.items()} if asked else {}
     clusters = task.clusters()
     made = []
@@ -108,6 +113,9 @@ def item_rows(
             row["correct"] = _judged(task, answer.text, items[request.item])
             row["cut_shots"] = max(score.cut_shots, answer.cut_shots)
             row["missing"] = score.missing or ("no room" if answer.text is None else None)
+        if (texts := samples.get(index)) is not None:
+            row["samples"] = texts
+            row["samples_correct"] = [_judged(task, text, items[request.item]) for text in texts]
         made.append(row)
     return made
 

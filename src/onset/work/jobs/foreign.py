@@ -19,7 +19,7 @@ from onset.store.parts import read_about
 from onset.store.rundir import RunDir
 from onset.study.spec import WorldSpec
 from onset.tasks.catalogue import find
-from onset.tasks.task import Task
+from onset.tasks.task import Sampling, Task
 from onset.work.jobs.evaluate import write_chunk, write_items
 from onset.work.jobs.losses import PLAIN, Measuring, Record, measure, owed
 from onset.work.ledger import EvaluationLedger
@@ -57,13 +57,14 @@ class ModelsLedger(EvaluationLedger):
         data: Path | None = None,
         shots: int | None = None,
         limit: int | None = None,
+        sampling: Sampling | None = None,
         world: WorldSpec | None = None,
         loading: Loading | None = None,
     ) -> None:
         """``names`` are tasks, ``metrics`` those beside the usual ones; ``texts`` are by name and language."""
         super().__init__()
         self.subjects, self.names, self.texts, self.measuring = subjects, names, texts or {}, measuring
-        self.data, self.shots, self.limit, self.world = data, shots, limit, world
+        self.data, self.shots, self.limit, self.sampling, self.world = data, shots, limit, sampling, world
         self.loading, self.metrics = loading or Loading(), metrics
         self._folders: dict[str, RunDir] = {}
 
@@ -75,7 +76,9 @@ class ModelsLedger(EvaluationLedger):
     def tasks(self) -> dict[str, Task]:
         """The tasks as they are asked."""
         found = find(self.names, data=self.data, world=self.world)
-        return {task.name: task.with_use(shots=self.shots, limit=self.limit) for task in found}
+        if self.sampling is not None and not any(task.open for task in found):
+            raise OnsetError("none of the tasks has free answers to sample", advice="leave --samples out")
+        return {task.name: task.with_use(shots=self.shots, limit=self.limit, sampling=self.sampling) for task in found}
 
     @cached_property
     def measured(self) -> tuple[str, ...]:
