@@ -242,3 +242,22 @@ def test_nanochat_log(tmp_path: Path) -> None:
         ["d12", 2000, 2000 * 524288, 0.85],
     ]
     assert results.scores[["task", "step", "score"]].to_numpy().tolist() == [["CORE", 2000, 0.1234]]
+
+
+def test_our_own_log_is_a_source_of_training_losses(tmp_path: Path) -> None:
+    """Lost otherwise: the losses of a training of which no held-out loss was measured; a line cut short by a kill."""
+    lines = [{"step": step, "tokens": 1024 * step, "loss": 7.0 - step / 10, "rate": 1e-3} for step in range(1, 31)]
+    run = tmp_path / "runs" / "w64-e7bf6eb2"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"run": "w64", "params": 351296}))
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 31, "tok')
+    losses = registry.read(str(run / "log.jsonl"), Reading()).losses
+    assert losses.training.all()
+    assert (set(losses.run), losses.step.max(), set(losses.params)) == ({"w64"}, 30, {351296})
+    scores = tmp_path / "scores.csv"
+    scores.write_text("run,step,task,metric,score\nw64,20,piqa,acc,0.6\n")
+    frame = collect([str(scores)], [str(run / "log.jsonl")]).observations
+    assert frame[["tokens", "params", "loss", "loss_name"]].iloc[0].tolist() == [20480, 351296, 5.0, "train"]
+    (run / "log.jsonl").write_text('{"step": 1, "tokens": 1, "loss": 3}\nno\n{"step": 2, "tokens": 2, "loss": 3}\n')
+    with pytest.raises(OnsetError, match="line 2"):
+        registry.read(str(run / "log.jsonl"), Reading())

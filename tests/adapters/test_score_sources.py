@@ -14,7 +14,6 @@ import pytest
 from onset.adapters import registry
 from onset.adapters.collect import Collected, collect
 from onset.adapters.command import options_of
-from onset.adapters.formats import every_eval_ever
 from onset.adapters.source import Reading
 from onset.errors import OnsetError
 from onset.store.parts import ITEMS, write_part
@@ -225,29 +224,6 @@ def test_bigscience_has_its_only_loss_in_lambada(atlas: Path) -> None:
     assert first.score == content["results"]["piqa"]["acc"][0]
     assert first.tokens == content["tokens"][0]
     assert not (frame.stderr == 0).any()
-
-
-def test_every_eval_ever_goes_out_and_comes_back(tmp_path: Path) -> None:
-    """Step, tokens and loss have no place in the schema: they stand in the details of the model, as text."""
-    table = tmp_path / "scores.csv"
-    table.write_text(
-        "run,step,tokens,params,loss,loss_name,task,metric,score,stderr,chance,n_examples,direction\n"
-        "a,10,1000,5e6,3.5,c4,piqa,acc,0.5,0.01,0.5,100,higher\na,10,1000,5e6,3.5,c4,piqa,brier,0.7,,,100,lower\n"
-        "a,20,2000,5e6,3.1,c4,piqa,acc,0.6,0.01,0.5,100,higher\n"
-    )
-    frame = collect([str(table)]).observations
-    written = every_eval_ever.write(frame, tmp_path / "records")
-    assert len(written) == 2
-    record = json.loads(written[0].read_text())
-    assert record["model_info"]["additional_details"]["step"] == "10.0"
-    assert record["evaluation_results"][1]["metric_config"]["lower_is_better"] is True
-    again = collect([str(tmp_path / "records")]).observations
-    keys = ["step", "metric"]
-    pd.testing.assert_frame_equal(
-        again.sort_values(keys).reset_index(drop=True),
-        frame.sort_values(keys).reset_index(drop=True),
-        check_dtype=False,
-    )
 
 
 def test_a_file_cut_short_is_one_error_that_names_it(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
-from onset.store.parts import LOSSES, read_part, whole_file, write_part, write_text
+from onset.store.parts import ITEMS, LOSSES, read_part, whole_file, write_part, write_text
 
 ROW: dict[str, Any] = {
     "run": "r", "step": 1, "text": "t", "language": "all", "nats_per_token": 1.5, "bits_per_byte": 0.9,
@@ -82,3 +83,14 @@ def test_what_is_not_a_file_is_not_replaced_by_one(tmp_path: Path) -> None:
             write_text(taken, "text")
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_lists_that_are_not_there_are_empty(tmp_path: Path) -> None:
+    """Lost otherwise: item rows of other programs, whose columns of samples hold nothing."""
+    row = {"run": "a", "step": 1, "task": "t", "digest": "", "item": "i", "choice": 0, "gold": True}
+    write_part(tmp_path / "a.parquet", pd.DataFrame([row]).reindex(columns=ITEMS.names), ITEMS)
+    assert read_part(tmp_path / "a.parquet").samples.tolist() == [None]
+    mixed = pd.DataFrame([{**row, "samples": ["x"], "samples_correct": [True]}, {**row, "item": "j"}])
+    write_part(tmp_path / "b.parquet", mixed, ITEMS)
+    lists = read_part(tmp_path / "b.parquet").samples_correct
+    assert [None if one is None else list(one) for one in lists] == [[True], None]

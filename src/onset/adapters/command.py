@@ -31,6 +31,7 @@ def import_sources(
     ``given`` are the options of the command as text. Returns what is to be told: notes, and what was written. Raises
     OnsetError for options that cannot be read and for all that ``collect`` refuses.
     """
+    given["items"] = items is not None or records is not None
     collected = _collected(list(sources), list(losses), set_aside, given)
     frame = collected.observations
     write_table(frame, out)
@@ -48,7 +49,8 @@ def import_sources(
         write_table(collected.items, items)
         told.append(f"{len(collected.items)} item rows in {items}")
     if records is not None:
-        told.append(f"{len(every_eval_ever.write(frame, records))} records in {records}")
+        own = None if collected.items.empty else collected.items
+        told.append(f"{len(every_eval_ever.write(frame, records, items=own))} records in {records}")
     return told
 
 
@@ -88,6 +90,7 @@ def options_of(
     columns: Any = None,
     chance: list[str] | None = None,
     questions: list[str] | None = None,
+    items: bool = False,
 ) -> Options:
     """Options from the texts of the command line; what is None was not given."""
     reading = Reading(
@@ -97,6 +100,7 @@ def options_of(
         Pattern.parse(runs) if runs else None,
         seq_length,
         columns,
+        items,
     )
     pattern = Pattern.parse(restarts) if restarts else None
     if pattern is not None and not {"run", "restart"} <= pattern.regex.groupindex.keys():

@@ -18,19 +18,24 @@ from typing import Any
 import pandas as pd
 
 from onset.adapters.formats import (
+    apple,
     bigscience,
     every_eval_ever,
+    hf_eval_results,
     inspect_eval,
     lighteval,
     lm_eval,
+    marin,
     megatron,
     nanochat,
     olmes,
     onset_folder,
+    onset_log,
     opencompass,
     tensorboard,
     trainer_state,
     wandb_chart,
+    wandb_runs,
     wide,
 )
 from onset.adapters.source import Format, NothingReadError, Reading, Results
@@ -43,8 +48,9 @@ GROUP = "onset.adapters"
 FOLDERS: tuple[Format, ...] = (onset_folder.FORMAT, opencompass.FORMAT)
 """Formats that are a folder as a whole."""
 FILES: tuple[Format, ...] = (
-    wandb_chart.FORMAT, nanochat.FORMAT, opencompass.SUMMARY, wide.HISTORY, trainer_state.FORMAT, lighteval.FORMAT,
-    olmes.FORMAT, bigscience.FORMAT, every_eval_ever.FORMAT, lm_eval.FORMAT, inspect_eval.FORMAT, tensorboard.FORMAT,
+    wandb_chart.FORMAT, wandb_runs.FORMAT, nanochat.FORMAT, opencompass.SUMMARY, apple.FORMAT, wide.HISTORY,
+    trainer_state.FORMAT, lighteval.FORMAT, olmes.FORMAT, bigscience.FORMAT, marin.FORMAT, every_eval_ever.FORMAT,
+    hf_eval_results.FORMAT, lm_eval.FORMAT, inspect_eval.FORMAT, tensorboard.FORMAT, onset_log.FORMAT,
     megatron.FORMAT, wide.FORMAT,
 )  # fmt: skip
 """Formats that are a file each, the more special ones first."""

@@ -43,6 +43,8 @@ class Reading:
     """Tokens a sample, for logs that count samples."""
     columns: str | Path | Sequence[str] | None = None
     """Map of columns for tables (see ``adapters.table``)."""
+    items: bool = False
+    """Whether item rows are wanted for themselves, not only to measure what the source does not publish."""
 
 
 @dataclass(frozen=True)

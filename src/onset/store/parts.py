@@ -105,7 +105,7 @@ def write_part(
     """
     try:
         if isinstance(rows, pd.DataFrame):
-            empty = {field.name: None for field in schema if field.nullable and field.name not in rows.columns}
+            empty = {field.name: None for field in schema if field.nullable and _is_empty(rows, field)}
             table = pa.Table.from_pandas(rows.assign(**empty), schema=schema, preserve_index=False)
         elif isinstance(rows, pa.Table):
             for field in schema:  # rows of before a column was there
@@ -123,6 +123,11 @@ def write_part(
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), ABOUT: json.dumps(about).encode()})
     with whole_file(path) as beside:
         pq.write_table(table, beside, compression="zstd")
+
+
+def _is_empty(rows: pd.DataFrame, field: pa.Field) -> bool:
+    """Whether rows lack a column, or have nothing in one of lists (which numbers that are not there cannot become)."""
+    return field.name not in rows.columns or (pa.types.is_list(field.type) and bool(rows[field.name].isna().all()))
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Every Eval Ever: records of evaluations in the common schema, read and written.
 
 The schema has no place for the training of a model. Its ``additional_details`` of a model (all values text) are used
-for it, and proposed: ``run, step, tokens, params, loss, loss_name, loss_unit``. A record is one model or checkpoint.
+for it, and proposed: ``run, step, tokens, params, loss, loss_name, loss_unit``. A record is one model or checkpoint;
+its single questions stand beside it (``every_eval_ever_samples``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from onset.adapters import names, source
+from onset.adapters.formats import every_eval_ever_samples
 from onset.adapters.source import Format, Reading, Results
 from onset.errors import OnsetError
 from onset.metrics.info import bounds
@@ -53,7 +55,8 @@ def read(path: Path, reading: Reading) -> Results:
     if "loss" in told:
         unit = {name: told[name] for name in ("loss_name", "loss_unit") if name in told}
         losses.append({**base, "loss_name": "loss", **unit, "loss": float(told["loss"]), "training": False})
-    return Results(pd.DataFrame(scores), pd.DataFrame(losses))
+    items, notes = every_eval_ever_samples.read(path, base)
+    return Results(pd.DataFrame(scores), pd.DataFrame(losses), items, tuple(notes))
 
 
 def _score(result: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -82,11 +85,17 @@ def _in_range(value: float, metric: str, config: Mapping[str, Any]) -> float:
 
 
 def write(
-    observations: pd.DataFrame, folder: str | Path, *, organization: str = "unknown", retrieved: str = "0"
+    observations: pd.DataFrame,
+    folder: str | Path,
+    *,
+    items: pd.DataFrame | None = None,
+    organization: str = "unknown",
+    retrieved: str = "0",
 ) -> list[Path]:
     """Write a table of observations as records, one file a checkpoint, and return their paths.
 
-    ``organization`` is who provides the data; ``retrieved`` is the time of the record in seconds since 1970, as text.
+    ``items`` are item rows: those of a checkpoint go beside its record, as samples. ``organization`` is who provides
+    the data; ``retrieved`` is the time of the record in seconds since 1970, as text.
     """
     written = []
     keys = ["run", "step", "tokens", "loss_name"]
@@ -95,9 +104,21 @@ def write(
         name = re.sub(r"[^\w.-]+", "_", f"{rows.run.iloc[0]}-{number:05d}") + ".json"
         path = Path(folder) / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        if items is not None and len(own := _of_checkpoint(items, rows)):
+            record["detailed_evaluation_results"] = every_eval_ever_samples.write(
+                own, path, record["evaluation_id"], record["model_info"]["id"]
+            )
         write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         written.append(path)
     return written
+
+
+def _of_checkpoint(items: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The item rows of the checkpoint and the tasks of some observations."""
+    first = rows.iloc[0]
+    step = -1 if pd.isna(first.step) else int(first.step)
+    own: pd.DataFrame = items[(items.run == first.run) & (items.step == step) & items.task.isin(rows.task)]
+    return own
 
 
 def _record(rows: pd.DataFrame, organization: str, retrieved: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from onset.adapters.source import Format, Reading, Results, load_json
 from onset.errors import OnsetError
+from onset.store.parts import read_part
 from onset.store.rundir import run_dirs
 from onset.tables import study
 
@@ -42,7 +43,19 @@ def read(path: Path, reading: Reading) -> Results:
     names = {run: str(one["name"]) if count[one["name"]] == 1 else run for run, one in about.items()}
     losses["run"] = losses.run.map(names)
     scores, notes = _scores(path, names)
-    return Results(scores, losses.assign(training=False), notes=tuple(notes))
+    items = _items(path, names) if reading.items else pd.DataFrame()
+    return Results(scores, losses.assign(training=False), items, tuple(notes))
+
+
+def _items(path: Path, names: dict[str, str]) -> pd.DataFrame:
+    """All item rows of the folder's runs; a task that was asked in two forms bears the name that its scores have."""
+    parts = [read_part(part) for run in run_dirs(path) for part in sorted(run.path.glob("items/[0-9]*/*.parquet"))]
+    if not parts:
+        return pd.DataFrame()
+    items = pd.concat(parts, ignore_index=True)
+    forms = items.groupby("task").digest.transform("nunique") > 1
+    task = items.task.where(~forms, items.task + "@" + items.digest.str[:4])
+    return items.assign(run=items.run.map(names), task=task)
 
 
 def _tokens(per_step: float | None, stated: dict[str, float], step: int) -> float | None:

@@ -52,7 +52,11 @@ def looks_like_table(path: Path) -> bool:
 
 def read(path: Path, reading: Reading) -> Results:
     """The scores and losses of a table, long or wide. Raises OnsetError where it has neither."""
-    frame = files.read_table(path)
+    return read_frame(files.read_table(path), path, reading)
+
+
+def read_frame(frame: pd.DataFrame, path: Path, reading: Reading) -> Results:
+    """The same of a table that is read already; ``path`` names it in errors."""
     if reading.columns is not None:
         frame = table.apply(frame, table.column_map(reading.columns), path)
     base, notes = _base(frame, path, reading)
