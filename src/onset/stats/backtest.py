@@ -30,6 +30,9 @@ FEWEST = 2
 MOST_FOLDS = 5
 """Sizes that are predicted, at most."""
 
+MOST_CHECKPOINTS = 5
+"""Checkpoints of a run that are predicted, at most."""
+
 WORTH_PROCESSES = 2000
 """With fewer rows than this, starting processes costs more than it saves."""
 
@@ -125,26 +128,43 @@ def _first_reason(refusals: list[pd.DataFrame]) -> str:
 
 def _round(learnt: pd.DataFrame, unseen: pd.DataFrame, level: float, seed: int) -> Iterator[pd.DataFrame]:
     """Forecasts and baselines of every task for one larger size."""
+    keys = ["task", "metric"]
+    both = learnt[keys].drop_duplicates().merge(unseen[keys].drop_duplicates())
+    if both.empty:
+        return
+    learnt, unseen = learnt.merge(both), _few(unseen.merge(both)).assign(target=lambda rows: np.arange(len(rows)))
     by_size = _reachable(learnt)
-    for (task, metric), rows in unseen.groupby(["task", "metric"], sort=False):
-        key = str(task), str(metric)
-        before = learnt[(learnt["task"] == key[0]) & (learnt["metric"] == key[1])]
-        if len(before) == 0:
+    names = [*(name for name in ("run", "family", "n_examples") if name in unseen), *keys, "params", "target"]
+    asked = {"score_from_loss": unseen[[*names, "loss"]]}
+    if by_size is not None:
+        asked["score_from_size"] = unseen[[*names, "tokens"]]
+    found = {
+        method: forecast(learnt, targets, thresholds={}, level=level, seed=seed, law=by_size)
+        .scores.set_index("target")
+        .loc[unseen["target"]]
+        for method, targets in asked.items()
+    }
+    for (task, metric), rows in unseen.groupby(keys, sort=False):
+        key, at = (str(task), str(metric)), rows["target"].to_numpy()
+        first = found["score_from_loss"].iloc[at]
+        if (first["verdict"] == "refused").any():
+            yield pd.DataFrame([{"task": key[0], "metric": key[1], "why": first["why"].iloc[0]}])
             continue
-        targets = rows[["loss", "params"]]
-        methods = ["score_from_loss"]
-        if by_size is not None:
-            targets = pd.concat([targets, rows[["params", "tokens"]]])
-            methods.append("score_from_size")
-        found = forecast(before, targets, thresholds={}, level=level, seed=seed, law=by_size).scores
-        refused = bool((found["verdict"] == "refused").any())
-        if refused:
-            yield pd.DataFrame([{"task": key[0], "metric": key[1], "why": found["why"].iloc[0]}])
-            continue
-        for place, method in enumerate(methods):
-            part = found.iloc[place * len(rows) : (place + 1) * len(rows)]
-            yield _told(rows, key, method, *(part[name].to_numpy(float) for name in ("score", "low", "high")))
+        for method, scores in found.items():
+            values = (scores[name].iloc[at].to_numpy(float) for name in ("score", "low", "high"))
+            yield _told(rows, key, method, *values)
+        before = learnt[(learnt["task"] == task) & (learnt["metric"] == metric)]
         yield from _baselines(before, rows, key, level)
+
+
+def _few(rows: pd.DataFrame) -> pd.DataFrame:
+    """At most ``MOST_CHECKPOINTS`` of each run and task, spread evenly over its losses, the lowest among them."""
+    ordered = rows.sort_values("loss", kind="stable")
+    groups = ordered.groupby(["run", "task", "metric"], sort=False)["loss"]
+    rank, count = groups.cumcount().to_numpy(), groups.transform("size").to_numpy()
+    every = np.maximum(np.ceil(count / MOST_CHECKPOINTS), 1.0)
+    kept: pd.DataFrame = ordered[rank % every == 0].sort_index()
+    return kept
 
 
 def _reachable(learnt: pd.DataFrame) -> losslaw.LossLaw | None:

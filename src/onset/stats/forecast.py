@@ -19,9 +19,9 @@ from onset.results import Finding, Forecast, Interval, check_level
 from onset.stats import loss_law as losslaw
 from onset.stats.data import Array, curve_data
 from onset.stats.loss_law import LossLaw
-from onset.stats.prediction.predicted_score import learn
+from onset.stats.prediction.predicted_score import PredictedScore, learn
 
-DRAWS = 400
+DRAWS = 1000
 """Draws behind each interval."""
 
 KEYS = ("task", "metric")
@@ -110,9 +110,9 @@ def _of_measure(
     rng = np.random.default_rng(seed)
     losses = _possible_losses(wanted, law, rng)
     scores = []
-    for _, rows in groups:
+    for (_, rows), learnt in zip(groups, learn([curve_data(rows) for _, rows in groups]), strict=True):
         asked = np.flatnonzero(_asked(rows, wanted))
-        part = _foreseen(rows, wanted.iloc[asked], losses[:, asked], level, rng)
+        part = _predicted(rows, wanted.iloc[asked], losses[:, asked], learnt, level, rng)
         scores.append(part.assign(loss_name=measure[0], loss_unit=measure[1]))
     found = _thresholds(groups, measure, level, seed) if thresholds is None else dict(thresholds)
     onsets = _onsets(obs, groups, wanted, law, found, measure, level, rng)
@@ -167,21 +167,23 @@ def _possible_losses(wanted: pd.DataFrame, law: LossLaw | None, rng: np.random.G
     return losses
 
 
-def _foreseen(
-    rows: pd.DataFrame, wanted: pd.DataFrame, losses: Array, level: float, rng: np.random.Generator
-) -> pd.DataFrame:
-    """Scores of one task at the targets."""
+def _predicted(
+    rows: pd.DataFrame, wanted: pd.DataFrame, losses: Array, learnt: PredictedScore | str, level: float,
+    rng: np.random.Generator,
+) -> pd.DataFrame:  # fmt: skip
+    """Scores of one task at the targets; a target whose run or family is in the table is of that run or family."""
     base = wanted.assign(task=rows["task"].iloc[0], metric=rows["metric"].iloc[0])
     base["loss"] = np.median(losses, axis=0)
-    refusal, curve = learn(curve_data(rows))
-    if curve is None:
-        return base.assign(score=np.nan, low=np.nan, high=np.nan, verdict="refused", why=refusal)
+    if isinstance(learnt, str):
+        return base.assign(score=np.nan, low=np.nan, high=np.nan, verdict="refused", why=learnt)
+    families, runs = (base[name] if name in base else [None] * len(base) for name in ("family", "run"))
+    targets = zip(np.log10(base["params"]), _items(base, rows), families, runs, strict=True)
     values = np.column_stack([
-        curve.draw(losses[:, place], size, items, rng)
-        for place, (size, items) in enumerate(zip(np.log10(base["params"]), _items(base, rows), strict=True))
+        learnt.draw(losses[:, place], size, items, rng, family, run)
+        for place, (size, items, family, run) in enumerate(targets)
     ])  # fmt: skip
     low, middle, high = np.quantile(values, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=0)
-    lowest, highest = curve.span
+    lowest, highest = learnt.span
     outside = (base["loss"] < lowest) | (base["loss"] > highest)
     why = np.where(outside, f"beyond the losses seen ({lowest:.3g} to {highest:.3g})", "within the losses seen")
     return base.assign(score=middle, low=low, high=high, verdict="predicted", why=why)
