@@ -85,7 +85,7 @@ def test_layers_computed_again_give_the_same_gradients(run: Run) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_falls_by_autograd(run: Run, kind: str) -> None:
     how = Arithmetic("torch", False, 1, "cpu", "")
-    stepper = Stepper(first_model(run, VOCAB), Optimizer(kind=kind), how, batch=8)  # type: ignore[arg-type]
+    stepper = Stepper(first_model(run, VOCAB), Optimizer(kind=kind), how, batch=8)
     draw = torch.Generator().manual_seed(0)
     ids = torch.randint(0, 20, (8, 17), generator=draw)
     losses = [stepper.step(ids[:, :-1], ids[:, 1:], 3e-3).loss for _ in range(25)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from onset.study.spec import Schedule
@@ -34,3 +36,15 @@ def test_wsd_holds_the_peak_then_falls_linearly() -> None:
     rates = [rate(schedule, step, 100) for step in range(100)]
     assert set(rates[10:80]) == {1.0}
     assert rates[80:] == pytest.approx([(19 - i) / 20 for i in range(20)])
+
+
+def test_a_linear_schedule_falls_to_zero_and_a_constant_one_not_at_all() -> None:
+    linear = Schedule(kind="linear", peak_rate=1.0, warmup=0.1)
+    assert linear.final_ratio == 0.0
+    rates = [rate(linear, step, 100) for step in range(100)]
+    assert rates[9] == 1.0
+    assert rates[-1] == 0.0
+    falls = [before - after for before, after in pairwise(rates[9:])]
+    assert max(falls) - min(falls) < 1e-12
+    constant = [rate(Schedule(kind="constant", peak_rate=1.0, warmup=0.1), step, 100) for step in range(100)]
+    assert constant[9:] == [1.0] * 91

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from onset.models.initialisation import drawn
-from onset.study.spec import Shape
-
-Role = Literal["matrix", "embedding", "head", "vector"]
-"""A parameter's part in a model: optimizers decay all but vectors, and some treat matrices in a way of their own."""
+from onset.study.spec import AnyShape
+from onset.study.training import Role as Role
 
 
 class CausalModel(nn.Module, ABC):
@@ -27,7 +25,7 @@ class CausalModel(nn.Module, ABC):
     under them.
     """
 
-    shape: Shape
+    shape: AnyShape
     vocab: int
 
     @abstractmethod

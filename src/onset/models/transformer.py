@@ -69,6 +69,8 @@ class Block(nn.Module):
 class Decoder(CausalModel):
     """The paper's causal language model. Weights are float32, drawn from ``seed``, or unset for None."""
 
+    shape: Shape
+
     def __init__(self, shape: Shape, vocab: int, seed: int | None = 0) -> None:
         super().__init__()
         self.shape, self.vocab = shape, vocab

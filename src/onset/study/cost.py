@@ -7,17 +7,17 @@ and placed also trains.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from onset.errors import OnsetError
-from onset.study.spec import Run, Shape
+from onset.study import architectures, optimizers
+from onset.study.spec import AnyShape, HuggingFaceShape, Run
+from onset.study.training import Role
 
 WEIGHT_BYTES = 4
 """Checkpoints and the optimiser's weights are float32."""
-
-FIRST_CHECKPOINT = 1 / 64
-"""Where log-spaced checkpoints begin, as a share of the steps: early, so that high losses are covered."""
 
 PIECE_TOKENS = 2048
 """Tokens that a thread takes through the model at once (at least one sequence): their activations stay in its cache."""
@@ -50,12 +50,15 @@ STATES_KEPT = 2
 """Resume states on disk while a run goes on: the newest, and the one before in case that is damaged."""
 
 
-def parameters(shape: Shape, vocab: int) -> dict[str, int]:
+def parameters(shape: AnyShape, vocab: int) -> dict[str, int]:
     """Parameters by part; their sum is the model's own count.
 
     Per layer: queries and output width^2 each, keys and values width x kv_heads x head_dim each, the three
-    SwiGLU matrices width x hidden each, and two gains of RMSNorm. A tied head has no weights of its own.
+    SwiGLU matrices width x hidden each, and two gains of RMSNorm. A tied head has no weights of its own. Of an
+    architecture of transformers the parts are those of ``onset.study.architectures``.
     """
+    if isinstance(shape, HuggingFaceShape):
+        return {str(part): count for part, count in architectures.sizes(shape, vocab).parameters.items()}
     width, keys = shape.width, shape.kv_heads * shape.head_dim
     return {
         "embedding": vocab * width,
@@ -66,19 +69,42 @@ def parameters(shape: Shape, vocab: int) -> dict[str, int]:
     }
 
 
-def total_parameters(shape: Shape, vocab: int) -> int:
+def total_parameters(shape: AnyShape, vocab: int) -> int:
     """All parameters, embeddings included."""
     return sum(parameters(shape, vocab).values())
 
 
-def flops_per_token(shape: Shape, vocab: int) -> int:
+def active_parameters(shape: AnyShape, vocab: int) -> int:
+    """Parameters that take part in reading one token: all, but of a mixture the experts that it is not sent to."""
+    if isinstance(shape, HuggingFaceShape):
+        return architectures.sizes(shape, vocab).active
+    return total_parameters(shape, vocab)
+
+
+def architecture(shape: AnyShape) -> str:
+    """Name of a shape's architecture: 'transformer' for the paper's decoder, else transformers' name for it."""
+    return shape.model_type if isinstance(shape, HuggingFaceShape) else "transformer"
+
+
+def layers(shape: AnyShape, vocab: int) -> int:
+    """Layers of a model, whatever kind they are of."""
+    return architectures.sizes(shape, vocab).layers if isinstance(shape, HuggingFaceShape) else shape.layers
+
+
+def _width(shape: AnyShape, vocab: int) -> int:
+    return architectures.sizes(shape, vocab).width if isinstance(shape, HuggingFaceShape) else shape.width
+
+
+def flops_per_token(shape: AnyShape, vocab: int) -> int:
     """Floating-point operations of training per token: forward and backward, attention included.
 
     Six for each weight that takes part in a matrix product (two forward, four backward), so the head counts
     once, tied or not, and looking up an embedding is free; and 12 x layers x width x context for attention
     (Chowdhery et al. 2022, "PaLM", arXiv 2204.02311, appendix B), here with the (context + 1) / 2 keys that a
-    causal query sees on average in place of context.
+    causal query sees on average in place of context. Of an architecture of transformers they are what torch counts.
     """
+    if isinstance(shape, HuggingFaceShape):
+        return architectures.sizes(shape, vocab).flops_per_token
     parts = parameters(shape, vocab)
     matrices = parts["attention"] + parts["feed_forward"] + vocab * shape.width
     return 6 * matrices + 6 * shape.layers * shape.width * (shape.context + 1)
@@ -90,28 +116,8 @@ def flops(run: Run, vocab: int) -> int:
 
 
 def checkpoint_steps(run: Run) -> tuple[int, ...]:
-    """Steps of a run at which a checkpoint is written: ascending, distinct, the last step always among them.
-
-    A count is log-spaced over the tokens, from ``FIRST_CHECKPOINT`` of the steps to the end, and gives as many
-    steps as asked or as there are. Declared token counts go to the nearest step.
-    """
-    if isinstance(run.checkpoints, int):
-        return _log_spaced(run.steps, min(run.checkpoints, run.steps))
-    steps = {min(max(1, round(tokens / run.tokens_per_step)), run.steps) for tokens in run.checkpoints}
-    return tuple(sorted(steps | {run.steps}))
-
-
-def _log_spaced(last: int, count: int) -> tuple[int, ...]:
-    """``count`` distinct steps up to ``last``, a constant ratio apart as far as whole numbers allow."""
-    if count == 1:
-        return (last,)
-    first = max(1.0, last * FIRST_CHECKPOINT)
-    steps = [round(first * (last / first) ** (index / (count - 1))) for index in range(count)]
-    for index in range(1, count):  # early steps crowd: push them up to be distinct
-        steps[index] = max(steps[index], steps[index - 1] + 1)
-    for index in reversed(range(count)):  # and the last ones back under the end
-        steps[index] = min(steps[index], last - (count - 1 - index))
-    return tuple(steps)
+    """Steps of a run at which a checkpoint is written: ascending, distinct, the last step always among them."""
+    return run.checkpoint_steps
 
 
 @dataclass(frozen=True)
@@ -173,28 +179,50 @@ def memory(run: Run, vocab: int, method: Method, *, sequences: int | None = None
         "gradients": gradients,
         "optimizer": optimizer,
         "gathered": gathered,
-        "activations": tokens * _activation_bytes(run.shape, method, recompute=recompute),
+        "activations": tokens * _activation_bytes(run.shape, vocab, method, recompute=recompute),
         "logits": _logits_bytes(run.shape, vocab, method, tokens),
     }
 
 
 def optimizer_bytes(run: Run, vocab: int) -> int:
-    """Bytes that an optimizer keeps of all parameters: two moments, or Muon's one of the blocks' matrices."""
-    parts = parameters(run.shape, vocab)
-    single = parts["attention"] + parts["feed_forward"] if run.optimizer.kind == "muon" else 0
-    return WEIGHT_BYTES * (2 * sum(parts.values()) - single)
+    """Bytes that an optimizer keeps of all parameters: two moments of AdamW, one of Lion, or as it is tried."""
+    by_role: dict[Role, int] = {"matrix": 0, "embedding": 0, "head": 0, "vector": 0}
+    for part, count in parameters(run.shape, vocab).items():
+        by_role[ROLE_OF_PART[part]] += count
+    return WEIGHT_BYTES * optimizers.state_elements(run.optimizer, by_role)
 
 
-def gathered_parameters(shape: Shape, vocab: int) -> int:
+ROLE_OF_PART: Mapping[str, Role] = {
+    "embedding": "embedding",
+    "attention": "matrix",
+    "feed_forward": "matrix",
+    "matrices": "matrix",
+    "experts": "matrix",
+    "norms": "vector",
+    "vectors": "vector",
+    "head": "head",
+}
+"""Which role the parameters of each part have."""
+
+
+def gathered_parameters(shape: AnyShape, vocab: int) -> int:
     """Parameters that a sharded training holds whole at its peak: two blocks, and all that is in no block."""
     parts = parameters(shape, vocab)
+    if isinstance(shape, HuggingFaceShape):
+        inner = parts["matrices"] + parts["experts"] + parts["vectors"]
+        return parts["embedding"] + parts["head"] + -(-inner * 2 // max(2, layers(shape, vocab)))
     block = (parts["attention"] + parts["feed_forward"]) // shape.layers + 2 * shape.width
     return min(2, shape.layers) * block + parts["embedding"] + parts["head"] + shape.width
 
 
-def _activation_bytes(shape: Shape, method: Method, *, recompute: int) -> int:
+def _activation_bytes(shape: AnyShape, vocab: int, method: Method, *, recompute: int) -> int:
     """Bytes of activations that a token leaves for the backward pass."""
     size = 2 if method.bfloat16 else WEIGHT_BYTES
+    if isinstance(shape, HuggingFaceShape):
+        found = architectures.sizes(shape, vocab)
+        whole = found.activation_bytes * size // WEIGHT_BYTES
+        # Transformers computes all layers again or none.
+        return found.layers * found.width * size + -(-whole // found.layers) if recompute else whole
     keys = shape.kv_heads * shape.head_dim
     elements = 4 * shape.width + 2 * keys + 3 * shape.hidden
     floats = 2 * shape.width + shape.heads + 2
@@ -205,13 +233,13 @@ def _activation_bytes(shape: Shape, method: Method, *, recompute: int) -> int:
     return held * layer + (recompute * shape.width * size + layer if recompute else 0)
 
 
-def _logits_bytes(shape: Shape, vocab: int, method: Method, tokens: int) -> int:
+def _logits_bytes(shape: AnyShape, vocab: int, method: Method, tokens: int) -> int:
     """Bytes of the logits in hand, their gradient, and the output matrix's sum."""
     size = 2 if method.bfloat16 else WEIGHT_BYTES
     if method.engine == "kernels":
         return method.holders * min(tokens * vocab, LOGITS) * size
     copies = LOGITS_COPIES if method.engine == "torch" else 1
-    return min(tokens * vocab, TORCH_LOGITS) * (size + copies * 4) + vocab * shape.width * (4 + size)
+    return min(tokens * vocab, TORCH_LOGITS) * (size + copies * 4) + vocab * _width(shape, vocab) * (4 + size)
 
 
 def piece_tokens(run: Run, method: Method) -> int:
@@ -260,8 +288,8 @@ def fitted(run: Run, vocab: int, limit: int | None, method: Method) -> Fit:
         parts = memory(run, vocab, method, sequences=count, recompute=recompute)
         return Fit(method, count, recompute, parts, usual=(count, recompute) == (counts[0], 0))
 
-    layers = 0 if method.engine == "kernels" else run.shape.layers
-    for most_again in sorted({0, layers}):
+    deepest = 0 if method.engine == "kernels" else layers(run.shape, vocab)
+    for most_again in sorted({0, deepest}):
         for count in counts:
             found = holding(count, most_again)
             if limit is None or found.bytes <= limit:
@@ -292,10 +320,10 @@ def sharded(
     """
     if devices == 1:
         return fitted(run, vocab, limit, method)
-    if run.optimizer.kind != "adamw":
+    if run.optimizer.kind != "adamw" or run.optimizer.peaks:
         raise OnsetError(
-            f"run '{run.name}' has the optimizer {run.optimizer.kind}, which needs whole matrices",
-            advice="train it on one device, or with adamw",
+            f"run '{run.name}' has the optimizer {run.optimizer.kind}, which several devices do not share",
+            advice="train it on one device, or with adamw and one peak rate",
         )
     engine: Engine = "torch" if method.engine == "kernels" else method.engine
     least = min(devices, per_host)

@@ -25,6 +25,9 @@ from onset.study.spec import HARNESS, OWN_FILE, Source, Study, TaskUse
 WORLD = "world"
 """The path of a source that is the embedded world."""
 
+SHAPES = ("decoder", "huggingface")
+"""Kinds of shapes, as errors of validation call them."""
+
 
 def load(study: str | Path | Study) -> Study:
     """Load a study from a TOML file, a preset's name, or a Study as it is.
@@ -199,7 +202,7 @@ def _explained(error: ValidationError, where: object) -> OnsetError:
     found = error.errors()
     faults = [one for one in found if not any(_inside(other["loc"], one["loc"]) for other in found)]
     first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
-    path = [str(part) for part in first["loc"]]
+    path = _without_tags([str(part) for part in first["loc"]])
     key = ".".join(path) or "the study"
     more = len(faults) - 1
     also = f" (and {more} more)" if more else ""
@@ -211,6 +214,11 @@ def _explained(error: ValidationError, where: object) -> OnsetError:
     given = first.get("input")
     shown = f", given {given!r}" if isinstance(given, str | int | float | bool) else ""
     return OnsetError(f"{key}: {message}{shown}{also}", where=where, advice="mend this value in the study")
+
+
+def _without_tags(path: list[str]) -> list[str]:
+    """A place in a study without the name of the kind of shape that pydantic puts into it."""
+    return [part for index, part in enumerate(path) if index == 0 or path[index - 1] != "shape" or part not in SHAPES]
 
 
 def _inside(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:

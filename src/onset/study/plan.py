@@ -33,7 +33,9 @@ def plan_rows(
             {
                 "run": run.name,
                 "group": run.group,
+                "architecture": cost.architecture(run.shape),
                 "params": cost.total_parameters(run.shape, entries),
+                "params_active": cost.active_parameters(run.shape, entries),
                 "tokens": run.steps * run.tokens_per_step,
                 "flops": flops,
                 "steps": run.steps,

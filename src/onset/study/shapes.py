@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+import json
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from onset.study.base import Spec
 
@@ -46,3 +54,71 @@ class Shape(Spec):
                 "because half of its dimensions are rotated in pairs"
             )
         return self
+
+
+class HuggingFaceShape(Spec):
+    """Any causal architecture of transformers: its ``model_type`` and the keys of its configuration.
+
+    In TOML the keys stand beside the others: ``{ kind = "huggingface", model_type = "mamba2", context = 128,
+    hidden_size = 64 }``. Which keys there are is the architecture's own affair, and is checked by
+    ``onset.study.architectures`` before anything runs.
+    """
+
+    kind: Literal["huggingface"]
+    model_type: str = Field(min_length=1)
+    """Name of the architecture in transformers, such as 'mamba2', 'olmoe', 'falcon_h1'."""
+    context: int = Field(gt=1)
+    """Tokens that a training sequence holds, and the longest prompt."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The configuration's keys; what is not stated has the architecture's own default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, given: Any) -> Any:
+        """All keys but our own are the configuration's."""
+        if not isinstance(given, dict) or "settings" in given:
+            return given
+        own = {name: value for name, value in given.items() if name in cls.model_fields}
+        return own | {"settings": {name: value for name, value in given.items() if name not in own}}
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = handler(self)
+        settings: dict[str, Any] = found.pop("settings")
+        return {**found, **settings}
+
+    @model_validator(mode="after")
+    def _free(self) -> Self:
+        taken = sorted(set(self.settings) & set(SET_BY_ONSET))
+        if taken:
+            raise ValueError(f"'{taken[0]}' is not to be stated: {SET_BY_ONSET[taken[0]]}")
+        return self
+
+    def key(self) -> str:
+        """The shape as one text, equal for equal shapes."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+SET_BY_ONSET = {
+    "vocab_size": "it comes with the tokenizer",
+    "bos_token_id": "it comes with the tokenizer",
+    "eos_token_id": "it comes with the tokenizer",
+    "pad_token_id": "it comes with the tokenizer",
+    "max_position_embeddings": "it is the shape's context",
+    "output_router_logits": "a balancing loss is trained with wherever its coefficient is above zero",
+    "architectures": "model_type says it",
+    "dtype": "the study's precision says it",
+    "torch_dtype": "the study's precision says it",
+}
+"""Keys of a configuration that other parts of a study decide."""
+
+
+def _kind(given: Any) -> str:
+    kind = given.get("kind") if isinstance(given, dict) else getattr(given, "kind", None)
+    return "huggingface" if kind is not None else "decoder"
+
+
+AnyShape = Annotated[
+    Annotated[Shape, Tag("decoder")] | Annotated[HuggingFaceShape, Tag("huggingface")], Discriminator(_kind)
+]
+"""A shape that a study may name: the paper's decoder, or an architecture of transformers."""

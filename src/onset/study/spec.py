@@ -22,6 +22,9 @@ from pydantic import (
 from onset.study import rules
 from onset.study.base import Spec as Spec
 from onset.study.base import without_defaults
+from onset.study.checkpoints import checkpoint_steps
+from onset.study.shapes import AnyShape as AnyShape
+from onset.study.shapes import HuggingFaceShape as HuggingFaceShape
 from onset.study.shapes import Shape as Shape
 from onset.study.training import Optimizer as Optimizer
 from onset.study.training import Schedule as Schedule
@@ -147,7 +150,7 @@ class Run(Spec):
     """One training of one model."""
 
     name: Slug
-    shape: Shape
+    shape: AnyShape
     tokens: int = Field(gt=0)
     """Tokens to train on."""
     batch: int = Field(gt=0)
@@ -177,6 +180,11 @@ class Run(Spec):
     def steps(self) -> int:
         """Whole batches within the budget."""
         return self.tokens // self.tokens_per_step
+
+    @property
+    def checkpoint_steps(self) -> tuple[int, ...]:
+        """Steps at which a checkpoint is written."""
+        return checkpoint_steps(self.checkpoints, self.steps, self.tokens_per_step)
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ time, so that memory is bounded by the largest run.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ ITEM_COLUMNS = (
 LOSS_COLUMNS = {NATS: "nats_per_token", "bits/byte": "bits_per_byte", "unigram-normalised": "unigram_normalised"}
 METRICS_FILE = "metrics.json"
 """Metrics beside the usual ones that an evaluation names: they are measured whenever the folder is read."""
+DESIGN = ("architecture", "params_active", "optimizer")
+"""What of a run's design is a factor where it varies."""
+
 FACTORS = ("schedule", "peak_rate", "seed", "layers", "width", "batch")
 
 
@@ -73,7 +76,7 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
         )
     scores = _forms_apart(scores, notes)
     placed = _placed(scores, held_out, choice, notes, folder)
-    described = placed.merge(pd.DataFrame([_description(run) for run in runs]), on="run", how="left")
+    described = placed.merge(pd.DataFrame(_descriptions(runs)), on="run", how="left")
     described = _with_tokens(described, notes, folder)
     if described.left_out.any():
         notes.append(f"items that could not be scored, left out of their scores: {int(described.left_out.sum())}")
@@ -307,13 +310,33 @@ def _placed(
     return placed[~lost].assign(loss_name=choice.name, loss_unit=choice.unit)
 
 
-def _description(run: RunDir) -> dict[str, Any]:
+def _descriptions(runs: Sequence[RunDir]) -> list[dict[str, Any]]:
+    """A row a run; architecture, active parameters and optimizer are named where a study has several of them."""
+    metas = [run.meta() for run in runs]
+    named = [_design(meta) for meta in metas]
+    varied = {key for key in DESIGN if len({str(one.get(key)) for one in named}) > 1}
+    if all(one.get("params_active") == meta.get("params") for one, meta in zip(named, metas, strict=True)):
+        varied.discard("params_active")
+    return [
+        _description(run, meta, {key: value for key, value in one.items() if key in varied and value is not None})
+        for run, meta, one in zip(runs, metas, named, strict=True)
+    ]
+
+
+def _design(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run.json tells designs apart."""
+    optimizer = (meta.get("spec") or {}).get("optimizer")
+    kind = None if optimizer is None else optimizer.get("kind", "adamw")
+    return {"architecture": meta.get("architecture"), "params_active": meta.get("params_active"), "optimizer": kind}
+
+
+def _description(run: RunDir, meta: Mapping[str, Any], design: Mapping[str, Any]) -> dict[str, Any]:
     """A run's columns from its run.json."""
-    meta = run.meta()
     spec: dict[str, Any] = meta.get("spec") or {}
     schedule, shape = spec.get("schedule") or {}, spec.get("shape") or {}
     values = {**spec, **shape, "schedule": schedule.get("kind"), "peak_rate": schedule.get("peak_rate")}
     factors = {key: values[key] for key in FACTORS if isinstance(values.get(key), int | float | str)}
+    factors |= design
     if meta.get("group"):
         factors["group"] = meta["group"]
     return {

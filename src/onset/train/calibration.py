@@ -13,15 +13,19 @@ from pathlib import Path
 
 import torch
 
+from onset.errors import OnsetError
 from onset.models.build import first_model
 from onset.store.parts import write_text
-from onset.study.cost import flops_per_token
-from onset.study.spec import Run, Shape, digest_of
+from onset.study.cost import flops_per_token, total_parameters
+from onset.study.spec import HuggingFaceShape, Run, Shape, digest_of
 from onset.train.precision import Arithmetic, choose
 from onset.train.step import Stepper
 
 LARGEST_WIDTH, LAYERS, LARGEST_CONTEXT, LARGEST_VOCAB = 512, 2, 512, 8192
 """Bounds of the decoder that is measured."""
+
+LARGEST_PARAMETERS = 100_000_000
+"""Above so many, an architecture of transformers is not measured."""
 
 TOKENS = 4096
 """Tokens of a measured step (at least one sequence)."""
@@ -53,6 +57,8 @@ def measured_rate(run: Run, vocab: int, *, precision: str, threads: int = 1, kee
 def sample_of(run: Run, vocab: int) -> tuple[Run, int]:
     """A run and a vocabulary small enough to be measured in a moment; a small run is its own but for layers."""
     shape = run.shape
+    if isinstance(shape, HuggingFaceShape):
+        return _sample_of_transformers(run, shape, vocab)
     scale = min(1.0, LARGEST_WIDTH / shape.width)
     if scale == 1.0:
         small = shape.model_copy(update={"layers": min(LAYERS, shape.layers)})
@@ -64,6 +70,18 @@ def sample_of(run: Run, vocab: int) -> tuple[Run, int]:
     small = small.model_copy(update={"context": min(shape.context, LARGEST_CONTEXT)})
     batch = min(run.batch, max(1, TOKENS // small.context))
     return Run(name="sample", shape=small, tokens=batch * small.context, batch=batch), min(vocab, LARGEST_VOCAB)
+
+
+def _sample_of_transformers(run: Run, shape: HuggingFaceShape, vocab: int) -> tuple[Run, int]:
+    """An architecture of transformers is measured as it is, on one short step: its sizes may not be cut at will."""
+    if total_parameters(shape, vocab) > LARGEST_PARAMETERS:
+        raise OnsetError(
+            f"a model of {total_parameters(shape, vocab):,} parameters is too large to be measured here",
+            where=f"run '{run.name}'",
+            advice="state the rate at which the machine meant trains it: --rate FLOPS",
+        )
+    batch = min(run.batch, max(1, TOKENS // shape.context))
+    return Run(name="sample", shape=shape, tokens=batch * shape.context, batch=batch), vocab
 
 
 def _measure(sample: Run, vocab: int, arithmetic: Arithmetic) -> float:

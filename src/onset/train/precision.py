@@ -15,7 +15,7 @@ from typing import Any
 
 from onset.cpu import build as kernels
 from onset.study.cost import Engine, Method, Training, flops, usable
-from onset.study.spec import Run
+from onset.study.spec import Run, Shape
 
 COMPILE_FLOPS = 5e16
 """A run of at least so much work is compiled on a GPU: minutes at 100 TFLOP/s, where compiling takes about one."""
@@ -51,13 +51,16 @@ class Arithmetic:
 def method(run: Run, vocab: int, *, device: str, precision: str, threads: int = 1, processes: int = 1) -> Method:
     """The method of a run on a kind of device ('cpu', 'cuda'), told without touching one; torch is not loaded.
 
+    Architectures of transformers are computed by autograd, uncompiled: few of them are one graph.
+
     ``processes`` of a CPU that train together use autograd: the kernels are of one process.
     """
+    ours = isinstance(run.shape, Shape)
     if not device.startswith("cpu"):
-        compiled = flops(run, vocab) >= COMPILE_FLOPS
+        compiled = ours and flops(run, vocab) >= COMPILE_FLOPS
         return Method("compiled" if compiled else "torch", precision != "float32", threads)
     bfloat16 = precision == "bfloat16" or (precision == "auto" and kernels.multiplies_bfloat16())
-    if processes == 1 and kernels.why_not(bfloat16=bfloat16) is None:
+    if ours and processes == 1 and kernels.why_not(bfloat16=bfloat16) is None:
         return Method("kernels", bfloat16, threads)
     return Method("torch", precision == "bfloat16", threads)
 

@@ -11,10 +11,13 @@ from torch import Tensor
 
 from onset.cpu.flat import Flat
 from onset.models.contract import CausalModel
-from onset.study.spec import Optimizer
+from onset.study.spec import Optimizer, Schedule
 from onset.train.optimizers import build
 from onset.train.passes import passes
 from onset.train.precision import Arithmetic
+
+PEAK = Schedule().peak_rate
+"""Peak rate where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,16 @@ class Steps(Protocol):
 class Stepper:
     """Trains a model's float32 weights in place, by the passes that its arithmetic says."""
 
-    def __init__(self, model: CausalModel, optimizer: Optimizer, arithmetic: Arithmetic, *, batch: int) -> None:
+    def __init__(
+        self, model: CausalModel, optimizer: Optimizer, arithmetic: Arithmetic, *, batch: int, peak: float = PEAK
+    ) -> None:
+        """``peak`` is the schedule's peak rate, of which groups of parameters may have shares of their own."""
         self.model = model
         self.arithmetic = arithmetic
         self.clip = optimizer.clip
         self.master = Flat(model)
         self.passes = passes(model, self.master, arithmetic, batch)
-        self.update = build(model, self.master, optimizer)
+        self.update = build(model, self.master, optimizer, peak)
 
     def step(self, inputs: Tensor, targets: Tensor, rate: float) -> Outcome:
         """See ``Steps``."""

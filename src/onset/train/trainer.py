@@ -153,7 +153,8 @@ def _stepper(job: Job, arithmetic: Arithmetic, mesh: Mesh) -> Steps:
     if mesh.size > 1:
         return ShardedStepper(job.run, job.vocab, arithmetic, mesh)
     model = first_model(job.run, job.vocab).to(mesh.device)
-    return Stepper(model, job.run.optimizer, arithmetic, batch=job.run.batch)
+    peak = job.run.schedule.peak_rate
+    return Stepper(model, job.run.optimizer, arithmetic, batch=job.run.batch, peak=peak)
 
 
 @dataclass(frozen=True)

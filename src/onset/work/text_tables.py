@@ -38,11 +38,16 @@ def plan_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         f"{total['checkpoints']:,}", f"{count(memory)}B", f"{count(disk)}B", short_time(total["hours"]),
     ]  # fmt: skip
     names = ["run", "params", "tokens", "FLOPs", "steps", "points", "memory", "disk", "time"]
+    mixtures = any(row["params_active"] < row["params"] for row in rows)
+    if mixtures:  # parameters that read a token, where that is not all of them
+        names.insert(2, "active")
+        footers.insert(2, "")
     for index, (name, footer) in enumerate(zip(names, footers, strict=True)):
         table.add_column(name, footer, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(
-            Text(row["run"]), count(row["params"]), count(row["tokens"]), f"{row['flops']:.1e}",
+            Text(row["run"]), count(row["params"]), *([count(row["params_active"])] if mixtures else []),
+            count(row["tokens"]), f"{row['flops']:.1e}",
             f"{row['steps']:,}", str(row["checkpoints"]), count(row["memory_bytes"]) + "B",
             count(row["disk_bytes"]) + "B", short_time(row["hours"]),
         )  # fmt: skip

@@ -10,7 +10,7 @@ from torch import Tensor
 from onset.cpu.flat import Flat
 from onset.models.contract import CausalModel
 from onset.study.spec import Optimizer
-from onset.train.optimizers import adamw, muon
+from onset.train.optimizers import adamw, imported, lion, muon
 
 
 class Update(Protocol):
@@ -29,10 +29,15 @@ class Update(Protocol):
         ...
 
 
-KINDS: dict[str, Callable[[CausalModel, Flat, Optimizer], Update]] = {"adamw": adamw.AdamW, "muon": muon.Muon}
-"""What makes each kind."""
+KINDS: dict[str, Callable[[CausalModel, Flat, Optimizer, float], Update]] = {
+    "adamw": adamw.AdamW,
+    "muon": muon.Muon,
+    "lion": lion.Lion,
+}
+"""What makes each kind, given the schedule's peak rate."""
 
 
-def build(model: CausalModel, master: Flat, optimizer: Optimizer) -> Update:
-    """The optimizer that a run asks for, over the flat weights of its model."""
-    return KINDS[optimizer.kind](model, master, optimizer)
+def build(model: CausalModel, master: Flat, optimizer: Optimizer, peak: float) -> Update:
+    """The optimizer that a run asks for, over the flat weights of its model; ``peak`` is its schedule's peak rate."""
+    made = imported.Imported if optimizer.imported else KINDS[optimizer.kind]
+    return made(model, master, optimizer, peak)

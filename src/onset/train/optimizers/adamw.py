@@ -8,37 +8,40 @@ from torch import Tensor
 from onset.cpu.flat import Flat
 from onset.models.contract import CausalModel
 from onset.study.spec import Optimizer
+from onset.train.optimizers.groups import groups, set_rate
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class AdamW:
-    """Two groups of one tensor each: matrices, which decay, and gains, which do not."""
+    """Two groups of one tensor each: what decays, and vectors, which do not; with peaks of their own, one a role."""
 
-    def __init__(self, model: CausalModel, master: Flat, optimizer: Optimizer) -> None:
+    def __init__(self, model: CausalModel, master: Flat, optimizer: Optimizer, peak: float) -> None:
         self.master = master
-        self._weights = master.parts(master.values)
-        for part, gradient in zip(self._weights, master.parts(master.gradients), strict=True):
-            part.grad = gradient
-        matrices, gains = self._weights
-        self.adam = torch.optim.AdamW(
-            [
-                {"params": [matrices], "weight_decay": optimizer.weight_decay},
-                {"params": [gains], "weight_decay": 0.0},
-            ],
-            betas=(optimizer.beta1, optimizer.beta2),
-            eps=optimizer.epsilon,
-            fused=True,
-        )
         self._moments = {key: torch.zeros_like(master.values) for key in MOMENTS}
-        for index, part in enumerate(self._weights):
-            moments = {key: master.parts(moment)[index] for key, moment in self._moments.items()}
-            self.adam.state[part] = {"step": torch.zeros((), device=part.device), **moments}
+        if optimizer.peaks:
+            weights, gradients = master.views(master.values), master.views(master.gradients)
+            by_role = groups(model, weights, optimizer, peak, weights)
+            moments = {key: list(master.views(moment).values()) for key, moment in self._moments.items()}
+            self._weights, parts = list(weights.values()), list(gradients.values())
+        else:
+            self._weights, parts = list(master.parts(master.values)), list(master.parts(master.gradients))
+            moments = {key: list(master.parts(moment)) for key, moment in self._moments.items()}
+            decays = (optimizer.weight_decay, 0.0)
+            by_role = [
+                {"params": [part], "weight_decay": decay} for part, decay in zip(self._weights, decays, strict=True)
+            ]
+        self.adam = torch.optim.AdamW(
+            by_role, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon, fused=True
+        )
+        for index, (part, gradient) in enumerate(zip(self._weights, parts, strict=True)):
+            part.grad = gradient
+            kept = {key: moment[index] for key, moment in moments.items()}
+            self.adam.state[part] = {"step": torch.zeros((), device=part.device), **kept}
 
     def step(self, rate: float) -> None:
         """See ``Update``."""
-        for group in self.adam.param_groups:
-            group["lr"] = rate
+        set_rate(self.adam, rate)
         self.adam.step()
 
     def state(self) -> dict[str, Tensor]:

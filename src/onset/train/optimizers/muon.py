@@ -14,6 +14,7 @@ from onset.errors import OnsetError
 from onset.models.contract import CausalModel
 from onset.study.spec import Optimizer
 from onset.train.optimizers.adamw import MOMENTS
+from onset.train.optimizers.groups import RATIO, groups, set_rate
 
 MOMENTUM = "momentum_buffer"
 
@@ -21,7 +22,7 @@ MOMENTUM = "momentum_buffer"
 class Muon:
     """Muon and AdamW side by side, on views of the flat weights."""
 
-    def __init__(self, model: CausalModel, master: Flat, optimizer: Optimizer) -> None:
+    def __init__(self, model: CausalModel, master: Flat, optimizer: Optimizer, peak: float) -> None:
         """Raises OnsetError where torch has no Muon."""
         if not hasattr(torch.optim, "Muon"):
             raise OnsetError(
@@ -39,7 +40,7 @@ class Muon:
                 pieces.append(weight)
                 buffers.append(buffer)
         self.muon = torch.optim.Muon(
-            pieces,
+            [{"params": pieces, RATIO: optimizer.ratio("matrix", peak)}],
             weight_decay=optimizer.weight_decay,
             momentum=optimizer.momentum,
             adjust_lr_fn="match_rms_adamw",
@@ -49,13 +50,8 @@ class Muon:
         self._rest = {name: weight for name, weight in weights.items() if name not in self._momentum}
         for name, weight in self._rest.items():
             weight.grad = gradients[name]
-        decayed = [weight for name, weight in self._rest.items() if model.role(name) != "vector"]
-        kept = [weight for name, weight in self._rest.items() if model.role(name) == "vector"]
         self.adam = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": optimizer.weight_decay},
-                {"params": kept, "weight_decay": 0.0},
-            ],
+            groups(model, weights, optimizer, peak, self._rest),
             betas=(optimizer.beta1, optimizer.beta2),
             eps=optimizer.epsilon,
             fused=True,
@@ -67,8 +63,7 @@ class Muon:
     def step(self, rate: float) -> None:
         """See ``Update``."""
         for one in (self.muon, self.adam):
-            for group in one.param_groups:
-                group["lr"] = rate
+            set_rate(one, rate)
             one.step()
 
     def state(self) -> dict[str, Tensor]:

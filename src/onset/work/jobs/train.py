@@ -145,7 +145,9 @@ def describe_run(ledger: StudyLedger, run: Run) -> dict[str, Any]:
         "study": ledger.study.name,
         "family": family(ledger.study, run),
         "group": run.group,
+        "architecture": cost.architecture(run.shape),
         "params": sum(parts.values()),
+        "params_active": cost.active_parameters(run.shape, vocab),
         "params_by_part": parts,
         "vocab": vocab,
         "flops_per_token": cost.flops_per_token(run.shape, vocab),
@@ -164,4 +166,6 @@ def family(study: Study, run: Run) -> str:
         parts.append(run.mix)
     if len(study.tokenizers) > 1:
         parts.append(run.tokenizer)
+    if len({cost.architecture(one.shape) for one in study.runs}) > 1:
+        parts.append(cost.architecture(run.shape))
     return "-".join(parts)
