@@ -148,6 +148,8 @@ def test_a_series_knows_its_repositories_and_tokens(monkeypatch: pytest.MonkeyPa
     assert asked == ["EleutherAI/pythia-70m step*", "EleutherAI/pythia-160m step*"]
     assert found["EleutherAI/pythia-70m@step143000"] == 143_000 * 2_097_152 == 299_892_736_000
     assert len(found) == 2
+    assert hub.expanded("series:smollm2:135m")["HuggingFaceTB/SmolLM2-135M-intermediate-checkpoints@step512"] == 2**29
+    assert hub.expanded("series:smollm2:360m")["HuggingFaceTB/SmolLM2-360M-intermediate-checkpoints@step512"] is None
     for wrong, what in (("series:pythea", "no series 'pythea'"), ("series:pythia:75m", "no size '75m'")):
         with pytest.raises(OnsetError, match=what) as caught:
             hub.expanded(wrong)
@@ -159,6 +161,7 @@ def test_the_catalogue_of_series_says_where_its_facts_are_from() -> None:
     frame = hub.listing()
     assert frame["source"].str.startswith("https://").all()
     assert frame["series"].is_unique
+    assert frame.set_index("series")["unverified"]["k2"], "what was not seen at its source is said"
     for one in hub.SERIES.values():
         assert all(name.count("/") == 1 for name in one.repositories.values())
 
@@ -171,6 +174,10 @@ def test_the_catalogue_of_series_says_where_its_facts_are_from() -> None:
         ("step69369-seed-default", "69369", None, "-seed-default"),
         ("ckpt_356", "356", None, ""),
         ("step-160000", "160000", None, ""),
+        ("stage3-step-4720000", "4720000", None, ""),
+        ("stage1-step1413814", "1413814", None, ""),
+        ("step2627139-tokens15T", "2627139", "15", ""),
+        ("iter_0002000", "0002000", None, ""),
     ],
 )
 def test_revisions_of_public_series_name_their_step(name: str, step: str, tokens: str | None, rest: str) -> None:

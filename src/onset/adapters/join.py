@@ -2,7 +2,7 @@
 
 A loss is interpolated straight in the logarithm of step or tokens, between neighbours that are no further apart than a
 stated factor, and never extrapolated. The loss of single training batches is noise around the loss of the model:
-there the mean over a window takes the place of the single value.
+there the median over a window takes the place of the single value, so that a short spike does not move it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class _Count:
             )
         if self.averaged:
             told.append(
-                f"training losses averaged over +-{WINDOW:.0%} of the training so far: {self.averaged} checkpoints"
+                f"medians of training losses over +-{WINDOW:.0%} of the training so far: {self.averaged} checkpoints"
             )
         if lost:
             why = [
@@ -179,7 +179,7 @@ def _points(curve: pd.DataFrame, axis: str, run: str) -> pd.DataFrame:
 
 
 def _at(x: Floats, y: Floats, at: Floats, gap: float, count: _Count, training: bool) -> Floats:
-    """Losses at the places: measured, a mean of training losses around, or between neighbours; NaN elsewhere."""
+    """Losses at the places: measured, a median of training losses around, or between neighbours; NaN elsewhere."""
     right = np.searchsorted(x, at).clip(0, len(x) - 1)
     exact = np.isclose(x[right], at, rtol=1e-9, atol=0)
     left = (right - 1).clip(0)
@@ -192,10 +192,10 @@ def _at(x: Floats, y: Floats, at: Floats, gap: float, count: _Count, training: b
         near = inside & (x[right] <= gap * x[left] * (1 + 1e-9))
         loss = np.where(near, y[left] + share * (y[right] - y[left]), loss)
     if training:
-        total = np.concatenate([[0.0], np.cumsum(y)])
         first, last = np.searchsorted(x, at * (1 - WINDOW)), np.searchsorted(x, at * (1 + WINDOW), side="right")
         many = (last - first >= 3) & (exact | near)
-        loss = np.where(many, (total[last] - total[first]) / np.maximum(last - first, 1), loss)
+        for place in np.flatnonzero(many):
+            loss[place] = np.median(y[first[place] : last[place]])
         count.averaged += int(many.sum())
         exact, near = exact & ~many, near & ~many
     count.exact += int(exact.sum())

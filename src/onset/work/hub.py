@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -36,6 +36,14 @@ class Series:
     source: str = ""
     """Where these facts are stated."""
     note: str = ""
+    unverified: str = ""
+    """Which of these facts were not seen at a source."""
+    tokens_by_size: Mapping[str, int] = field(default_factory=dict)
+    """Training tokens of a step, where they differ by size."""
+
+    def per_step(self, size: str) -> int | None:
+        """Training tokens of a step of one size."""
+        return self.tokens_by_size.get(size, self.tokens_per_step)
 
 
 def _sizes(template: str, *sizes: str) -> dict[str, str]:
@@ -80,8 +88,11 @@ SERIES: dict[str, Series] = {
             "revisions state their tokens: stage1-step150-tokens1B; stage 2 counts its tokens anew and is left out",
         ),
         Series(
-            "olmo3", {"7b": "allenai/Olmo-3-1025-7B"}, "stage1-step*", None, "",
-            HUGGINGFACE + "allenai/Olmo-3-1025-7B", "tokens of a step: give --tokens-per-step",
+            "olmo3", {"7b": "allenai/Olmo-3-1025-7B", "32b": "allenai/Olmo-3-1125-32B"}, "stage1-step*", None, "",
+            HUGGINGFACE + "allenai/Olmo-3-1025-7B",
+            "stage1-step0 to stage1-step1413814 of 7B; stages 2 and 3 count anew and are left out; tokens of a step: "
+            "give --tokens-per-step",
+            "licence",
         ),
         Series(
             "amber", {"7b": "LLM360/Amber"}, "ckpt_*", None, "Apache-2.0", HUGGINGFACE + "LLM360/Amber",
@@ -89,21 +100,27 @@ SERIES: dict[str, Series] = {
         ),
         Series(
             "k2", {"65b": "LLM360/K2"}, "ckpt_*", None, "Apache-2.0", HUGGINGFACE + "LLM360/K2",
-            "1.4 T tokens in two stages: give --tokens-per-step",
+            "ckpt_351 to ckpt_360 are linked from its page; 1.4 T tokens in two stages: give --tokens-per-step",
+            "that earlier checkpoints are revisions of the same form",
         ),
         Series(
             "smollm3", {"3b": "HuggingFaceTB/SmolLM3-3B-checkpoints"}, "stage[123]*step*", 2_359_296, "",
             HUGGINGFACE + "HuggingFaceTB/SmolLM3-3B-checkpoints",
-            "every 40,000 steps; steps go on over the three stages; the long-context stages are left out",
+            "every 40,000 steps (stage1-step-3440000); steps go on over the three stages; the long-context stages are "
+            "left out",
+            "licence",
         ),
         Series(
-            "smollm2", {"360m": "HuggingFaceTB/SmolLM2-360M-intermediate-checkpoints"}, "step-*", None, "Apache-2.0",
-            HUGGINGFACE + "HuggingFaceTB/SmolLM2-360M-intermediate-checkpoints",
-            "every 160,000 steps, about 250 B tokens: give --tokens-per-step",
+            "smollm2", _sizes("HuggingFaceTB/SmolLM2-{size}-intermediate-checkpoints", "135M", "360M"), "step-*", None,
+            "Apache-2.0", HUGGINGFACE + "HuggingFaceTB/SmolLM2-135M-intermediate-checkpoints",
+            "every 240,000 steps (135M) or 160,000 steps (360M), about 250 B tokens; of 360M give --tokens-per-step",
+            tokens_by_size={"135m": 1_048_576},
         ),
         Series(
-            "apertus", {"8b": "swiss-ai/Apertus-8B-2509", "70b": "swiss-ai/Apertus-70B-2509"}, "*step*", None,
-            "Apache-2.0", HUGGINGFACE + "swiss-ai/Apertus-8B-2509", "",
+            "apertus", {"8b": "swiss-ai/Apertus-8B-2509", "70b": "swiss-ai/Apertus-70B-2509"}, "step*", None,
+            "Apache-2.0", HUGGINGFACE + "swiss-ai/Apertus-8B-2509",
+            "revisions state their tokens: step50000-tokens210B to step2627139-tokens15T (8B)",
+            "that the revisions of 70B are named as those of 8B",
         ),
         Series(
             "datadecide",
@@ -114,8 +131,18 @@ SERIES: dict[str, Series] = {
             "need ai2-olmo and --trust-remote-code; tokens of a step: give --tokens-per-step",
         ),
         Series(
-            "marin", {"8b": "marin-community/marin-8b-base"}, "*", None, "",
-            HUGGINGFACE + "marin-community/marin-8b-base", "some training checkpoints are revisions",
+            "open-sci-ref",
+            _sizes("open-sci/open-sci-ref-v0.01-{size}-fineweb-edu-1.4t-300B-4096", "0.13b", "0.4b", "1.3b", "1.7b"),
+            "iter_*", None, "Apache-2.0", "https://github.com/LAION-AI/open-sci-ref-0.01",
+            "one of eight corpora: others are named open-sci/open-sci-ref-v0.01-SIZE-CORPUS-300B-4096@iter_*; models "
+            "need --trust-remote-code; iter_0002000 to iter_0072000 and main; tokens of a step: give --tokens-per-step",
+            "that all sizes have the revisions of 0.13b",
+        ),
+        Series(
+            "marin", {"8b": "marin-community/marin-8b-base"}, "*step*", None, "",
+            HUGGINGFACE + "marin-community/marin-8b-base",
+            "checkpoints are named by words, such as deeper-starling: give each as id@revision, with --tokens FILE",
+            "licence",
         ),
     )
 }  # fmt: skip
@@ -123,12 +150,13 @@ SERIES: dict[str, Series] = {
 
 
 def listing() -> pd.DataFrame:
-    """The series as a frame: ``series, sizes, revisions, tokens_per_step, licence, source, note``."""
+    """The series as a frame: ``series, sizes, revisions, tokens_per_step, licence, source, note, unverified``."""
     return pd.DataFrame(
         [
             {
                 "series": one.name, "sizes": ", ".join(one.repositories), "revisions": one.revisions,
                 "tokens_per_step": one.tokens_per_step, "licence": one.licence, "source": one.source, "note": one.note,
+                "unverified": one.unverified,
             }
             for one in SERIES.values()
         ]
@@ -190,8 +218,8 @@ def _of_series(name: str, sizes: list[str], pattern: str) -> dict[str, int | Non
                 continue
             step = STEP.search(revision)
             assert step is not None, revision
-            stated = series.tokens_per_step is None or step[2] is not None
-            found[f"{repository}@{revision}"] = None if stated else int(step[1]) * (series.tokens_per_step or 0)
+            per_step = series.per_step(size)
+            found[f"{repository}@{revision}"] = None if per_step is None or step[2] else int(step[1]) * per_step
     if not found:
         raise OnsetError(f"no checkpoint of series '{name}' is like '{pattern}'", advice="see onset series")
     return found
