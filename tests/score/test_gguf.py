@@ -111,6 +111,25 @@ def test_what_is_no_such_file_and_what_is_not_installed_is_told(
     assert "[gguf]" in (sentence.advice or "")
 
 
+def test_a_folder_stands_for_its_files_and_a_part_of_a_split_model_is_told(tmp_path: Path) -> None:
+    """Lost otherwise: the parts of a split model read as models, or one quantisation picked by chance."""
+    for step in (100, 20):
+        (tmp_path / f"toy-step{step}.gguf").write_bytes(b"GGUF")
+    found = subjects([str(tmp_path)], tmp_path / "out")
+    assert [one.step for one in found] == [20, 100]
+    (tmp_path / "toy.Q4_1.gguf").write_bytes(b"GGUF")
+    with pytest.raises(OnsetError, match=r"3 \.gguf files, and not all of them name a step"):
+        subjects([str(tmp_path)], tmp_path / "out")
+    split = tmp_path / "split"
+    split.mkdir()
+    for part in (1, 2):
+        (split / f"big-0000{part}-of-00002.gguf").write_bytes(b"GGUF")
+    (subject,) = subjects([str(split)], tmp_path / "out")
+    with pytest.raises(OnsetError, match="part 1 of 2 of a split model") as told:
+        hub.load(subject.ref)
+    assert "llama-gguf-split --merge big-00001-of-00002.gguf" in str(told.value)
+
+
 @pytest.mark.slow
 def test_a_real_model_of_a_package_knows_the_capital_of_france() -> None:
     """Lost otherwise: tiny models are read, and real quantised ones are not."""

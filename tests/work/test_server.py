@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from onset.cli import app
 from onset.data.tokenizer import train
 from onset.errors import OnsetError
+from onset.score import heldout, server_loss
 from onset.score.causal import CausalLM
 from onset.score.huggingface import load
 from onset.score.server import ServedModel, ServerScorer
@@ -29,9 +30,10 @@ TASKS = ("modular_arithmetic", "addition_1digit", "world_scripts_zh")
 CONTEXT = 110
 
 
-def completion(lm: CausalLM, asked: dict[str, Any]) -> dict[str, Any]:
+def completion(lm: CausalLM, asked: dict[str, Any], *, begins: bool = True) -> dict[str, Any]:
     """What a server answers: the prompt echoed with the log-probability of each token, and greedy tokens after it."""
-    ids = ([] if lm.encoder.start is None else [lm.encoder.start]) + lm.encoder.ids([asked["prompt"]])[0]
+    start = [lm.encoder.start] if begins and lm.encoder.start is not None else []
+    ids = start + lm.encoder.ids([asked["prompt"]])[0]
     count = len(ids)
     text = ""
     for _ in range(asked["max_tokens"]):
@@ -53,7 +55,7 @@ def completion(lm: CausalLM, asked: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [made], "usage": {"prompt_tokens": count}}
 
 
-def served(lm: CausalLM, *, echoes: bool = True) -> ThreadingHTTPServer:
+def served(lm: CausalLM, *, echoes: bool = True, begins: bool = True) -> ThreadingHTTPServer:
     class Server(BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -67,7 +69,7 @@ def served(lm: CausalLM, *, echoes: bool = True) -> ThreadingHTTPServer:
             if len(lm.encoder.ids([asked["prompt"]])[0]) + room > CONTEXT:
                 self.reply(400, {"error": {"message": f"the maximum context length is {CONTEXT} tokens"}})
             else:
-                self.reply(200, completion(lm, asked if echoes else {**asked, "echo": False}))
+                self.reply(200, completion(lm, asked if echoes else {**asked, "echo": False}, begins=begins))
 
         def reply(self, code: int, content: object) -> None:
             body = json.dumps(content).encode()
@@ -153,5 +155,47 @@ def test_servers_that_cannot_be_used_are_told(toy: Path, address: str) -> None:
     asked = Request("1", 0, True, "score", "What is", " it")
     with pytest.raises(OnsetError, match="does not tell the log-probabilities of the prompt"):
         ServerScorer(model).score([asked])
+    server.shutdown()
+    server.server_close()
+
+
+DOCUMENTS = ["Tom has a red lamp.", "The hill is blue, said Ann.\n", "红色的灯。", "A lamp on the hill. " * 30]
+
+
+def test_the_loss_of_a_served_model_is_that_of_its_weights(toy: Path, address: str, tmp_path: Path) -> None:
+    """Lost otherwise: the loss of a model of any size, which places its scores; a document cut short by the context."""
+    short = {"en": DOCUMENTS[:2], "zh": DOCUMENTS[2:3]}
+    here = heldout.measure(load(toy), short)
+    there = server_loss.measure(ServedModel.of(f"{address}#toy"), short)
+    for mine, theirs in zip(here.documents, there.documents, strict=True):
+        assert theirs["nats"] == pytest.approx(mine["nats"], abs=1e-4)
+        assert (theirs["bytes"], theirs["characters"]) == (mine["bytes"], mine["characters"])
+    assert [row["language"] for row in there.rows] == ["en", "zh", "all"]
+    assert there.rows[2]["bits_per_byte"] == pytest.approx(here.rows[2]["bits_per_byte"], abs=1e-4)
+    (long,) = server_loss.measure(ServedModel.of(f"{address}#toy"), {"en": DOCUMENTS[3:]}).rows
+    (whole,) = heldout.measure(load(toy), {"en": DOCUMENTS[3:]}).rows
+    assert long["bytes"] == whole["bytes"] == 600
+    assert long["bits_per_byte"] == pytest.approx(whole["bits_per_byte"], rel=0.05), "in pieces, as in windows"
+
+    text, out = tmp_path / "held.jsonl", tmp_path / "out"
+    text.write_text("".join(json.dumps({"text": one}) + "\n" for one in DOCUMENTS[:2]))
+    command = ["loss", f"{address}#toy", "--text", str(text), "--out", str(out), "--json"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert json.loads(done.stdout)["losses"][0]["bits_per_byte"] == pytest.approx(
+        here.rows[0]["bits_per_byte"], abs=1e-4
+    )
+    refused = CliRunner().invoke(app, [*command, "--reference", str(text)])
+    assert "unigrams are counted in the model's tokens" in str(refused.exception)
+
+
+def test_a_server_that_begins_no_text_needs_a_text_that_does(toy: Path) -> None:
+    """Lost otherwise: the bits of each document's first token, and a loss that is too low."""
+    server = served(load(toy.parent / "served" / "toy"), begins=False)
+    model = ServedModel.of(f"http://127.0.0.1:{server.server_address[1]}/v1")
+    with pytest.raises(OnsetError, match="begins no text with a token"):
+        server_loss.measure(model, {"en": DOCUMENTS[:2]})
+    (row,) = server_loss.measure(model, {"en": DOCUMENTS[:2]}, begin="\n").rows
+    assert row["tokens"] == sum(len(ids) for ids in load(toy).encoder.ids(DOCUMENTS[:2]))
     server.shutdown()
     server.server_close()

@@ -124,6 +124,9 @@ def loss(
     overlap: Annotated[
         Path | None, typer.Option(help="A study's folder: say how much of the texts its training data holds.")
     ] = None,
+    begin: Annotated[
+        str | None, typer.Option(help="Served models: text that begins documents where the server puts no token there.")
+    ] = None,
     level: Level = 0.95,
     as_json: Json = False,
     tokens: Tokens = None,
@@ -145,7 +148,7 @@ def loss(
     texts, made = texts_of(text, lambda line: typer.echo(f"note: {line}", err=True)), []
     loading, measuring = (
         Loading(dtype, resolve_device(device), allow_bin, trust_remote_code),
-        Measuring(reference, stride, most_changed, overlap),
+        Measuring(reference, stride, most_changed, overlap, begin),
     )
 
     def make(found: tuple[Subject, ...]) -> ModelsLedger:

@@ -7,6 +7,7 @@ dequantised when they are read: scores are those of the quantised weights, compu
 from __future__ import annotations
 
 import importlib
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from onset.score.causal import CausalLM
 from onset.score.transformers_parts import context_of, of_tokenizer, quiet
 
 MAGIC = b"GGUF"
+SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
+"""A part of a model that llama.cpp has split, which the library reads only joined."""
 
 
 def is_gguf(ref: str | Path) -> bool:
@@ -32,6 +35,12 @@ def load(file: Path, *, name: str, dtype: torch.dtype | str, device: str) -> Cau
     Raises OnsetError for a file that is not whole, or of an architecture that the library does not read, and
     ModuleNotFoundError where a package of the extra is absent.
     """
+    if part := SHARD.search(file.name):
+        raise OnsetError(
+            f"the file is part {int(part[1])} of {int(part[2])} of a split model",
+            where=file,
+            advice=f"join them: llama-gguf-split --merge {file.name[: part.start()]}-00001-of-{part[2]}.gguf OUT.gguf",
+        )
     for package in ("gguf", "accelerate"):
         importlib.import_module(package)
     with open(file, "rb") as handle:

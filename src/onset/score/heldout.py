@@ -122,12 +122,12 @@ def measure(
             lm, documents, stride=stride, batch_tokens=batch_tokens, where=language, most_changed=most_changed
         )
         here = _document_rows(prepared, nats, unigram, lm, language)
-        made.append({"language": language, **_figures(here, lm.name), "changed": prepared.changed})
+        made.append({"language": language, **figures(here, lm.name), "changed": prepared.changed})
         found += here
     if not made:
         raise OnsetError("there is no held-out text", advice="give at least one document")
     if len(texts) > 1:
-        made.append({"language": "all", **_figures(found, lm.name), "changed": sum(row["changed"] for row in made)})
+        made.append({"language": "all", **figures(found, lm.name), "changed": sum(row["changed"] for row in made)})
     return Measured(made, found)
 
 
@@ -182,7 +182,7 @@ def _document_rows(
     return rows
 
 
-def _figures(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+def figures(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """The figures of a set of documents, pooled by tokens, with their standard errors."""
     nats, end, tokens, size, characters = (
         np.array([row[column] for row in rows], dtype=float)

@@ -102,11 +102,11 @@ class ServerScorer:
 
     def score(self, requests: Sequence[Request]) -> list[Scored]:
         """Log-probability of each request's continuation, in the order of the requests."""
-        return _together(self._scored, requests)
+        return together(self._scored, requests)
 
     def answers(self, requests: Sequence[Request]) -> list[Answered]:
         """Greedy continuation of each prompt, up to a stop text or ``max_tokens``."""
-        return _together(self._answered, requests)
+        return together(self._answered, requests)
 
     def samples(self, requests: Sequence[Request]) -> list[list[str] | None]:
         """Sampled continuations of each prompt; the server draws them, with a seed of their own each."""
@@ -119,7 +119,7 @@ class ServerScorer:
 
         counts = [request.sampling.samples if request.sampling else 0 for request in requests]
         each = [(request, number) for request, count in zip(requests, counts, strict=True) for number in range(count)]
-        texts = iter(_together(one, each))
+        texts = iter(together(one, each))
         answers = [[next(texts) for _ in range(count)] for count in counts]
         return [None if None in own else [text for text in own if text is not None] for own in answers]
 
@@ -145,7 +145,7 @@ class ServerScorer:
             return None, 0
         front = self._prompt(bare)
         names, values = self.lm.tokens(text)
-        border = _shared(names, front)
+        border = shared(names, front)
         own = values[border:]
         if not own or border == 0 or any(value is None for value in own):
             return None, len(own)
@@ -172,7 +172,7 @@ def _seed(how: Sampling, item: str, number: int) -> int:
     return int.from_bytes(made[:4], "big") >> 1
 
 
-def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+def shared(one: Sequence[str], other: Sequence[str]) -> int:
     """How many tokens two texts begin with alike."""
     for place, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
@@ -180,7 +180,8 @@ def _shared(one: Sequence[str], other: Sequence[str]) -> int:
     return min(len(one), len(other))
 
 
-def _together(do: Callable[[One], Other], each: Sequence[One]) -> list[Other]:
+def together(do: Callable[[One], Other], each: Sequence[One]) -> list[Other]:
+    """Ask several things at once, the answers in order."""
     with ThreadPoolExecutor(TOGETHER) as pool:
         return list(pool.map(do, each))
 

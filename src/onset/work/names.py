@@ -22,6 +22,8 @@ from onset.errors import OnsetError
 from onset.store.rundir import RunDir, run_dirs
 from onset.work.hub import STEP, expanded
 
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+"""A part of a model that llama.cpp has split."""
 SIZES = {"M": 10**6, "B": 10**9, "T": 10**12}
 
 
@@ -127,7 +129,25 @@ def _within(model: str, waiting: bool) -> list[str]:
         return _with_checkpoints(folder) or [model]
     if runs := [str(run.path) for run in run_dirs(folder) if run.steps()]:
         return runs
-    return [str(entry) for _, entry in _checkpoints(folder)] or [model] * (not waiting)
+    checkpoints = [str(entry) for _, entry in _checkpoints(folder)]
+    return checkpoints or _gguf_files(folder) or [model] * (not waiting)
+
+
+def _gguf_files(folder: Path) -> list[str]:
+    """The .gguf files of a folder: one model, or checkpoints that name their step, by step.
+
+    Raises OnsetError for several files that name none: they may be one model in several quantisations.
+    """
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".gguf" and file.is_file())
+    steps = {file: found for file in files if (found := STEP.search(file.stem))}
+    if len(files) > 1 and len(steps) < len(files) and not all(SHARD.search(file.name) for file in files):
+        raise OnsetError(
+            f"the folder holds {len(files)} .gguf files, and not all of them name a step", where=folder,
+            advice=f"name the one that is meant: {files[0]}",
+        )  # fmt: skip
+    if files and SHARD.search(files[0].name):
+        return [str(files[0])]
+    return [str(file) for file in sorted(files, key=lambda file: int(steps[file][1]) if file in steps else 0)]
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onset.score.causal import CausalLM
     from onset.score.heldout import Unigram
     from onset.score.scorer import Scored, Scorer
-    from onset.score.server import ServerScorer
+    from onset.score.server import ServedModel, ServerScorer
 
 Texts = Mapping[str, Mapping[str, Sequence[str]]]
 """Validation texts: name to language to documents."""
@@ -30,7 +30,7 @@ Say = Callable[[int, int], None]
 
 
 def write_losses(
-    lm: CausalLM,
+    lm: CausalLM | ServedModel,
     texts: Texts,
     rundir: RunDir,
     step: int,
@@ -45,13 +45,18 @@ def write_losses(
 
     ``unigram`` is how frequent tokens are in the training text or a reference; without it that column is empty.
     ``columns`` adds values to the rows of a (text, language); ``kept`` are rows of other texts that the parts go on
-    holding; ``settings`` are those of ``heldout.measure``.
+    holding; ``settings`` are those of ``heldout.measure``, and ``begin`` of ``server_loss.measure``.
     """
-    from onset.score.heldout import measure
+    from onset.score import heldout, server_loss
+    from onset.score.server import ServedModel
 
     rows, documents = ([dict(row) for row in part] for part in kept)
     for name, by_language in texts.items():
-        found = measure(lm, by_language, unigram=unigram, **settings)
+        if isinstance(lm, ServedModel):
+            found = server_loss.measure(lm, by_language, begin=settings.get("begin"))
+        else:
+            whole = {setting: value for setting, value in settings.items() if setting != "begin"}
+            found = heldout.measure(lm, by_language, unigram=unigram, **whole)
         key = {"run": rundir.name, "step": step, "text": name}
         rows += [{**key, **row, **(columns or {}).get((name, row["language"]), {})} for row in found.rows]
         documents += [{**key, **row} for row in found.documents]

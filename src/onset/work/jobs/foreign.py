@@ -30,7 +30,7 @@ from onset.work.resources import Need, Slot
 if TYPE_CHECKING:
     from onset.score.causal import CausalLM
     from onset.score.scorer import Scorer
-    from onset.score.server import ServerScorer
+    from onset.score.server import ServedModel, ServerScorer
 
 
 @dataclass(frozen=True)
@@ -154,12 +154,6 @@ def run_piece(ledger: ModelsLedger, piece: Piece, slot: Slot, control: Control) 
         write_chunk(scorer, task, digest, subject.rundir, subject.step, piece.chunk)
         return
     if absent := ledger.missing_texts(piece.run, piece.step):
-        if lm is None:
-            raise OnsetError(
-                "losses on texts are measured on weights, not through a server",
-                where=subject.ref,
-                advice="give the folder or the hub id of the model",
-            )
         control.report({"doing": "held-out loss"})
         texts = {name: read(ledger.texts[name]) for name in absent}
         measure(lm, texts, subject.rundir, subject.step, ledger.measuring, ledger.record)
@@ -172,14 +166,14 @@ def run_piece(ledger: ModelsLedger, piece: Piece, slot: Slot, control: Control) 
         write_items(scorer, ledger.tasks[name], ledger.task_digests[name], subject.rundir, subject.step, say)
 
 
-def _scorer(subject: Subject, loading: Loading, device: str) -> tuple[CausalLM | None, Scorer | ServerScorer]:
-    """What scores a set of weights, and the model itself where it is here; its run.json is written."""
+def _scorer(subject: Subject, loading: Loading, device: str) -> tuple[CausalLM | ServedModel, Scorer | ServerScorer]:
+    """The model itself, or the server that has it, and what scores it; its run.json is written."""
     if is_server(subject.ref):
         from onset.score.server import ServedModel, ServerScorer
 
         served = ServedModel.of(subject.ref)
         describe(subject)
-        return None, ServerScorer(served)
+        return served, ServerScorer(served)
     from onset.score.scorer import Scorer
 
     lm = _opened(subject.ref, loading, device)

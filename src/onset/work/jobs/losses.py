@@ -21,6 +21,7 @@ from onset.work.jobs.evaluate import Kept, Texts, write_losses
 
 if TYPE_CHECKING:
     from onset.score.causal import CausalLM
+    from onset.score.server import ServedModel
 
 SMOOTHING = "one added to every count"
 
@@ -40,6 +41,8 @@ class Measuring:
     """Share of a text's bytes that a tokenizer may drop or change."""
     study: Path | None = None
     """Folder of a study whose shards the texts are looked for in."""
+    begin: str | None = None
+    """Served models: text that begins every document, where the server puts no token there."""
 
     def record(self, texts: Mapping[str, Mapping[str, Text]]) -> Record:
         """All that the figures of each text depend on. Raises OnsetError for a reference or study that is not there."""
@@ -49,9 +52,11 @@ class Measuring:
             unigrams = {"counted_on": str(self.reference), "content": known, "smoothing": SMOOTHING}
         if self.study is not None:
             overlap = {"study": str(self.study), "digest": contamination.opened(self.study).study.digest()}
-        how = {
+        how: dict[str, Any] = {
             "stride": self.stride, "most_changed": self.most_changed, "unigrams": unigrams, "overlap_with": overlap,
         }  # fmt: skip
+        if self.begin is not None:
+            how["begin"] = self.begin
         return {
             name: {"content": {language: content(text) for language, text in by_language.items()}, **how}
             for name, by_language in texts.items()
@@ -70,13 +75,21 @@ def owed(rundir: RunDir, step: int, record: Record) -> list[str]:
     return [name for name, entry in record.items() if said.get(name) != entry]
 
 
-def measure(lm: CausalLM, texts: Texts, rundir: RunDir, step: int, measuring: Measuring, record: Record) -> None:
+def measure(
+    lm: CausalLM | ServedModel, texts: Texts, rundir: RunDir, step: int, measuring: Measuring, record: Record
+) -> None:
     """Measure one set of weights on the texts and write its parts anew, with what they hold of other texts."""
     from onset.score.heldout import Unigram
+    from onset.score.server import ServedModel
 
     said, kept = _kept(rundir, step, set(texts))
     unigram = None
     if measuring.reference is not None:
+        if isinstance(lm, ServedModel):
+            raise OnsetError(
+                "unigrams are counted in the model's tokens, which a server does not tell", where=lm.address,
+                advice="leave --reference out, or measure the weights",
+            )  # fmt: skip
         unigram = Unigram.of_texts(list(documents(measuring.reference)), lm.encoder, lm.vocab)
     columns: dict[tuple[str, str], contamination.Columns] = {}
     for name, by_language in texts.items():
@@ -86,6 +99,7 @@ def measure(lm: CausalLM, texts: Texts, rundir: RunDir, step: int, measuring: Me
     write_losses(
         lm, texts, rundir, step, unigram, about={"texts": {**said, **{name: record[name] for name in texts}}},
         columns=columns, kept=kept, stride=measuring.stride, most_changed=measuring.most_changed,
+        begin=measuring.begin,
     )  # fmt: skip
 
 
