@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from onset.stats.curve.decision import ABILITY, THRESHOLD, Evidence, checks, decide, e_bh
+from onset.stats.curve.decision import ABILITY, SMOOTH, THRESHOLD, Evidence, checks, decide, e_bh
 
 CLEAR = Evidence(
     chance=0.25, unit="nats/token", log_bf_ability=50.0, log_bf_threshold=5.0, upper_bound=0.6, upper_score=0.7,
@@ -26,7 +26,9 @@ def test_a_clear_threshold() -> None:
     ("change", "verdict"),
     [
         ({"log_bf_threshold": THRESHOLD - 0.01}, "inconclusive"),
-        ({"log_bf_threshold": -0.01}, "smooth"),
+        ({"log_bf_threshold": -0.01}, "inconclusive"),
+        ({"log_bf_threshold": SMOOTH + 0.01}, "inconclusive"),
+        ({"log_bf_threshold": SMOOTH}, "smooth"),
         ({"from_the_start": True}, "smooth"),
         ({"floor": 0.3}, "inconclusive"),
         ({"floor": 0.2, "below_chance": True}, "inconclusive"),
@@ -54,6 +56,7 @@ def test_every_row_of_the_table(change: dict[str, object], verdict: str) -> None
         ({"without_run": (20.0, -2.0)}, "the run a alone decides"),
         ({"without_checkpoint": (30.0, -0.5)}, "one checkpoint alone decides"),
         ({"threshold": (2.6, 2.3, 2.8)}, "interval covers half"),
+        ({"threshold": (2.6, 2.3, 2.8), "onset_by_run": (("a", 2.3), ("b", 2.8))}, "too far apart for one threshold"),
     ],
 )
 def test_every_check_turns_a_claim_into_inconclusive(change: dict[str, object], said: str) -> None:

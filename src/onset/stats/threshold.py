@@ -24,15 +24,14 @@ from onset.results import (
 from onset.stats.chance_level import label_bias_note, runs_above_chance
 from onset.stats.curve import estimands, robustness
 from onset.stats.curve.decision import ABILITY, Decision, Evidence, decide
+from onset.stats.curve.drawn import DrawnCurve
 from onset.stats.curve.estimands import Draws, Quantiles, quantiles
 from onset.stats.curve.model import CurveModel, fit_curve_model
 from onset.stats.curve.run_curves import unequal_runs
-from onset.stats.data import Array, CurveData, curve_data
+from onset.stats.data import CurveData, curve_data
 
 FEWEST = 5
 """Observations without which nothing is said."""
-CURVE = 200
-"""Losses of the curve for drawing."""
 
 
 def threshold(obs: pd.DataFrame, *, level: float = 0.95, delta: float = 0.02, seed: int = 0) -> Threshold:
@@ -95,8 +94,14 @@ class _Found:
 
     @property
     def log_bf_threshold(self) -> float:
-        """Of the common curve, or summed over runs with curves of their own."""
-        return self.model.comparison.log_bf_threshold if self.unequal is None else self.unequal.log_bf_threshold
+        """Of the common curve; where runs have curves of their own, the nearer to 0 of theirs and that."""
+        common = self.model.comparison.log_bf_threshold
+        if self.unequal is None:
+            return common
+        # Runs share the task and its items: their Bayes factors do not add up, and where the two ways of reading the
+        # table disagree nothing is decided.
+        by_run = self.unequal.log_bf_threshold
+        return min(common, by_run, key=abs) if common * by_run > 0 else 0.0
 
     def width(self) -> Quantiles | None:
         """The onset width, in the unit of the loss; None where no onset loss is told."""
@@ -119,6 +124,7 @@ class _Found:
             reaches=float((self.draws.excess[0] > 0).mean()) >= 0.5 + self.level / 2,
             beyond_errors=window.beyond_errors, onset=_tuple(self.onset), threshold=_tuple(eta),
             rise_span=window.span, losses=self.seen, n_runs=len(data.runs),
+            onset_by_run=tuple(self.unequal.by_run.items()) if self.unequal else (),
             runs_above_chance=() if self.shown else runs_above_chance(model),
         )  # fmt: skip
         if eta is None:
@@ -162,8 +168,9 @@ class _Found:
         """All of it as a result."""
         verdict, comparison = decision.verdict, self.model.comparison
         side = {"emergent": True, "smooth": False}.get(verdict)
-        drawn = self.draws if side is None or not self.draws.side(side).count else self.draws.side(side)
+        draws = self.draws if side is None or not self.draws.side(side).count else self.draws.side(side)
         still = verdict == "at_chance" and not self.model.window.free_floor
+        drawn = DrawnCurve(self.model, draws, self.level, still=still)
         width = self.width()
         notes = [*label_bias_note(self.data, self._above()), *_chance_note(self.data)]
         if self.unequal is not None:
@@ -183,8 +190,7 @@ class _Found:
                 error=comparison.error if self.shown else None,
             ),
             robustness=_robustness(evidence, decision) if self.shown else None, notes=tuple(notes),
-            curve=_curve(self.data, drawn, self.level, still=still),
-            residuals=_residuals(self.data, drawn, still=still),
+            curve=drawn.frame(), residuals=drawn.residuals(),
         )  # fmt: skip
 
 
@@ -255,34 +261,3 @@ def _tuple(found: Quantiles | None) -> tuple[float, float, float] | None:
 
 def _loss(found: Quantiles | None) -> LossInterval | None:
     return None if found is None else LossInterval(loss=found.value, low=found.low, high=found.high)
-
-
-def _curve(data: CurveData, draws: Draws, level: float, *, still: bool) -> pd.DataFrame:
-    """``loss, score, low, high`` over the losses seen, with the error that the items at hand are fitted to have."""
-    loss = np.linspace(float(data.loss.min()), float(data.loss.max()), CURVE)
-    middle, low, high = _band(loss, draws, level, still)
-    ends = np.sort(np.stack([data.to_score(low), data.to_score(high)]), axis=0)
-    return pd.DataFrame({"loss": loss, "score": data.to_score(middle), "low": ends[0], "high": ends[1]})
-
-
-def _band(loss: Array, draws: Draws, level: float, still: bool) -> tuple[Array, Array, Array]:
-    tail = (1 - level) / 2
-    offset = np.interp(loss, draws.loss, draws.no_ability if still else draws.low_rank)
-    drawn = draws.excess + draws.level
-    mean = np.zeros(len(draws.loss)) if still else drawn.mean(axis=1)
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=1)
-    # Where only few draws exceed chance their mean lies outside the quantiles.
-    low, high = np.minimum(low, mean), np.maximum(high, mean)
-    low, middle, high = (np.interp(loss, draws.loss, one) + offset for one in (low, mean, high))
-    return middle, low, high
-
-
-def _residuals(data: CurveData, draws: Draws, *, still: bool) -> pd.DataFrame:
-    fitted = data.to_score(_band(data.loss, draws, 0.95, still)[0])
-    frame = pd.DataFrame(
-        {
-            "run": np.array(data.runs)[data.run], "params": 10.0**data.log_params, "loss": data.loss,
-            "residual": data.score - fitted,
-        }
-    )  # fmt: skip
-    return frame.iloc[np.argsort(data.rows, kind="stable")].reset_index(drop=True)

@@ -3,7 +3,7 @@
 | verdict | when |
 |---|---|
 | ``at_chance`` | log Bayes factor for an ability below 0, and the upper bound of what the curve reaches at the lowest loss is small (``HIDDEN``) |
-| ``smooth`` | an ability is shown (``ABILITY``) and smooth curves are favoured (``SMOOTH``), or the score is above chance from the highest losses on |
+| ``smooth`` | an ability is shown (``ABILITY``) and smooth curves are favoured as clearly (``SMOOTH``), or the score is above chance from the highest losses on |
 | ``emergent`` | an ability is shown, curves with a threshold are favoured (``THRESHOLD``), chance is known and is the level above, and every check below passes |
 | ``inconclusive`` | everything else; the sentence says what would tell |
 
@@ -26,8 +26,10 @@ ABILITY = math.log(10.0)
 THRESHOLD = math.log(3.0)
 """Log Bayes factor for a threshold: positive evidence, the lowest that the same scales call so. The checks that follow,
 and not a higher cut, keep single runs and checkpoints from making a threshold."""
-SMOOTH = 0.0
-"""Log Bayes factor for a threshold below which smooth curves are favoured: `smooth` claims no more than that."""
+SMOOTH = -THRESHOLD
+"""Log Bayes factor for a threshold from which on smooth curves are favoured: the same evidence, the other way. Between
+the two the verdict would hang on the prior: on which corners still count as sharp, and how many smooth forms there are.
+"""
 HIDDEN = 0.1
 """Upper bound of the excess over chance at the lowest loss, as a share of all there is, that `at_chance` may hide."""
 CHECKPOINTS, RUNS = 3, 2
@@ -81,6 +83,8 @@ class Evidence:
     """Least log Bayes factors (ability, threshold) with one run left out."""
     decisive_run: str = ""
     without_checkpoint: tuple[float, float] | None = None
+    onset_by_run: tuple[tuple[str, float], ...] = ()
+    """Onset losses of runs that set in at different ones."""
     runs_above_chance: tuple[str, ...] = field(default=())
     """Runs whose own mean score is clear of chance, where no curve is shown."""
 
@@ -104,7 +108,7 @@ def decide(evidence: Evidence) -> Decision:
         return _with_floor(evidence)
     if evidence.from_the_start:
         return Decision("smooth", "The score exceeds chance at the highest losses seen already; no threshold is seen.")
-    if evidence.log_bf_threshold < SMOOTH:
+    if evidence.log_bf_threshold <= SMOOTH:
         return Decision(
             "smooth",
             f"The score exceeds chance{_from(evidence)}, and smooth curves explain it better than curves with a "
@@ -114,8 +118,8 @@ def decide(evidence: Evidence) -> Decision:
         return Decision(
             "inconclusive",
             f"The score exceeds chance{_from(evidence)}, but whether it has a threshold is not decided (log Bayes "
-            f"factor {evidence.log_bf_threshold:.1f}, {THRESHOLD:.1f} would show one); more items, or checkpoints "
-            "around the onset, would tell.",
+            f"factor {evidence.log_bf_threshold:.1f}; {THRESHOLD:.1f} would show one, {SMOOTH:.1f} a smooth curve); more "
+            "items, or checkpoints around the onset, would tell.",
         )
     failed = checks(evidence)
     if failed:
@@ -145,7 +149,11 @@ def checks(evidence: Evidence) -> tuple[str, ...]:
         found.append("one checkpoint alone decides it; more checkpoints around it would tell")
     if evidence.threshold is not None:
         low, high = evidence.losses
-        if evidence.threshold[2] - evidence.threshold[1] > WIDEST * min(high - low, evidence.rise_span):
+        wide = evidence.threshold[2] - evidence.threshold[1] > WIDEST * min(high - low, evidence.rise_span)
+        if wide and evidence.onset_by_run:
+            told = ", ".join(f"{name} {loss:.3g}" for name, loss in evidence.onset_by_run)
+            found.append(f"runs set in at losses too far apart for one threshold ({told})")
+        elif wide:
             found.append("its interval covers half of the losses that it could lie at; more checkpoints would tell")
     return tuple(found)
 
@@ -167,10 +175,11 @@ def _without_ability(evidence: Evidence) -> Decision:
     if evidence.runs_above_chance:
         count = len(evidence.runs_above_chance)
         named = ", ".join(evidence.runs_above_chance[:3]) + (", ..." if count > 3 else "")
+        rest = "at equal loss others do not" if count < evidence.n_runs else "how they depend on the loss is not shown"
         return Decision(
             "inconclusive",
             f"{count} of {evidence.n_runs} run(s) score above chance ({evidence.chance:.3g}) by more than their error "
-            f"({named}), but no curve follows: at equal loss others do not.",
+            f"({named}), but no curve follows: {rest}.",
         )
     if evidence.log_bf_ability < 0 and evidence.upper_bound <= HIDDEN:
         what = "at" if evidence.floor is None and not evidence.below_chance else "at or below"
@@ -187,7 +196,7 @@ def _without_ability(evidence: Evidence) -> Decision:
 
 
 def _without_chance(evidence: Evidence) -> Decision:
-    if evidence.log_bf_threshold < SMOOTH:
+    if evidence.log_bf_threshold <= SMOOTH:
         return Decision("smooth", "The score improves without a threshold; whether it was ever at chance is unknown.")
     return Decision(
         "inconclusive",
@@ -202,7 +211,7 @@ def _with_floor(evidence: Evidence) -> Decision:
     level = f"At high losses the score stands at {evidence.floor:.3g}, {side} chance ({evidence.chance:.3g})"
     if not evidence.reaches:
         return _below_to_chance(evidence, level)
-    if evidence.log_bf_threshold < SMOOTH:
+    if evidence.log_bf_threshold <= SMOOTH:
         return Decision("smooth", f"{level}, and it improves from there without a threshold.")
     place = "" if evidence.threshold is None else f" near a loss of {evidence.threshold[0]:.3g}"
     reason = (

@@ -42,12 +42,8 @@ class Draws:
     """(g, draws) ability: excess over chance, or over the estimated level where chance is unknown."""
     threshold: Array
     """(draws,) the threshold; NaN for smooth curves."""
-    low_rank: Array
-    """(g,) mean of what all scores share by the choice of items: the drawn curve has it, the estimands do not."""
     level: Array
     """(draws,) estimated level where chance is unknown, else 0: it goes with the height of the same draw."""
-    no_ability: Array
-    """(g,) what all scores share if there is no ability: the curve to draw at chance."""
 
     def onset(self, delta: float) -> Array:
         """(draws,) highest loss at which the excess is ``delta``; NaN where it never is."""
@@ -60,9 +56,7 @@ class Draws:
     def side(self, threshold: bool) -> Draws:
         """The draws with a threshold, or without one."""
         keep = np.isfinite(self.threshold) == threshold
-        return Draws(
-            self.loss, self.excess[:, keep], self.threshold[keep], self.low_rank, self.level[keep], self.no_ability
-        )
+        return Draws(self.loss, self.excess[:, keep], self.threshold[keep], self.level[keep])
 
     @property
     def count(self) -> int:
@@ -79,8 +73,7 @@ def draws_of(comparison: ModelComparison, rows: Rows, seed: int, side: bool | No
     uniform = qmc.Sobol(3, rng=np.random.default_rng([seed, 7])).random(DRAWS)
     owner, index = _chosen(samples, uniform[:, 0])
     excess, threshold = np.empty((len(loss), DRAWS)), np.full(DRAWS, np.nan)
-    mean = np.zeros(comparison.likelihood.columns.shape[1])
-    floors = np.zeros(DRAWS)
+    floors, level = np.zeros(DRAWS), np.zeros(DRAWS)
     for number, sample in enumerate(samples):
         mine = owner == number
         if not mine.any():
@@ -90,38 +83,17 @@ def draws_of(comparison: ModelComparison, rows: Rows, seed: int, side: bool | No
         excess[:, mine] = sample.family.values(sample.unit[picked], x) * height
         if sample.family.threshold:
             threshold[mine] = window.low + window.span * sample.parameters[0, picked]
-        found = comparison.likelihood.products.coefficients(sample.values[:, picked], height)
-        mean += found.sum(axis=1) / DRAWS
         if window.free_floor:
+            found = comparison.likelihood.products.coefficients(sample.values[:, picked], height)
             error = np.sqrt(comparison.likelihood.products.coefficients_error()[-1, -1])
             floors[mine] = found[-1] + error * ndtri(uniform[mine, 2])
-    return _with_levels(rows, comparison, loss, excess, threshold, mean, floors)
-
-
-def _with_levels(
-    rows: Rows, comparison: ModelComparison, loss: Array, excess: Array, threshold: Array, mean: Array, floors: Array
-) -> Draws:
-    """Adds the free floor to the excess (or to the level, where chance is unknown) and finds the shared error."""
-    window, columns = rows.window, comparison.likelihood.columns
-    level = np.zeros(excess.shape[1])
-    families = len(window.data.families) if len(window.data.families) > 1 else 0
-    shared = slice(0, columns.shape[1] - families - int(window.free_floor))
     if window.free_floor:
-        floor = floors * columns[0, -1]
+        floors = floors * comparison.likelihood.columns[0, -1]
         if window.data.chance.value is None:
-            level = floor
+            level = floors
         else:
-            excess = excess + floor
-    products = comparison.likelihood.products
-    nothing = products.coefficients(np.zeros((len(rows.grid), 1)), np.zeros(1))[:, 0]
-    offset = columns[:, shared] @ mean[shared]
-    if families:
-        part = slice(columns.shape[1] - families - int(window.free_floor), columns.shape[1] - int(window.free_floor))
-        offset = offset + float((columns[:, part] @ mean[part]).mean())
-    order = np.argsort(window.data.loss, kind="stable")
-    low_rank = np.interp(loss, window.data.loss[order], offset[order])
-    none = np.interp(loss, window.data.loss[order], (columns @ nothing)[order])
-    return Draws(loss, excess, threshold, low_rank, level, none)
+            excess = excess + floors
+    return Draws(loss, excess, threshold, level)
 
 
 def quantiles(values: Array, level: float, inside: tuple[float, float] | None = None) -> Quantiles:

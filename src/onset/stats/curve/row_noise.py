@@ -25,7 +25,10 @@ from onset.stats.noise import (
 )
 
 STEPS = (0.0, 0.3, 0.6, 1.0, 1.5, 2.2, 3.2)
-"""Places on the grid of a component, in prior scales."""
+FAR_STEPS = (5.0, 8.0, 13.0, 20.0)
+"""Places on the grid of a component, in prior scales; the far ones for errors of the loss and shifts of runs."""
+FREEDOM = 3.0
+"""Degrees of freedom of their priors, Student's t: a few tables measure their losses much worse than others."""
 ITEMS = (0.15, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 MEMORIES = (0.0, 0.4, 0.7, 0.9)
 SWEEPS = 3
@@ -38,6 +41,8 @@ DEVIATION, WAVES, WAVE_REACH = 0.1, 6, 1.5
 over so many rise spans. At the foot, where the ability vanishes, so does the deviation: it decides no threshold."""
 SLOPE_REACH = 0.03
 """Rise spans on either side over which a slope is taken: the place of a corner is not known exactly."""
+ERROR_REACH = 2.0
+"""The same in standard errors of the loss and of the runs' shifts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +53,10 @@ class Sizes:
     """Item variance of ability."""
     there: Array
     """Presence of the ability."""
-    slope: Array
-    """Ability per unit of loss."""
     ability: Array
     """Of the curve."""
+    curve: Array
+    """(m,) the curve on the grid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +87,14 @@ class Rows:
         """What the noise scales with, at the rows, under a curve on the grid."""
         at = self.weights @ curve
         items = item_variance(self.window.data, at + self.window.floor)[0]
-        return Sizes(items, presence(at), self._slope(curve), np.maximum(at, 0.0))
+        return Sizes(items, presence(at), np.maximum(at, 0.0), curve)
 
     def noise(self, parts: Components, sizes: Sizes) -> Noise:
         """The noise with these components."""
-        return noise_of(self.window.data, parts, sizes.there, sizes.slope, sizes.items)
+        error = float(np.hypot(parts.loss, parts.shift)) * float(self.window.data.loss.min()) / self.window.span
+        # Where a jump is sharper than the error of the loss, the slope at the row itself would say nothing of it.
+        slope = self._slope(sizes.curve, max(SLOPE_REACH, ERROR_REACH * error))
+        return noise_of(self.window.data, parts, sizes.there, slope, sizes.items)
 
     def columns(self, parts: Components, sizes: Sizes) -> Array:
         """(n, c) columns of errors that runs share: items, families, a free floor; unit normal coefficients."""
@@ -101,12 +109,12 @@ class Rows:
             found.append(np.full((len(data), 1), sd))
         return np.hstack(found)
 
-    def _slope(self, curve: Array) -> Array:
-        """(n,) ability per unit of loss at each row."""
+    def _slope(self, curve: Array, reach: float) -> Array:
+        """(n,) ability per unit of loss at each row: the secant over ``reach`` rise spans on either side."""
         x = self.window.x
-        ahead, behind = np.interp(x - SLOPE_REACH, self.grid, curve), np.interp(x + SLOPE_REACH, self.grid, curve)
-        reach = np.minimum(x + SLOPE_REACH, self.grid[-1]) - np.maximum(x - SLOPE_REACH, self.grid[0])
-        return np.asarray(np.maximum(ahead - behind, 0.0) / np.maximum(reach, 1e-9) / self.window.span)
+        ahead, behind = np.interp(x - reach, self.grid, curve), np.interp(x + reach, self.grid, curve)
+        over = np.minimum(x + reach, self.grid[-1]) - np.maximum(x - reach, self.grid[0])
+        return np.asarray(np.maximum(ahead - behind, 0.0) / np.maximum(over, 1e-9) / self.window.span)
 
     def fitted(self, curve: Array, start: Components, left: Array) -> tuple[Components, float]:
         """The components that best explain what a curve leaves over (n,), and their log prior."""
@@ -114,7 +122,7 @@ class Rows:
         best, score = start, self._score(start, sizes, left)
         options = {
             "items": tuple(ITEMS), "drift": _steps("drift"), "memory": MEMORIES, "run": _steps("run"),
-            "shift": _steps("shift"), "loss": _steps("loss"),
+            "shift": _steps("shift", FAR_STEPS), "loss": _steps("loss", FAR_STEPS),
         }  # fmt: skip
         for _ in range(SWEEPS):
             before = score
@@ -128,13 +136,21 @@ class Rows:
                         best, score = trial, found
             if score - before < 0.05:
                 break
-        return best, best.log_prior(self.known_items)
+        return best, self._log_prior(best)
 
     def _score(self, parts: Components, sizes: Sizes, left: Array) -> float:
         noise = self.noise(parts, sizes)
         white = noise.whiten(left)
-        return float(-0.5 * (white @ white) - 0.5 * noise.log_det + parts.log_prior(self.known_items))
+        return float(-0.5 * (white @ white) - 0.5 * noise.log_det + self._log_prior(parts))
+
+    def _log_prior(self, parts: Components) -> float:
+        """Log density of the components: as for every table, but for the heavier tails of ``shift`` and ``loss``."""
+        total = parts.log_prior(self.known_items)
+        for name in ("shift", "loss"):
+            square = (getattr(parts, name) / PRIOR_SCALES[name]) ** 2
+            total += 0.5 * square - 0.5 * (FREEDOM + 1.0) * float(np.log1p(square / FREEDOM))
+        return total
 
 
-def _steps(name: str) -> tuple[float, ...]:
-    return tuple(step * PRIOR_SCALES[name] for step in STEPS)
+def _steps(name: str, far: tuple[float, ...] = ()) -> tuple[float, ...]:
+    return tuple(step * PRIOR_SCALES[name] for step in (*STEPS, *far))

@@ -1,8 +1,8 @@
 """Runs with curves of their own: where runs set in at losses that differ by more than their errors.
 
 The common model takes a run's shift along the loss to first order, which holds for shifts that are small beside the
-rise. Here every run has a curve of its own; the interval of a loss then spans those of the runs, and the Bayes factor
-is the product of theirs.
+rise. Here every run has a curve of its own; the interval of a loss then spans those of the runs, and the log Bayes
+factor is the mean of theirs: the runs answer the same items of one task, and are no independent witnesses of its form.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class UnequalRuns:
     """Mean over runs, and an interval that holds every run's."""
     threshold: tuple[float, float, float]
     log_bf_threshold: float
-    """Summed over runs."""
+    """Mean over runs."""
     without_run: float
-    """The least sum with one run left out."""
+    """The least mean with one run left out."""
     by_run: dict[str, float]
     """Onset loss of each run."""
 
@@ -68,7 +68,7 @@ def unequal_runs(model: CurveModel, delta: float, seed: int) -> UnequalRuns | No
     return UnequalRuns(
         _joint(np.array([one[0] for one in found.values()]), [one[2] for one in found.values()]),
         _joint(np.array([one[3][1] for one in found.values()]), [(one[3][0], one[3][2]) for one in found.values()]),
-        float(factors.sum()), float(factors.sum() - factors.max()),
+        float(factors.mean()), float((factors.sum() - factors.max()) / (len(factors) - 1)),
         {data.runs[run]: one[0] for run, one in found.items()},
     )  # fmt: skip
 

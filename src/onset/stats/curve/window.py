@@ -154,8 +154,17 @@ def _preliminary(loss: Array, ability: Array, weight: Array, *, free: bool) -> t
         above = loss >= np.sort(loss)[-max(3, len(loss) // 10)] if len(loss) >= 3 else loss >= low
     level = float(np.average(ability[above], weights=weight[above]))
     spread = float(np.sqrt(np.average((ability[above] - level) ** 2, weights=weight[above])))
-    # Above chance without a plateau the score rises from the start, and needs no level of its own.
-    return best, gain, level, spread / np.sqrt(above.sum()) if plateau or level < 0 else np.inf
+    error = spread / np.sqrt(above.sum())
+    if level > 0:
+        # Above chance without a plateau the score rises from the start, and needs no level of its own.
+        error = float(np.hypot(error, _change(loss[above], ability[above]))) if plateau else np.inf
+    return best, gain, level, error
+
+
+def _change(loss: Array, ability: Array) -> float:
+    """Half the difference between the scores at the higher and at the lower losses: a level that changes is none."""
+    high = loss > np.median(loss)
+    return 0.5 * abs(float(ability[high].mean() - ability[~high].mean())) if high.any() else 0.0
 
 
 def _gains(places: Array, loss: Array, ability: Array, weight: Array, free: bool) -> Array:
