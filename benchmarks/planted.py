@@ -32,6 +32,8 @@ FACTS = (
     "sizes", "checkpoints", "items", "run_noise", "run_shift", "drift", "loss_noise", "effect", "families", "bad_run",
     "spacing", "chance",
 )  # fmt: skip
+CORNERS = (0.0, 0.03, 0.06, 0.12, 0.3)
+"""Widths of rounded corners, in rise spans, between which error rates are told; up to the second it is emergent."""
 WIDTHS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 1.01)
 """Onset widths, as shares of the losses seen, between which error rates are told."""
 
@@ -51,7 +53,8 @@ def judged(name: tuple[str, int]) -> dict[str, object]:
         "width": truth[1] / (seen.max() - seen.min()) if truth else math.nan, **_parts("onset", found.onset),
         "ability_factor": factor.ability if factor else math.nan, "factor": factor.threshold if factor else math.nan,
         "seconds": seconds, "points": len(planted.observations), "span": float(seen.max() - seen.min()),
-        "can_tell": could_tell(planted), "one_run": one_run(planted), **{name: planted.facts[name] for name in FACTS},
+        "corner": planted.facts["corner"], "can_tell": could_tell(planted),
+        "one_run": one_run(planted), **{name: planted.facts[name] for name in FACTS},
     }  # fmt: skip
 
 
@@ -134,10 +137,11 @@ def strata(judgements: pd.DataFrame) -> pd.DataFrame:
         loss_noise=np.where(judgements["loss_noise"] > 0, "yes", "no"),
         run_shift=np.where(judgements["run_shift"] > 0, "yes", "no"),
         bad_run=judgements["bad_run"].replace("", "none"),
+        corner=pd.cut(judgements["corner"].astype(float), CORNERS),
         width=pd.cut(judgements["width"], WIDTHS, include_lowest=True).astype(str) + " " + judgements["truth"],
     )
     rows = []
-    for fact in ("kind", "width", *FACTS):
+    for fact in ("kind", "width", "corner", *FACTS):
         for value, part in cut.groupby(fact, observed=True):
             named = f"{value:g}" if isinstance(value, float) else value
             rows.append({"by": fact, "value": named, **scores(part)})
@@ -170,7 +174,7 @@ def main() -> None:
     if not theirs.empty:
         same = ours.iloc[: options.against]
         print(side_by_side({"the same curves": same, "hinge and bootstrap": theirs}))
-        print(f"\ntime ratio {theirs['seconds'].sum() / same['seconds'].sum():.1f}\n")
+        print(f"\ntime ratio {theirs['seconds'].sum() / same['seconds'].sum():.3g}\n")
     print(table(strata(ours).drop(columns="seconds"), digits=2))
 
 

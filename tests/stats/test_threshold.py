@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,18 +16,17 @@ from onset.errors import OnsetError
 from onset.results import Threshold
 from onset.stats.threshold import threshold
 
-PLANTING = Path(__file__).parents[2] / "benchmarks" / "planting.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def planting() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("planting", PLANTING)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["planting"] = module
-    spec.loader.exec_module(module)
-    return module
+    # Last, so that no file of the benchmarks hides a package of the same name.
+    sys.path.append(str(BENCHMARKS))
+    try:
+        return importlib.import_module("planting")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
 
 
 PLAIN: dict[str, Any] = {
@@ -95,7 +94,7 @@ def test_clear_onsets_are_found(planting: ModuleType, kind: str) -> None:
 def test_smooth_curves_have_no_threshold(planting: ModuleType, kind: str) -> None:
     """Emergence claimed of a smooth curve is the error that would discredit all the rest."""
     found = threshold(planting.plant(kind, 4, **PLAIN).observations)
-    assert found.verdict in ("smooth", "inconclusive")
+    assert found.verdict == "smooth"
     assert found.threshold is None
     assert found.onset is not None
 
@@ -104,7 +103,7 @@ def test_smooth_curves_have_no_threshold(planting: ModuleType, kind: str) -> Non
 def test_chance_stays_chance(planting: ModuleType, kind: str) -> None:
     """Nothing is said about abilities that were never seen, whatever one checkpoint or one run did."""
     found = threshold(planting.plant(kind, 5, **PLAIN).observations)
-    assert found.verdict in ("at_chance", "inconclusive")
+    assert found.verdict == ("inconclusive" if kind == "lucky_run" else "at_chance")
     assert found.onset is None
 
 

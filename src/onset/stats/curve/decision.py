@@ -118,8 +118,8 @@ def decide(evidence: Evidence) -> Decision:
         return Decision(
             "inconclusive",
             f"The score exceeds chance{_from(evidence)}, but whether it has a threshold is not decided (log Bayes "
-            f"factor {evidence.log_bf_threshold:.1f}; {THRESHOLD:.1f} would show one, {SMOOTH:.1f} a smooth curve); more "
-            "items, or checkpoints around the onset, would tell.",
+            f"factor {evidence.log_bf_threshold:.1f}; {THRESHOLD:.1f} would show one, {SMOOTH:.1f} a smooth curve); "
+            "more items, or checkpoints around the onset, would tell.",
         )
     failed = checks(evidence)
     if failed:
