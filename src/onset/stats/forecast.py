@@ -19,6 +19,7 @@ from onset.results import Finding, Forecast, Interval, check_level
 from onset.stats import loss_law as losslaw
 from onset.stats.data import Array, curve_data
 from onset.stats.loss_law import LossLaw
+from onset.stats.loss_rows import checkpoints
 from onset.stats.prediction.predicted_score import PredictedScore, learn
 
 DRAWS = 1000
@@ -40,15 +41,17 @@ def forecast(
     level: float = 0.95,
     seed: int = 0,
     law: LossLaw | None = None,
+    schedule: str | None = None,
 ) -> Forecast:
     """Scores of ``targets`` on every task of ``obs``, and when the abilities set in, one loss measure at a time.
 
     ``targets`` has one row a run to predict: ``loss``, or ``params`` and ``tokens`` (counts); optional
     ``task``, ``metric``, ``loss_name`` and ``loss_unit`` (only these), ``n_examples`` (items it will be scored on) and
     any column that names the row. ``thresholds`` are the emergent findings by (task, metric, loss name); without it
-    they are estimated here; ``law`` is a loss law that was fitted before, of the only loss measure. Raises OnsetError
-    when a target says too little, when a loss is given without its measure and the table has several, or when loss
-    cannot be told from size and tokens.
+    they are estimated here; ``law`` is a loss law that was fitted before, of the only loss measure; ``schedule`` is
+    that of the learning rate where the table does not say (``loss_rows``). A target whose run or family is in the
+    table is a later checkpoint of that run, or of that family. Raises OnsetError when a target says too little, when a
+    loss is given without its measure and the table has several, or when loss cannot be told from size and tokens.
     """
     check_level(level)
     wanted = _checked(targets)
@@ -61,17 +64,18 @@ def forecast(
             advice="add a column loss_name to the targets, or choose one measure with --loss",
         )
     made = [
-        _of_measure(rows, wanted[_of(wanted, measure)], measure, thresholds, level, seed, law)
+        _of_measure(rows, wanted[_of(wanted, measure)], measure, thresholds, level, seed, law, schedule)
         for measure, rows in measures
         if _of(wanted, measure).any()
     ]
-    scores = [part for parts, _ in made for part in parts]
+    scores = [part for parts, _, _ in made for part in parts]
     if not scores:
         raise OnsetError("no task of the table is asked for", advice="leave out the targets' task and metric columns")
-    onsets = [part for _, part in made if not part.empty]
+    onsets = [part for _, part, _ in made if not part.empty]
     return Forecast(
         level=level, scores=pd.concat(scores, ignore_index=True),
         onsets=pd.concat(onsets, ignore_index=True) if onsets else pd.DataFrame(), observations=obs,
+        notes=tuple(dict.fromkeys(note for _, _, notes in made for note in notes)),
     )  # fmt: skip
 
 
@@ -98,15 +102,15 @@ def _of(wanted: pd.DataFrame, measure: Measure) -> NDArray[np.bool_]:
 
 def _of_measure(
     obs: pd.DataFrame, wanted: pd.DataFrame, measure: Measure, thresholds: Thresholds | None, level: float, seed: int,
-    law: LossLaw | None,
-) -> tuple[list[pd.DataFrame], pd.DataFrame]:  # fmt: skip
-    """Scores by task, and onsets, on one loss measure."""
+    law: LossLaw | None, schedule: str | None,
+) -> tuple[list[pd.DataFrame], pd.DataFrame, list[str]]:  # fmt: skip
+    """Scores by task, onsets, and notes, on one loss measure."""
     wanted = wanted.reset_index(drop=True)
     groups = [pair for pair in _groups(obs) if _asked(pair[1], wanted).any()]
     if not groups:
-        return [], pd.DataFrame()
+        return [], pd.DataFrame(), []
     if wanted["loss"].isna().any() and law is None:
-        law = losslaw.fit(obs, level=level, seed=seed)
+        law = losslaw.fit(obs, level=level, seed=seed, schedule=schedule)
     rng = np.random.default_rng(seed)
     losses = _possible_losses(wanted, law, rng)
     scores = []
@@ -116,7 +120,25 @@ def _of_measure(
         scores.append(part.assign(loss_name=measure[0], loss_unit=measure[1]))
     found = _thresholds(groups, measure, level, seed) if thresholds is None else dict(thresholds)
     onsets = _onsets(obs, groups, wanted, law, found, measure, level, rng)
-    return scores, onsets
+    return scores, onsets, _notes(obs, wanted, losses, law)
+
+
+def _notes(obs: pd.DataFrame, wanted: pd.DataFrame, losses: Array, law: LossLaw | None) -> list[str]:
+    """What the law was learnt from, and predicted losses that contradict the table."""
+    if law is None:
+        return []
+    notes, seen = [law.note] if law.note else [], checkpoints(obs)
+    for place, (params, tokens) in enumerate(zip(wanted["params"], wanted["tokens"], strict=True)):
+        smaller = seen[(seen["params"] <= params) & (seen["tokens"] <= tokens)]
+        if smaller.empty:
+            continue
+        best, loss = smaller.sort_values("loss").iloc[0], float(np.median(losses[:, place]))
+        if loss > best["loss"] * (1.0 + law.spread):
+            notes.append(
+                f"contradiction: a loss of {loss:.3f} is predicted for {params:.3g} parameters on {tokens:.3g} tokens, "
+                f"and run '{best['run']}' reached {best['loss']:.3f} with no more of either; distrust the loss law here"
+            )
+    return notes
 
 
 def thresholds_of(findings: list[Finding] | tuple[Finding, ...]) -> Thresholds:
@@ -159,11 +181,15 @@ def _asked(rows: pd.DataFrame, wanted: pd.DataFrame) -> NDArray[np.bool_]:
 def _possible_losses(wanted: pd.DataFrame, law: LossLaw | None, rng: np.random.Generator) -> Array:
     """Losses that each target may come to, (draws, targets)."""
     losses = np.tile(wanted["loss"].to_numpy(float), (DRAWS, 1))
-    if law is not None and wanted["loss"].isna().any():
-        open_ = wanted["loss"].isna().to_numpy(bool)
-        params, tokens = (wanted.loc[open_, name].to_numpy(float) for name in ("params", "tokens"))
-        drawn = law.sample(params, tokens, rng, noise=True)
-        losses[:, open_] = drawn[rng.integers(len(drawn), size=DRAWS)]
+    if law is None or not wanted["loss"].isna().any():
+        return losses
+    pick = rng.integers(len(law.draws), size=DRAWS)
+    open_ = wanted[wanted["loss"].isna()]
+    families = open_["family"].fillna("").astype(str) if "family" in open_ else pd.Series("", index=open_.index)
+    for family, rows in open_.groupby(families, sort=False):
+        params, tokens = (rows[name].to_numpy(float) for name in ("params", "tokens"))
+        drawn = law.sample(params, tokens, rng, noise=False, family=str(family))[pick]
+        losses[:, rows.index] = drawn * np.exp(law.spread * rng.standard_normal((DRAWS, 1)))
     return losses
 
 

@@ -1,8 +1,7 @@
 """Loss from size and tokens: L(N, D) = E + A / N^alpha + B / D^beta, and the paper's L(N) at fixed tokens.
 
-The form and the robust fit (Huber loss on the logarithm, many starts) are those of Hoffmann et al. 2022,
-"Training Compute-Optimal Large Language Models", approach 3. Intervals come from resampling whole runs:
-checkpoints of one run are not independent. The fit is kept to what the data can tell: three sizes or more.
+``loss_rows`` says which checkpoints the law is learnt from, ``loss_fit`` how. Intervals come from runs that deviate as
+a whole: checkpoints of one run are not independent. The fit is kept to what the data can tell: three sizes or more.
 """
 
 from __future__ import annotations
@@ -17,28 +16,28 @@ from scipy.special import ndtri
 
 from onset.errors import OnsetError
 from onset.results import Drawable, Interval
+from onset.stats import loss_fit
+from onset.stats.loss_fit import HUBER, LAW
+from onset.stats.loss_rows import checkpoints, choose, sizes_of
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
-HUBER = 1e-3
-"""Residual of log loss beyond which a point counts linearly (Hoffmann et al. 2022)."""
-
 FLOOR = 1e-3
 """Least spread of log loss between runs: a table with one run a size cannot show that seeds differ."""
 
+UNKNOWN = 5e-3
+"""The same where the schedule is unknown: the law's form is then a guess."""
+
 RESAMPLES = 60
-"""Resamples of runs behind each interval."""
+"""Tables drawn anew behind each interval."""
 
 NAMES = ("E", "A", "B", "alpha", "beta")
-
-_EXPONENTS: Vector = np.array([0.08, 0.15, 0.25, 0.35, 0.5, 0.75, 1.1])
-_ROWS = 200
 
 
 @dataclass(frozen=True)
 class LossLaw(Drawable):
-    """A fitted L(N, D); ``draws`` are the same five parameters from resampled runs."""
+    """A fitted L(N, D) of finished runs; ``draws`` are the same five parameters from tables drawn anew."""
 
     E: float
     A: float
@@ -52,27 +51,45 @@ class LossLaw(Drawable):
     level: float = 0.95
     seen: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     """Smallest and largest size, fewest and most tokens of the rows."""
+    families: tuple[str, ...] = ()
+    """Families with an offset of their own; empty where there is one."""
+    offsets: Matrix = field(default_factory=lambda: np.zeros((1, 0)), repr=False)
+    """(1 + resamples, families) in log loss, the fitted ones first."""
+    note: str = ""
+    """Which checkpoints the law was learnt from, and what to distrust."""
 
     def summary(self) -> pd.DataFrame:
-        """One row a parameter: value and interval over resampled runs."""
+        """One row a parameter: value and interval over the draws."""
         tail = (1.0 - self.level) / 2.0
         low, high = np.quantile(self.draws, [tail, 1.0 - tail], axis=0)
         values = [getattr(self, name) for name in NAMES]
         return pd.DataFrame({"parameter": NAMES, "value": values, "low": low, "high": high})
 
-    def predict(self, params: ArrayLike, tokens: ArrayLike) -> pd.DataFrame:
+    def predict(self, params: ArrayLike, tokens: ArrayLike, family: str | None = None) -> pd.DataFrame:
         """Loss of a new run at sizes and tokens: ``params, tokens, loss, low, high`` (a prediction interval)."""
         size, seen = np.broadcast_arrays(np.asarray(params, dtype=float), np.asarray(tokens, dtype=float))
         size, seen = np.atleast_1d(size).ravel(), np.atleast_1d(seen).ravel()
-        drawn = self.sample(size, seen, np.random.default_rng(0), noise=True)
+        drawn = self.sample(size, seen, np.random.default_rng(0), noise=True, family=family)
         tail = (1.0 - self.level) / 2.0
         low, high = np.quantile(drawn, [tail, 1.0 - tail], axis=0)
-        loss = _law(np.array([[getattr(self, name) for name in NAMES]]), size, seen)[0]
+        loss = loss_fit.law(np.array([[getattr(self, name) for name in NAMES]]), size, seen)[0]
+        if family in self.families:
+            loss = loss * np.exp(self.offsets[0, self.families.index(family)])
         return pd.DataFrame({"params": size, "tokens": seen, "loss": loss, "low": low, "high": high})
 
-    def sample(self, params: Vector, tokens: Vector, rng: np.random.Generator, *, noise: bool) -> Matrix:
-        """Possible losses, (draws, n): one law a draw, and one deviation of the run with ``noise``."""
-        loss = _law(self.draws, params, tokens)
+    def sample(
+        self, params: Vector, tokens: Vector, rng: np.random.Generator, *, noise: bool, family: str | None = None
+    ) -> Matrix:
+        """Possible losses, (draws, n): one law a draw, and one deviation of the run with ``noise``.
+
+        A family of the table has its offset; a run of another one may have that of any.
+        """
+        loss = loss_fit.law(self.draws, params, tokens)
+        if self.families:
+            count = len(self.families)
+            known = family in self.families
+            which = self.families.index(family) if known else rng.integers(count, size=len(loss))
+            loss = loss * np.exp(self.offsets[1:][np.arange(len(loss)), which])[:, None]
         if noise:
             loss = loss * np.exp(self.spread * rng.standard_normal((len(loss), 1)))
         return loss
@@ -119,25 +136,36 @@ class SizeLaw(Drawable):
         return Interval(float(value), float(low), float(high))
 
 
-def fit(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES) -> LossLaw:
+def fit(
+    obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES, schedule: str | None = None
+) -> LossLaw:
     """Fit L(N, D) to the losses of a table: columns ``run, params, tokens, loss`` (rows may repeat over tasks).
 
-    Raises OnsetError with fewer than three sizes, or with fewer rows than the law has parameters.
+    ``schedule`` (``constant, cosine, linear, wsd``) of the learning rate, where the table does not say: see
+    ``loss_rows``. Raises OnsetError with fewer than three sizes, or with fewer rows than the law has parameters.
     """
-    rows = checkpoints(obs)
-    _enough(rows)
-    rows = _thinned(rows)
-    size, tokens, loss = (rows[name].to_numpy(float) for name in ("params", "tokens", "loss"))
-    run = pd.factorize(rows["run"])[0]
-    weight = _balanced(run)
-    best = _best(size, tokens, loss, weight)
-    residual = np.log(loss) - np.log(_law(_natural(best)[None], size, tokens)[0])
-    freedom = max(len(np.unique(run)) - 2, 1) / len(np.unique(run))
-    spread = float(np.sqrt(np.average(residual**2, weights=weight) / freedom))
-    draws = _resampled(size, tokens, loss, run, best, max(spread, FLOOR), resamples, seed)
-    e, a, b, alpha, beta = (float(value) for value in _natural(best))
-    span = (float(size.min()), float(size.max()), float(tokens.min()), float(tokens.max()))
-    return LossLaw(e, a, b, alpha, beta, max(spread, FLOOR), draws, level, span)
+    rows = choose(obs, schedule)
+    weight = loss_fit.weights(rows)
+    best = loss_fit.best(rows, weight)
+    least = UNKNOWN if rows.basis == "rate_unknown" else FLOOR
+    spread = max(_spread(loss_fit.residuals(best, rows, rows.loss), weight, len(np.unique(rows.run))), least)
+    draws = loss_fit.resampled(rows, best, spread, resamples, seed)
+    e, a, b, alpha, beta = (float(value) for value in loss_fit.natural(best)[:LAW])
+    span = tuple(float(end) for values in (rows.params, rows.tokens) for end in (values.min(), values.max()))
+    several = rows.families if len(rows.families) > 1 else ()
+    offsets = np.vstack([best[LAW + 1 :], draws[:, LAW + 1 :]])
+    return LossLaw(
+        e, a, b, alpha, beta, spread, draws[:, :LAW], level, (span[0], span[1], span[2], span[3]), several, offsets,
+        rows.note,
+    )  # fmt: skip
+
+
+def _spread(residual: Vector, weight: Vector, runs: int) -> float:
+    """Standard deviation of log loss by its 68th weighted percentile: single outliers are no spread of runs."""
+    order = np.argsort(np.abs(residual))
+    place = np.searchsorted(np.cumsum(weight[order]), 0.683 * weight.sum())
+    freedom = max(runs - 2, 1) / runs
+    return float(np.abs(residual[order][min(int(place), len(order) - 1)]) / np.sqrt(freedom))
 
 
 def fit_size(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES) -> SizeLaw:
@@ -147,7 +175,7 @@ def fit_size(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0, resamples
     """
     rows = checkpoints(obs).sort_values("tokens").groupby("run").tail(1)
     if rows["params"].nunique() < 4:
-        raise OnsetError("L(N) has three parameters and needs four sizes or more", where=_sizes(rows))
+        raise OnsetError("L(N) has three parameters and needs four sizes or more", where=sizes_of(rows))
     if rows["tokens"].max() > 1.1 * rows["tokens"].min():
         raise OnsetError(
             "L(N) is a law at a fixed number of tokens, and the runs end at different ones",
@@ -163,15 +191,6 @@ def fit_size(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0, resamples
             draws.append(_size_fit(size[picked], loss[picked]))
     best = _size_fit(size, loss)
     return SizeLaw(float(best[0]), float(best[1]), float(best[2]), np.array(draws), level)
-
-
-def checkpoints(obs: pd.DataFrame) -> pd.DataFrame:
-    """The distinct checkpoints of a table: ``run, params, tokens, loss``, whatever tasks they were scored on."""
-    for name in ("run", "params", "tokens", "loss"):
-        if name not in obs:
-            raise OnsetError(f"the table has no column '{name}'", advice="loss from size and tokens needs it")
-    rows = obs[["run", "params", "tokens", "loss"]].dropna().drop_duplicates()
-    return rows[(rows["params"] > 0) & (rows["tokens"] > 0) & (rows["loss"] > 0)]
 
 
 def draw_interval(where: Interval, count: int, rng: np.random.Generator, level: float) -> Vector:
@@ -190,127 +209,6 @@ def _size_for(eta: Vector, floor: Vector, scale: Vector, alpha: Vector) -> Vecto
     return sizes
 
 
-def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
-    """At most about ``_ROWS`` checkpoints, evenly taken from each run: neighbours tell the law nothing new."""
-    each = max(_ROWS // rows["run"].nunique(), 3)
-    if len(rows) <= _ROWS:
-        return rows
-    rows = rows.sort_values(["run", "tokens"])
-    rank = rows.groupby("run").cumcount().to_numpy()
-    count = rows.groupby("run")["loss"].transform("size").to_numpy()
-    bucket = rank * each // np.maximum(count, each)
-    first: pd.Series[bool] = ~pd.Series(bucket, index=rows.index).groupby(rows["run"]).diff().eq(0)
-    return rows[first]
-
-
-def _sizes(rows: pd.DataFrame) -> str:
-    return f"{rows['params'].nunique()} sizes, {rows['run'].nunique()} runs, {len(rows)} checkpoints"
-
-
-def _enough(rows: pd.DataFrame) -> None:
-    if rows["params"].nunique() < 3 or rows["tokens"].nunique() < 3 or len(rows) < 8:
-        raise OnsetError(
-            "loss from size and tokens needs three sizes, three token counts and eight checkpoints or more",
-            where=_sizes(rows),
-            advice="give the targets by loss instead of by params and tokens",
-        )
-
-
-def _balanced(run: NDArray[np.int64]) -> Vector:
-    """Weights that sum to the number of rows and give each run the same say up to a factor of its square root."""
-    counts = np.bincount(run)[run].astype(float)
-    weight = counts**-0.5
-    balanced: Vector = weight / weight.mean()
-    return balanced
-
-
-def _natural(theta: Vector) -> Vector:
-    """(log E, log A, log B, alpha, beta), with A and B at the centre of the data, to E, A, B, alpha, beta."""
-    natural: Vector = np.r_[np.exp(theta[:3]), theta[3:]]
-    return natural
-
-
-def _law(parameters: Matrix, size: Vector, tokens: Vector) -> Matrix:
-    """Loss for each parameter vector (rows: E, A, B, alpha, beta) at each (size, tokens)."""
-    e, a, b, alpha, beta = (parameters[:, [place]] for place in range(5))
-    loss: Matrix = e + a * size[None, :] ** -alpha + b * tokens[None, :] ** -beta
-    return loss
-
-
-def _residuals(theta: Vector, size: Vector, tokens: Vector, loss: Vector) -> tuple[Vector, Matrix]:
-    """Log residuals and their derivatives by theta."""
-    log_size, log_tokens = np.log(size), np.log(tokens)
-    first = np.exp(theta[1] - theta[3] * log_size)
-    second = np.exp(theta[2] - theta[4] * log_tokens)
-    total = np.exp(theta[0]) + first + second
-    jacobian = np.column_stack([np.full(len(size), np.exp(theta[0])), first, second, -first * log_size,
-                                -second * log_tokens]) / total[:, None]  # fmt: skip
-    return np.log(total) - np.log(loss), jacobian
-
-
-def _polished(theta: Vector, size: Vector, tokens: Vector, loss: Vector, weight: Vector) -> tuple[Vector, float]:
-    """The nearest optimum of the Huber loss on log residuals, and its value."""
-    root = np.sqrt(weight)
-    low, high = np.array([-6.0, -20.0, -20.0, 0.02, 0.02]), np.array([6.0, 80.0, 80.0, 2.5, 2.5])
-
-    def miss(at: Vector) -> Vector:
-        weighted: Vector = root * _residuals(at, size, tokens, loss)[0]
-        return weighted
-
-    def slope(at: Vector) -> Matrix:
-        weighted: Matrix = root[:, None] * _residuals(at, size, tokens, loss)[1]
-        return weighted
-
-    start = np.clip(theta, low + 1e-6, high - 1e-6)
-    found = optimize.least_squares(
-        miss, start, jac=slope, loss="huber", f_scale=HUBER, bounds=(low, high), x_scale="jac", max_nfev=40
-    )
-    return found.x, float(found.cost)
-
-
-def _best(size: Vector, tokens: Vector, loss: Vector, weight: Vector) -> Vector:
-    """The best optimum over many starts.
-
-    For each pair of exponents the other three are linear and found by non-negative least squares; the best
-    pairs are then polished.
-    """
-    starts: list[tuple[float, Vector]] = []
-    root = np.sqrt(weight) / loss
-    for alpha in _EXPONENTS:
-        for beta in _EXPONENTS:
-            columns = np.column_stack(
-                [np.ones(len(size)), (size / size.min()) ** -alpha, (tokens / tokens.min()) ** -beta]
-            )
-            linear, miss = optimize.nnls(root[:, None] * columns, root * loss)
-            e, a, b = np.log(np.maximum(linear, 1e-3))
-            theta = np.array([e, a + alpha * np.log(size.min()), b + beta * np.log(tokens.min()), alpha, beta])
-            starts.append((float(miss), theta))
-    starts.sort(key=lambda start: start[0])
-    polished = [_polished(theta, size, tokens, loss, weight) for _, theta in starts[:4]]
-    return min(polished, key=lambda pair: pair[1])[0]
-
-
-def _resampled(
-    size: Vector, tokens: Vector, loss: Vector, run: NDArray[np.int64], best: Vector, spread: float, resamples: int,
-    seed: int,
-) -> Matrix:  # fmt: skip
-    """Parameters from resampled runs: runs are weighted at random, and each may deviate as a whole.
-
-    Random weights (the Bayesian bootstrap, Rubin 1981) lose no size altogether, as drawing with
-    replacement would; the deviation is what a run would show beside another of the same size.
-    """
-    rng = np.random.default_rng(seed)
-    runs = int(run.max()) + 1
-    counts = np.bincount(run).astype(float)
-    draws = []
-    for _ in range(resamples):
-        weight = (rng.exponential(size=runs) / np.sqrt(counts))[run]
-        moved = loss * np.exp(spread * rng.standard_normal(runs))[run]
-        theta, _ = _polished(best, size, tokens, moved, weight / weight.mean())
-        draws.append(_natural(theta))
-    return np.array(draws)
-
-
 def _size_fit(size: Vector, loss: Vector) -> Vector:
     """L_inf, N0, alpha by the same robust loss, over many starts."""
 
@@ -319,7 +217,7 @@ def _size_fit(size: Vector, loss: Vector) -> Vector:
         return miss
 
     best, cost = np.zeros(3), np.inf
-    for alpha in _EXPONENTS:
+    for alpha in loss_fit.EXPONENTS:
         columns = np.column_stack([np.ones(len(size)), (size / size.min()) ** -alpha])
         linear, _ = optimize.nnls(columns / loss[:, None], np.ones(len(size)))
         floor, scale = np.log(np.maximum(linear, 1e-3))
