@@ -94,6 +94,10 @@ def test_a_ladders_files_name_size_and_length(tmp_path: Path) -> None:
     write_rows(tmp_path / "notes.csv", head, [[200, 1.0, 4.5, 0.55]])
     with pytest.raises(OnsetError, match="does not fit the pattern"):
         registry.read(str(tmp_path), reading)
+    (tmp_path / "notes.csv").unlink()
+    write_rows(tmp_path / "190M-1xC-rerun.csv", head, [[200, 104857600.0, 4.4, 0.56]])
+    again = registry.read(str(tmp_path), Reading(runs=Pattern.parse("{params}-{x}xC*.csv"))).scores
+    assert set(again.run[again.params == 190e6]) == {"190M-0.5xC", "190M-1xC", "190M-1xC-rerun"}, "a second seed"
 
 
 @pytest.mark.parametrize(

@@ -204,12 +204,27 @@ def test_inspect_logs_have_scores_only_when_they_ended_well(tmp_path: Path) -> N
         assert "left out" in results.notes[0]
 
 
-def test_epochs_of_inspect_are_no_new_questions(tmp_path: Path) -> None:
-    """Four epochs would halve the standard error."""
+def test_epochs_of_inspect_are_samples_of_the_same_questions(tmp_path: Path) -> None:
+    """Four epochs as sixteen questions would halve the standard error; as samples they give pass@k."""
     found = placed(write_inspect(tmp_path / "a.eval", epochs=4), tmp_path, "lab/tiny")
-    assert found.observations.n_examples.tolist() == [4]
-    assert found.items.empty
+    assert set(found.observations.n_examples) == {4}
+    assert by_metric(found.observations, "sums") == {"accuracy": 0.5, "pass@1": 0.5, "coverage": 0.5}
+    assert found.items.samples_correct.tolist() == [[True] * 4, [False] * 4] * 2
     assert any("4 epochs of the same 4 questions" in note for note in found.observations.attrs["notes"])
+
+
+def test_samples_of_inspect_in_parts_are_no_samples(tmp_path: Path) -> None:
+    """Newer logs keep a sample in several files: half of one read as a whole would be an answer that nobody gave."""
+    path = write_inspect(tmp_path / "a.eval")
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist() if not name.startswith("samples/")}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in kept.items():
+            archive.writestr(name, content)
+        archive.writestr("samples/0_epoch_1/messages-0.json", "[]")
+    found = placed(path, tmp_path, "lab/tiny")
+    assert found.items.empty
+    assert found.observations.n_examples.tolist() == [4], "from the header"
 
 
 def test_bigscience_has_its_only_loss_in_lambada(atlas: Path) -> None:

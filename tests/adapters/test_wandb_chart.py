@@ -112,6 +112,23 @@ def test_a_perplexity_is_a_loss_by_its_logarithm_unless_the_loss_is_there(tmp_pa
     np.testing.assert_allclose(pile.loss, [2.5, 2.25])
 
 
+def test_percentages_of_one_metric_and_fractions_of_another_are_told_apart(tmp_path: Path) -> None:
+    """Scores of 40 beside scores of 0.4 would be refused, or drawn on one axis."""
+    lines = {
+        f"A-1B - {LOSS}": {1: 3.0, 2: 2.9},
+        "A-1B - eval/downstream/arc_easy_acc": {1: 41.5, 2: 43.0},
+        f"A-1B - {ACC}": {1: 0.6, 2: 0.62},
+    }
+    frame = collect(
+        [str(write_chart(tmp_path / "c.csv", lines))], (), options_of(tokens_per_step=["1000"])
+    ).observations
+    assert frame.score[frame.task == "arc_easy"].tolist() == [0.415, 0.43]
+    assert frame.score[frame.task == "piqa"].tolist() == [0.6, 0.62]
+    mixed = {**lines, "A-1B - eval/downstream/boolq_acc": {1: 0.5, 2: 0.6}}
+    with pytest.raises(OnsetError, match="percent"):
+        collect([str(write_chart(tmp_path / "d.csv", mixed))], (), options_of(tokens_per_step=["1000"]))
+
+
 OLMO = {
     "restarts": RESTARTS, "loss": ["c4_en", "v2-small-c4_en"], "params": ["OLMo-1B=1.18B", "OLMo-7B*=6.89B"],
     "tokens_per_step": ["OLMo-1B=4194304", "OLMo-7B*=4423680"],

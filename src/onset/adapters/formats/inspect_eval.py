@@ -1,8 +1,9 @@
 """Inspect: ``.eval`` logs, which are zip archives with ``header.json`` and a file a sample.
 
-A log without a header is of a running evaluation, one whose status is not ``success`` failed: neither has scores. With
-one epoch the samples become item rows (free answers). Epochs repeat the same questions: their number is noted, and the
-questions count once.
+A log without a header is of a running evaluation, one whose status is not ``success`` failed: neither has scores. The
+samples of a log with one scorer become item rows (free answers). Epochs repeat the same questions, which count once:
+their answers are samples of one question, from which pass@k is measured. Samples in parts (a folder each, since 2026)
+are not read; the published scores are.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def read(path: Path, reading: Reading) -> Results:
     rows = [row for score in scores for row in _published(score, task, len(scores) > 1)]
     frame = pd.DataFrame(rows).assign(run=place.run, step=place.step, tokens=place.tokens, n_examples=questions or None)
     notes = [f"{path.name}: {epochs} epochs of the same {questions} questions"] if epochs > 1 else []
-    items = _items(samples, place, task) if epochs == 1 and len(scores) == 1 else pd.DataFrame()
+    items = _items(samples, place, task, epochs) if len(scores) == 1 else pd.DataFrame()
     return Results(frame, items=items, notes=tuple(notes))
 
 
@@ -88,13 +89,24 @@ def _published(score: Mapping[str, Any], task: str, several: bool) -> list[dict[
     ]  # fmt: skip
 
 
-def _items(samples: list[dict[str, Any]], place: names.Place, task: str) -> pd.DataFrame:
-    rows = []
+def _items(samples: list[dict[str, Any]], place: names.Place, task: str, epochs: int) -> pd.DataFrame:
+    """A row a question: its answer, or with several epochs its answers; without one that is neither right nor wrong."""
+    answers: dict[str, list[tuple[str, bool]]] = {}
+    unclear = set()
     for sample in samples:
         score: Mapping[str, Any] = next(iter((sample.get("scores") or {}).values()), {})
-        right = RIGHT.get(str(score.get("value")))
-        if right is not None:
-            rows.append({"item": str(sample.get("id")), "text": str(score.get("answer") or ""), "correct": right})
+        right, item = RIGHT.get(str(score.get("value"))), str(sample.get("id"))
+        if right is None:
+            unclear.add(item)
+        else:
+            answers.setdefault(item, []).append((str(score.get("answer") or ""), right))
+    rows: list[dict[str, Any]] = []
+    for item, given in answers.items():
+        if epochs == 1:
+            rows.append({"item": item, "text": given[0][0], "correct": given[0][1]})
+        elif item not in unclear:
+            texts, right_ones = [list(part) for part in zip(*given, strict=True)]
+            rows.append({"item": item, "samples": texts, "samples_correct": right_ones})
     if not rows:
         return pd.DataFrame()
     frame = pd.DataFrame(rows).assign(
