@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench docs messages clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("onset needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; run: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -28,6 +28,15 @@ bench: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The catalogues of messages: take up what the sources say now, and make what is read at run time. Texts that are new
+# are empty until someone translates them in onset.po; a test tells of them.
+LANGUAGE := src/onset/language
+messages: $(READY)
+	cd src/onset && ../../$(BIN)/pybabel -q extract -F language/babel.cfg -k noted -k plural:1,2 -k forms:1,2 -k within \
+		--no-location --sort-output -w 120 -o ../../out/onset.pot .
+	$(BIN)/pybabel -q update -D onset -i out/onset.pot -d $(LANGUAGE) --no-fuzzy-matching --ignore-obsolete -w 120
+	$(BIN)/pybabel -q compile -D onset -d $(LANGUAGE)
 
 clean:
 	rm -rf out build dist

@@ -104,7 +104,7 @@ def test_a_name_with_a_backslash_and_quotes_does_not_break_a_picture(analysis: A
 
 def test_many_tasks_are_paged_by_twelve(analysis: Analysis, drawing: figures.Drawing) -> None:
     many = replace(drawing, panels=[
-        frames.Panel(panel.finding.with_changes(task=f"{panel.finding.task}_{copy}"), panel.title, panel.points)
+        frames.Panel(panel.finding.with_changes(task=f"{panel.finding.task}_{copy}"), panel.points)
         for copy in range(2) for panel in drawing.headlines
     ])  # fmt: skip
     names = [name for name, _ in figures._paged("performance_vs_loss", many, "loss", "Performance", [])]

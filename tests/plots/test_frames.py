@@ -89,7 +89,7 @@ def test_noise_at_chance_is_not_stretched_into_a_rise(analysis: Analysis, drawn:
     panel = frames.panels(analysis, drawn)[0]
     flat = panel.finding.with_changes(curve=None, chance=0.25)
     rows = panel.points.assign(score=np.linspace(0.24, 0.26, len(panel.points)))
-    low, high = frames.Panel(flat, panel.title, rows).extent()
+    low, high = frames.Panel(flat, rows).extent()
     assert high - low >= frames.NARROWEST
 
 

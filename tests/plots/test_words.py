@@ -6,6 +6,7 @@ import pytest
 
 from onset.metrics import info as scales
 from onset.plots import words
+from onset.plots.sentences import sentence
 from onset.results import EffectVerdict, Finding, LossInterval, SizeEffect, Width
 
 SEEN = words.Seen(1.47, 0.82)
@@ -21,7 +22,7 @@ def emergent() -> Finding:
 
 
 def test_an_emergent_finding_is_told_as_a_paper_would() -> None:
-    assert words.sentence(emergent(), SEEN) == (
+    assert sentence(emergent(), SEEN) == (
         "On world_exam_en, accuracy is at or below chance (0.25) at losses above 0.841 nats/token "
         "(95 % interval 0.830 to 0.850) and rises below it; at equal loss ten times the parameters change it by "
         "+0.1 pp [−0.4, 0.6], which is equivalent to none (within ±1 pp)."
@@ -33,7 +34,7 @@ def test_onset_loss_and_width_are_told_with_their_intervals() -> None:
     finding = emergent().with_changes(
         onset=LossInterval(loss=0.86, low=0.85, high=0.87), width=Width(nats=0.04, low=0.02, high=0.07)
     )
-    told = words.sentence(finding, SEEN)
+    told = sentence(finding, SEEN)
     assert (
         "it exceeds chance by 2 pp at a loss of 0.860 [0.850, 0.870], with an onset width of 0.04 [0.02, 0.07]" in told
     )
@@ -41,14 +42,14 @@ def test_onset_loss_and_width_are_told_with_their_intervals() -> None:
 
 def test_a_score_where_lower_is_better_falls_after_its_threshold() -> None:
     finding = emergent().with_changes(metric="brier", direction="lower", chance=0.75)
-    told = words.sentence(finding, SEEN)
+    told = sentence(finding, SEEN)
     assert "and falls below it" in told
     assert "at chance or worse (0.75)" in told
 
 
 def test_a_task_at_chance_is_given_no_threshold_and_no_promise() -> None:
     finding = emergent().with_changes(verdict="at_chance", threshold=None, size_effect=None)
-    told = words.sentence(finding, SEEN)
+    told = sentence(finding, SEEN)
     assert "is not shown to exceed chance (0.25) at any loss seen (1.47 to 0.82 nats/token)" in told
     assert told.endswith("what lower losses would bring is not known.")
     assert "0.84" not in told
@@ -57,7 +58,7 @@ def test_a_task_at_chance_is_given_no_threshold_and_no_promise() -> None:
 @pytest.mark.parametrize("verdict", ["smooth", "inconclusive"])
 def test_without_a_threshold_the_reason_is_told_and_no_threshold(verdict: str) -> None:
     finding = emergent().with_changes(verdict=verdict, threshold=None, why="No threshold is supported.")
-    told = words.sentence(finding, SEEN)
+    told = sentence(finding, SEEN)
     assert told.endswith("No threshold is supported.")
     assert "at losses above" not in told
 
@@ -72,20 +73,20 @@ def test_without_a_threshold_the_reason_is_told_and_no_threshold(verdict: str) -
 )
 def test_a_size_effect_is_told_by_its_verdict(verdict: EffectVerdict, part: str) -> None:
     effect = SizeEffect(verdict=verdict, pp_per_decade=3.0, low=1.0, high=5.0, margin=2.0)
-    assert part in words.sentence(emergent().with_changes(size_effect=effect), SEEN)
+    assert part in sentence(emergent().with_changes(size_effect=effect), SEEN)
 
 
 def test_a_size_effect_that_was_not_estimated_is_not_told() -> None:
     effect = SizeEffect(verdict="inconclusive")
-    assert "ten times" not in words.sentence(emergent().with_changes(size_effect=effect), SEEN)
+    assert "ten times" not in sentence(emergent().with_changes(size_effect=effect), SEEN)
 
 
 def test_a_score_without_known_chance_has_no_chance_level_made_up() -> None:
-    assert "chance (" not in words.sentence(emergent().with_changes(chance=None), SEEN)
+    assert "chance (" not in sentence(emergent().with_changes(chance=None), SEEN)
 
 
 def test_one_of_several_losses_is_named() -> None:
-    assert "On world_exam_en and the loss 'world', " in words.sentence(emergent(), SEEN, name_loss=True)
+    assert "On world_exam_en and the loss 'world', " in sentence(emergent(), SEEN, name_loss=True)
 
 
 @pytest.mark.parametrize(

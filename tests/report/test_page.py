@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,22 @@ def read_data(html: str) -> dict[str, object]:
     return value
 
 
+def body(html: str, language: str = "en") -> str:
+    """What the page holds in one language: in its body, or in a template for the language that it does not show."""
+    found = re.search(rf'<(div id="page"|template) data-language="{language}">(.*?)\n</\1', html, re.DOTALL)
+    if found is None:
+        found = re.search(rf'<div id="page" data-language="{language}">(.*?)<template', html, re.DOTALL)
+        assert found is not None
+        return found.group(1)
+    return found.group(2)
+
+
+def templates(html: str, language: str = "en") -> dict[str, dict[str, Any]]:
+    """The templates of panels by axis."""
+    found: dict[str, dict[str, Any]] = read_data(html)["texts"][language]["losses"][0]["templates"]  # type: ignore[index]
+    return found
+
+
 def evil(analysis: Analysis) -> Analysis:
     """The same analysis with a hostile name wherever a table may bring one."""
     rows = analysis.observations.copy()
@@ -91,8 +108,10 @@ def test_the_drawing_library_is_there_once_and_the_page_is_small(html: str) -> N
 
 
 def test_every_finding_is_in_the_summary_with_its_threshold(html: str, analysis: Analysis) -> None:
-    assert html.count("data-verdict=") == len(analysis.findings)
-    text = Reader(html).text
+    shown = body(html)
+    assert shown.count('<tr class="finding"') == len(analysis.findings)
+    assert len(re.findall(r'<tr class="finding"[^>]*hidden', shown)) == len(analysis.findings) - 12
+    text = Reader(shown).text
     assert "1.239 to 1.262" in text
     assert "On world_exam_en, accuracy is at or below chance (0.25) at losses above 0.860 nats/token" in text
 
@@ -116,7 +135,7 @@ def test_a_long_prompt_shows_its_question_and_unfolds_its_examples(facts: StudyF
 def test_points_carry_run_step_tokens_loss_and_score(html: str, analysis: Analysis) -> None:
     (loss,) = read_data(html)["losses"]  # type: ignore[misc, attr-defined]
     found = loss["checkpoints"]
-    panel = next(p for p in loss["panels"] if (p["task"], p["metric"]) == ("world_facts_en", "exact_match"))
+    panel = next(p for p in loss["panels"] if p["task"] == 0 and p["metric"] == "exact_match")
     at = panel["at"][0]
     run = found["run"]["names"][found["run"]["of"][at]]
     rows = analysis.observations.query("task == 'world_facts_en' and metric == 'exact_match'")
@@ -124,17 +143,19 @@ def test_points_carry_run_step_tokens_loss_and_score(html: str, analysis: Analys
     assert panel["score"][0] == pytest.approx(row["score"], rel=1e-5)
     assert found["tokens"][at] == pytest.approx(row["tokens"], rel=1e-5)
     assert found["loss"][at] == pytest.approx(row["loss"], rel=1e-5)
-    told = loss["templates"]["loss"]["layer"][-1]["encoding"]["tooltip"]
+    assert len(panel["at"]) == len(rows), "every observation is a point"
+    told = next(layer for layer in templates(html)["loss"]["layer"] if layer["data"]["name"] == "points")["encoding"][
+        "tooltip"
+    ]
     assert {"run", "step", "tokens", "loss", "score", "params", "flops"} <= {entry["field"] for entry in told}
 
 
 def test_the_axis_can_be_switched_and_the_loss_falls_to_the_right(html: str) -> None:
-    (loss,) = read_data(html)["losses"]  # type: ignore[misc, attr-defined]
     for axis in ("loss", "flops", "params", "tokens"):
-        x = loss["templates"][axis]["layer"][-1]["encoding"]["x"]
+        x = next(one for one in templates(html)[axis]["layer"] if one["data"]["name"] == "points")["encoding"]["x"]
         assert x["field"] == axis
         assert (x["scale"].get("type") == "log") == (axis != "loss")
-    assert loss["templates"]["loss"]["layer"][-1]["encoding"]["x"]["scale"]["reverse"] is True
+        assert (x["scale"].get("reverse") is True) == (axis == "loss")
     for axis in ("loss", "flops", "params", "tokens"):
         assert f'value="{axis}"' in html
 
@@ -142,18 +163,65 @@ def test_the_axis_can_be_switched_and_the_loss_falls_to_the_right(html: str) -> 
 def test_the_first_screen_says_what_was_found(html: str) -> None:
     """A reader who looks for ten seconds must see the message: the sentence and the picture, without scripts."""
     head = html[html.index("<header>") : html.index("</header>")]
-    assert "of 12 abilities exceed chance" in head
-    assert "a threshold" in head
-    assert "data:image/svg+xml;base64," in head
-    assert "Onset loss of each task" in head
-    assert html.index('id="findings"') < html.index('id="what"')
+    assert "10 of 12 abilities have a threshold, from a loss of 1.25 (Facts · English) to 0.83" in head
+    assert "<svg" in head
+    assert "Thresholds with their 95 % intervals: Facts · English 1.250 [1.239, 1.262]" in head
+    order = [html.index(f'id="{name}"') for name in ("curves", "findings", "size", "tasks", "reading", "what")]
+    assert order == sorted(order), "the data come last"
 
 
 def test_a_foreign_table_has_a_page_without_the_sections_of_a_study(analysis: Analysis, tmp_path: Path) -> None:
     text = page.write(tmp_path, analysis, pictures=False).read_text(encoding="utf-8")
-    for absent in ('id="items"', 'id="training"', "Given up"):
+    for absent in ("no answer recorded", 'id="training"', "Given up"):
         assert absent not in text
     assert 'id="findings"' in text
+
+
+def test_pictures_are_there_without_scripts(html: str) -> None:
+    """Lost: figures in print, in the preview of a mail, and for a reader whose browser runs no scripts."""
+    shown = body(html)
+    cards = re.findall(r'<article class="card".*?</article>', shown, re.DOTALL)
+    assert len(cards) == 12
+    for card in cards:
+        assert "<svg" in card
+        assert re.search(r'role="img" aria-label="\d+ checkpoints', card), "what the picture shows is said"
+    for name in ("onsets", "effects", "predictors", "training"):
+        assert re.search(rf'data-chart="{name}"[^>]*><svg', shown), name
+    identities = re.findall(r' id="([^"]+)"', shown)
+    assert len(identities) == len(set(identities)), "clips of one picture may not cut another"
+
+
+def test_tasks_not_above_chance_stand_behind_their_count_where_there_are_many(
+    analysis: Analysis, tmp_path: Path
+) -> None:
+    """Lost: a page of 46 tasks whose findings drown among those with none."""
+    findings = [
+        one.with_changes(verdict="at_chance", threshold=None, onset=None, task=f"{one.task}_{copy}")
+        for one in analysis.headlines() for copy in range(2)
+    ]  # fmt: skip
+    rows = [analysis.observations.assign(task=analysis.observations["task"] + f"_{copy}") for copy in range(2)]
+    both = analysis.with_changes(
+        findings=(*analysis.findings, *findings), observations=pd.concat([analysis.observations, *rows])
+    )
+    text = body(page.write(tmp_path, both, pictures=False).read_text(encoding="utf-8"))
+    assert re.search(r'<details class="group"><summary><h3>not above chance \(24\)</h3>', text)
+    assert 'data-verdict="at_chance" data-folded="1"' in text
+
+
+def test_many_sizes_have_a_colour_bar(analysis: Analysis, tmp_path: Path) -> None:
+    """Lost: a legend of 22 sizes, four digits each."""
+    rows = analysis.observations.copy()
+    rows["params"] = rows["params"] * (1 + 0.01 * (np.arange(len(rows)) % 5))
+    text = page.write(tmp_path, analysis.with_changes(observations=rows), pictures=False).read_text(encoding="utf-8")
+    assert "linear-gradient(90deg,#e08214" in text
+    assert not re.search(r"<circle[^>]*/></svg>158 k", text)
+
+
+def test_copied_tables_are_those_of_the_analysis(html: str, analysis: Analysis) -> None:
+    latex = read_data(html)["latex"]
+    assert latex[0] == analysis.to_latex()  # type: ignore[index]
+    assert "world\\_facts\\_en" in latex[1]  # type: ignore[index]
+    assert "scripts" not in latex[1]  # type: ignore[index]
 
 
 def test_a_table_with_bare_columns_has_a_page(analysis: Analysis, tmp_path: Path) -> None:
@@ -162,7 +230,7 @@ def test_a_table_with_bare_columns_has_a_page(analysis: Analysis, tmp_path: Path
         f.with_changes(curve=None, residuals=None, chance=None, size_effect=None) for f in analysis.findings
     )
     path = page.write(tmp_path, analysis.with_changes(observations=rows, findings=findings), pictures=False)
-    assert "6 × parameters × tokens" in path.read_text(encoding="utf-8")
+    assert "6 × parameters × tokens" in Reader(path.read_text(encoding="utf-8")).text
 
 
 def test_no_name_of_a_table_becomes_a_script_or_an_element(
@@ -172,12 +240,11 @@ def test_no_name_of_a_table_becomes_a_script_or_an_element(
     text = page.write(tmp_path, evil(analysis), hostile, pictures=False).read_text(encoding="utf-8")
     elements = Reader(text).elements
     assert sum(tag == "script" for tag, _ in elements) == 3
-    pictures = [str(attributes["src"]) for tag, attributes in elements if tag == "img"]
-    assert len(pictures) == 1
-    assert pictures[0].startswith("data:image/svg+xml;base64,")
+    assert not any(tag in ("img", "iframe", "object", "foreignObject") for tag, _ in elements)
     assert not any(name.startswith("on") for _, attributes in elements for name in attributes)
-    (loss,) = read_data(text)["losses"]  # type: ignore[misc, attr-defined]
-    assert all(panel["task"].endswith(EVIL) for panel in loss["panels"])
+    assert sum(tag == "svg" for tag, _ in elements) > 20, "the pictures are there, with the hostile names in them"
+    said = read_data(text)["texts"]
+    assert all(panel["title"].endswith(EVIL) for panel in said["en"]["losses"][0]["panels"])  # type: ignore[index]
 
 
 def test_scripts_are_those_that_the_policy_names(html: str) -> None:
@@ -260,5 +327,5 @@ def test_a_browser_draws_the_page_and_no_hostile_name_runs(
          "--dump-dom", path.as_uri()],
         capture_output=True, text=True, timeout=300, check=True,
     ).stdout  # fmt: skip
-    assert seen.count('class="marks"') >= 20
+    assert seen.count('class="marks"') >= 12
     assert not any(tag == "img" for tag, _ in Reader(seen).elements)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from onset.errors import OnsetError
+from onset.language import _
 from onset.plots import words
 from onset.plots.frames import span
 from onset.plots.palette import BAND, CHANCE, INK, RAMP
@@ -60,16 +61,16 @@ def observations(fit: Threshold) -> pd.DataFrame:
 def _points(observed: pd.DataFrame, x: alt.X, y: alt.Y) -> Chart:
     rows = observed.iloc[:: max(1, -(-len(observed) // POINTS))]
     marks = alt.Chart(rows).mark_circle(size=30, opacity=0.55, clip=True)
-    tooltip = [alt.Tooltip("run:N"), alt.Tooltip("params:Q", title="parameters", format=","),
+    tooltip = [alt.Tooltip("run:N"), alt.Tooltip("params:Q", title=_("parameters"), format=","),
                alt.Tooltip("loss:Q", format=".4f"), alt.Tooltip("score:Q", format=".4f")]  # fmt: skip
     known = pd.to_numeric(rows["params"], errors="coerce")
     encoded = marks.encode(x=x, y=y, tooltip=tooltip)
     if known.nunique() > 1:
         shown = alt.Scale(type="log", range=list(RAMP))
-        legend = alt.Legend(title="Parameters", format="~s")
+        legend = alt.Legend(title=_("Parameters"), format="~s")
         return encoded.encode(color=alt.Color("params:Q", scale=shown, legend=legend))
     if 1 < rows["run"].nunique() <= MOST_RUNS:
-        return encoded.encode(color=alt.Color("run:N", legend=alt.Legend(title="Run")))
+        return encoded.encode(color=alt.Color("run:N", legend=alt.Legend(title=_("Run"))))
     return encoded.encode(color=alt.value(BAND))
 
 
@@ -95,15 +96,15 @@ def size_effect(fit: SizeEffect) -> Chart:
     if fit.residuals is None or fit.residuals.empty:
         raise OnsetError("this size effect keeps neither offsets nor residuals", advice="estimate it again")
     rows = fit.residuals.assign(pp=100 * fit.residuals["residual"])
-    x = alt.X("loss:Q", title=falling("Loss"), scale=alt.Scale(reverse=True, zero=False))
-    y = alt.Y("pp:Q", title="Residual (pp)")
+    x = alt.X("loss:Q", title=falling(_("Loss")), scale=alt.Scale(reverse=True, zero=False))
+    y = alt.Y("pp:Q", title=_("Residual (pp)"))
     return _points(rows.assign(score=rows["pp"]), x, y).properties(width=460, height=240)
 
 
 def _levels(frame: pd.DataFrame, margin: float, by: str) -> Chart:
     """Offsets from one common curve by size or category. ``frame``: ``level, offset, low, high`` in pp."""
     drawn = frame.assign(label=distinct_labels(frame["level"]))[["label", "offset", "low", "high"]]
-    x = alt.X("low:Q", title="Offset from the common curve (pp)")
+    x = alt.X("low:Q", title=_("Offset from the common curve (pp)"))
     y = alt.Y("label:N", title=by, sort=None)
     within = alt.Chart(pd.DataFrame({"low": [-margin], "high": [margin]}))
     base = alt.Chart(drawn)

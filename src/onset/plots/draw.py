@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from onset.errors import OnsetError
+from onset.language import _
 from onset.metrics import info as metrics
 from onset.plots import curves, forecasts, frames, onsets, performance, theme, words
 from onset.plots.palette import sizes
@@ -47,7 +48,7 @@ def _analysis(result: Analysis, kind: Kind | None = None) -> Chart:
         return onsets.chart(frames.headlines(made), drawn, words.percent(result.level))
     shared = performance.frame(drawn, "loss", frames.window(drawn, made))
     shown = frames.headlines(made)
-    spec = None if shared is None else performance.figure(shown, shared, "Performance against loss", [], columns=4)
+    spec = None if shared is None else performance.figure(shown, shared, _("Performance against loss"), [], columns=4)
     if spec is None:
         raise OnsetError("there are no observations to draw", where=result.source)
     return alt.ConcatChart.from_dict(spec, validate=False)
@@ -100,7 +101,7 @@ def _fit(result: Fit) -> Chart:
     curve = result.predict(np.linspace(lowest, highest, 200))
     fitted = result.predict(result.residuals["loss"])["score"].to_numpy()
     rows = result.residuals.assign(score=fitted + result.residuals["residual"])
-    loss = alt.X("loss:Q", title=theme.falling("Loss"), scale=alt.Scale(reverse=True, zero=False))
+    loss = alt.X("loss:Q", title=theme.falling(_("Loss")), scale=alt.Scale(reverse=True, zero=False))
     points = alt.Chart(rows).mark_circle(size=40, opacity=0.7).encode(loss, _score("score"), alt.Color("run:N"))
     band = alt.Chart(curve.dropna()).mark_area(opacity=0.2).encode(loss, _score("low"), alt.Y2("high:Q"))
     line = alt.Chart(curve).mark_line().encode(loss, _score("score"))
@@ -109,4 +110,4 @@ def _fit(result: Fit) -> Chart:
 
 
 def _score(column: str) -> alt.Y:
-    return alt.Y(f"{column}:Q", title="Score", scale=alt.Scale(zero=False))
+    return alt.Y(f"{column}:Q", title=_("Score"), scale=alt.Scale(zero=False))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
+from onset.language import _
 from onset.plots import files, frames, onsets, others, performance, theme, words
 from onset.plots import forecasts as foresight
 from onset.plots import loss_measures as axes
@@ -99,10 +100,12 @@ def compared(analysis: Analysis | None) -> dict[str, theme.Chart]:
 
 def all_figures(drawing: Drawing) -> Iterator[tuple[str, Spec]]:
     """The figures of one loss axis: the name of their files, and the specification."""
-    yield from _paged("performance_vs_loss", drawing, "loss", "Performance against loss", _law(drawing))
+    yield from _paged("performance_vs_loss", drawing, "loss", _("Performance against loss"), _law(drawing))
     yield from _finals(drawing)
     yield from _metrics(drawing)
-    yield from _paged("performance_vs_compute", drawing, "flops", "Performance against compute", ["Dashed: chance."])
+    yield from _paged(
+        "performance_vs_compute", drawing, "flops", _("Performance against compute"), [_("Dashed: chance.")]
+    )
     for name, build in _SINGLE.items():
         chart = build(drawing)
         if chart is not None:
@@ -115,7 +118,11 @@ def outside(drawing: Drawing) -> list[str]:
         return []
     losses = drawing.points.checkpoints["loss"]
     left = int((losses > drawing.near[1]).sum())
-    return [f"{left} of {len(losses)} checkpoints, at losses above {drawing.near[1]:.2f}, lie outside of the picture."]
+    told = _(
+        "{left} of {count} checkpoints, at losses above {loss}, lie outside of the picture.",
+        left=left, count=len(losses), loss=f"{drawing.near[1]:.2f}",
+    )  # fmt: skip
+    return [told]
 
 
 def final_panels(drawing: Drawing) -> list[Panel]:
@@ -135,9 +142,10 @@ def side_by_side(panels: list[Panel]) -> list[list[Panel]]:
 
 
 def _law(drawing: Drawing) -> list[str]:
-    told = (
-        f"Dashed: chance. Line and band: fitted curve with its {drawing.level} interval. "
-        f"Vertical line and band: threshold with its {drawing.level} interval."
+    told = _(
+        "Dashed: chance. Line and band: fitted curve with its {level} interval. "
+        "Vertical line and band: threshold with its {level} interval.",
+        level=drawing.level,
     )
     return [told, *outside(drawing)]
 
@@ -167,10 +175,11 @@ def _paged(
 
 def _finals(drawing: Drawing) -> Iterator[tuple[str, Spec]]:
     chosen = final_panels(drawing)
-    what = "the grid" if "grid" in drawing.points.kinds else "every run"
-    told = f"Final checkpoints of {what}. The curve is fitted to all checkpoints. Dashed: chance."
+    of_grid, of_all = _("Final checkpoints of the grid."), _("Final checkpoints of every run.")
+    what = of_grid if "grid" in drawing.points.kinds else of_all
+    told = _("{what} The curve is fitted to all checkpoints. Dashed: chance.", what=what)
     yield from _paged(
-        "final_checkpoints", drawing, "loss", "Final checkpoints", [told, *outside(drawing)], panels=chosen
+        "final_checkpoints", drawing, "loss", _("Final checkpoints"), [told, *outside(drawing)], panels=chosen
     )
 
 
@@ -188,7 +197,7 @@ def _metrics(drawing: Drawing) -> Iterator[tuple[str, Spec]]:
         for start in range(0, len(of_these), TASKS_PER_FIGURE)
     ]
     for index, (metrics, page) in enumerate(pages[:MOST_PAGES]):
-        spec = performance.grid(page, shared, "The same answers under each metric", _law(drawing), metrics)
+        spec = performance.grid(page, shared, _("The same answers under each metric"), _law(drawing), metrics)
         if spec is not None:
             yield _named("metrics_side_by_side", index), spec
 
@@ -205,7 +214,7 @@ def training(drawing: Drawing, **size: Any) -> theme.Chart | None:
 
 def onset_losses(drawing: Drawing, **size: Any) -> theme.Chart:
     """Where each task sets in, under its headline metric."""
-    return onsets.chart(drawing.headlines, drawing.points, drawing.level, **size)
+    return onsets.chart(drawing.headlines, drawing.points, drawing.level, drawing.near, **size)
 
 
 def effects(drawing: Drawing, **size: Any) -> theme.Chart | None:
@@ -236,7 +245,7 @@ def residuals(drawing: Drawing) -> theme.Chart | None:
     ]
     if not charts:
         return None
-    title = alt.TitleParams("Observed minus fitted, by size", fontSize=17, offset=14)
+    title = alt.TitleParams(_("Observed minus fitted, by size"), fontSize=17, offset=14)
     return alt.concat(*charts[:PER_FIGURE], columns=4).properties(title=title)
 
 

@@ -8,6 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from onset.language import _
 from onset.plots import theme, words
 from onset.plots.frames import METHODS, span
 from onset.plots.palette import CHANCE, Sizes, sizes
@@ -22,35 +23,39 @@ def against_truth(frame: pd.DataFrame, known: Sizes, *, level: str) -> Chart:
     values = pd.concat([frame["seen"], frame["score"]])
     ends = span(values.clip(values.quantile(0.002), values.quantile(0.998)), log=False)
     assert ends is not None, "a back-test has forecasts"
-    names = [name for name in METHODS.values() if name in set(frame["method"])]
+    names = [name for name in map(_, METHODS.values()) if name in set(frame["method"])]
     return alt.concat(*(_truth(frame[frame["method"] == name], known, ends, name, level) for name in names), columns=2)
 
 
 def _truth(frame: pd.DataFrame, known: Sizes, ends: tuple[float, float], name: str, level: str) -> Chart:
-    x = alt.X("seen:Q", title="Observed score", scale=alt.Scale(domain=list(ends), nice=False))
-    y = alt.Y("score:Q", title="Predicted score", scale=alt.Scale(domain=list(ends), nice=False))
+    x = alt.X("seen:Q", title=_("Observed score"), scale=alt.Scale(domain=list(ends), nice=False))
+    y = alt.Y("score:Q", title=_("Predicted score"), scale=alt.Scale(domain=list(ends), nice=False))
     line = pd.DataFrame({"seen": list(ends), "score": list(ends)})
     diagonal = alt.Chart(line).mark_line(color=CHANCE, strokeDash=[5, 4], strokeWidth=1.3).encode(x=x, y=y)
     base = alt.Chart(frame)
-    low = alt.Y("low:Q", title="Predicted score", scale=alt.Scale(domain=list(ends), nice=False))
+    low = alt.Y("low:Q", title=_("Predicted score"), scale=alt.Scale(domain=list(ends), nice=False))
     bars = base.mark_rule(color=CHANCE, strokeOpacity=0.35, clip=True).encode(x=x, y=low, y2="high:Q")
     dots = base.mark_point(filled=True, size=26, opacity=1, fillOpacity=0.85, clip=True).encode(
         x=x, y=y, color=theme.colour(known, legend=True), tooltip=_told(["label", "metric", "run"], "params"),
     )  # fmt: skip
     covered = float(((frame["low"] <= frame["seen"]) & (frame["seen"] <= frame["high"])).mean())
     error = 100 * float((frame["score"] - frame["seen"]).abs().mean())
-    told = f"mean error {error:.1f} pp; {covered:.0%} within {level} intervals"
+    told = _("mean error {error} pp; {share} within {level} intervals", error=f"{error:.1f}", share=f"{covered:.0%}",
+             level=level)  # fmt: skip
     return alt.layer(bars, diagonal, dots).properties(width=330, height=260, title=alt.TitleParams(name, subtitle=told))
 
 
 def _told(names: list[str], *numbers: str) -> list[alt.Tooltip]:
     return [
-        *(alt.Tooltip(f"{name}:N", title="task" if name == "label" else name) for name in names),
-        *(alt.Tooltip(f"{name}:Q", title="parameters" if name == "params" else name, format=",") for name in numbers),
-        alt.Tooltip("seen:Q", title="observed", format=".4f"),
-        alt.Tooltip("score:Q", title="predicted", format=".4f"),
-        alt.Tooltip("low:Q", title="low", format=".4f"),
-        alt.Tooltip("high:Q", title="high", format=".4f"),
+        *(alt.Tooltip(f"{name}:N", title=_("task") if name == "label" else _(name)) for name in names),
+        *(
+            alt.Tooltip(f"{name}:Q", title=_("parameters") if name == "params" else _(name), format=",")
+            for name in numbers
+        ),
+        alt.Tooltip("seen:Q", title=_("observed"), format=".4f"),
+        alt.Tooltip("score:Q", title=_("predicted"), format=".4f"),
+        alt.Tooltip("low:Q", title=_("low"), format=".4f"),
+        alt.Tooltip("high:Q", title=_("high"), format=".4f"),
     ]
 
 
@@ -78,10 +83,10 @@ def _target(rows: pd.DataFrame, seen: pd.DataFrame, known: Sizes) -> Chart:
     predicted = rows[["loss", "score", "low", "high"]].astype(float)
     ends = span(pd.concat([drawn["loss"], predicted["loss"]]), log=False)
     assert ends is not None, "a forecast has losses"
-    x = theme.x("loss", ends, "Loss, falling →")
+    x = theme.x("loss", ends, theme.falling(_("Loss")))
 
     def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", title="Score", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+        return alt.Y(f"{field}:Q", title=_("Score"), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
 
     dots = alt.Chart(drawn).mark_point(filled=True, size=22, opacity=1, fillOpacity=0.6)
     base = alt.Chart(predicted)
@@ -105,10 +110,10 @@ def loss_law(law: Any, *, width: int = 520) -> Chart:
     frame["size"] = frame["params"].astype(float).map(label)
     ends = span(frame["tokens"], log=True)
     assert ends is not None, "a law was fitted to tokens"
-    x = theme.x("tokens", ends, "Training tokens")
+    x = theme.x("tokens", ends, _("Training tokens"))
 
     def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", title="Loss", scale=alt.Scale(zero=False))
+        return alt.Y(f"{field}:Q", title=_("Loss"), scale=alt.Scale(zero=False))
 
     colour = theme.colour(known, legend=True)
     base = alt.Chart(frame)

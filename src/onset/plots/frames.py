@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from onset.language import _, noted
 from onset.metrics import info as scales
 from onset.plots import words
 from onset.plots.facts import StudyFacts
@@ -25,6 +26,9 @@ FEWEST_POINTS = 60
 """A panel keeps at least so many points, however many panels there are."""
 
 CHECKPOINT = ["run", "step", "params", "tokens", "flops", "loss"]
+
+CURVE_POINTS = 50
+"""Of a curve in a small picture."""
 
 NARROWEST = 0.1
 """A score axis between 0 and 1 spans at least this, so that noise at chance does not look like a rise."""
@@ -59,9 +63,13 @@ class Panel:
     """One picture of a task under a metric."""
 
     finding: Finding
-    title: words.Title
     points: pd.DataFrame
     """``run, step, params, tokens, flops, loss, size, kind, final, score, stderr``, one row a point."""
+
+    @property
+    def title(self) -> words.Title:
+        """How the task is called, in the language in use."""
+        return words.title(self.finding.task)
 
     def extent(self, near: tuple[float, float] | None = None) -> tuple[float, float]:
         """Ends of the score axis for all points, or for those within a range of losses, with a little room."""
@@ -77,6 +85,14 @@ class Panel:
         curve = self.finding.curve
         columns = ["loss", "score", "low", "high"]
         return curve[columns].sort_values("loss") if curve is not None else pd.DataFrame(columns=columns)
+
+    @property
+    def coarse_curve(self) -> pd.DataFrame:
+        """The curve with no more points than a small picture can show."""
+        curve = self.curve
+        if len(curve) <= CURVE_POINTS:
+            return curve
+        return curve.iloc[np.unique(np.linspace(0, len(curve) - 1, CURVE_POINTS).round().astype(int))]
 
     @property
     def threshold(self) -> pd.DataFrame:
@@ -189,7 +205,7 @@ def panels(analysis: Analysis, drawn: Points) -> list[Panel]:
         scores = by_panel.get((finding.task, finding.metric), none)
         rows = drawn.checkpoints.iloc[scores["at"].to_numpy(dtype=int)].reset_index(drop=True)
         rows = rows.assign(score=scores["score"].to_numpy(), stderr=scores["stderr"].to_numpy())
-        made.append(Panel(finding, words.title(finding.task), rows))
+        made.append(Panel(finding, rows))
     return sorted(made, key=lambda panel: (panel.title.rank, scales.rank(panel.finding.metric)))
 
 
@@ -212,7 +228,7 @@ def finals(panel: Panel, kind: str | None = None) -> Panel:
     rows = panel.points[panel.points["final"]]
     if kind is not None:
         rows = rows[rows["kind"] == kind]
-    return Panel(panel.finding, panel.title, rows.reset_index(drop=True))
+    return Panel(panel.finding, rows.reset_index(drop=True))
 
 
 def _extent(found: list[float]) -> tuple[float, float]:
@@ -281,7 +297,7 @@ def effects(made: list[Panel]) -> pd.DataFrame:
             {
                 "label": panel.title.text, "task": panel.finding.task, "metric": panel.finding.metric,
                 "pp": effect.pp_per_decade, "low": effect.low, "high": effect.high,
-                "margin": effect.margin, "verdict": words.EFFECTS[effect.verdict],
+                "margin": effect.margin, "verdict": words.effect(effect.verdict),
             }
         )  # fmt: skip
     columns = ["label", "task", "metric", "pp", "low", "high", "margin", "verdict"]
@@ -314,7 +330,12 @@ def residual_rows(rows: pd.DataFrame, known: Sizes) -> pd.DataFrame:
     return made[RESIDUALS].reset_index(drop=True)
 
 
-PREDICTORS = {"loss": "Loss", "flops": "Compute", "params": "Parameters", "tokens": "Tokens"}
+PREDICTORS = {
+    "loss": noted("Loss"),
+    "flops": noted("Compute"),
+    "params": noted("Parameters"),
+    "tokens": noted("Tokens"),
+}
 
 
 def predictors(made: list[Panel]) -> pd.DataFrame:
@@ -322,7 +343,7 @@ def predictors(made: list[Panel]) -> pd.DataFrame:
     rows = [
         {
             "label": panel.title.text, "task": panel.finding.task, "metric": panel.finding.metric,
-            "predictor": PREDICTORS.get(name, name), "r2": _float(values.r2_held_out),
+            "predictor": _(PREDICTORS.get(name, name)), "r2": _float(values.r2_held_out),
             "error": _float(values.error_pp),
         }
         for panel in made
@@ -346,15 +367,19 @@ def training(facts: StudyFacts, known: Sizes) -> tuple[pd.DataFrame, pd.DataFram
     frame = frame.assign(loss=pd.to_numeric(frame["loss"], errors="coerce"), size=frame["params"].map(label).fillna(""))
     frame = frame[np.isfinite(frame["loss"]) & (frame["loss"] > 0) & (frame["tokens"] > 0)].reset_index(drop=True)
     floor = facts.floor.get("all")
-    drawn = [] if floor is None else [{"loss": float(floor), "label": f"floor {floor:.3f}: entropy of the world"}]
+    drawn = (
+        []
+        if floor is None
+        else [{"loss": float(floor), "label": _("entropy of the text: {floor}", floor=f"{floor:.3f}")}]
+    )
     return frame, pd.DataFrame(drawn, columns=["loss", "label"])
 
 
 METHODS = {
-    "score_from_loss": "Forecast, given the loss",
-    "score_from_size": "Forecast, from size and tokens",
-    "logistic_in_loss": "Baseline: logistic in loss",
-    "logistic_in_compute": "Baseline: logistic in compute",
+    "score_from_loss": noted("Forecast, given the loss"),
+    "score_from_size": noted("Forecast, from size and tokens"),
+    "logistic_in_loss": noted("Baseline: logistic in loss"),
+    "logistic_in_compute": noted("Baseline: logistic in compute"),
 }
 
 MOST_PREDICTED = 4000
@@ -373,7 +398,7 @@ def predicted(predictions: pd.DataFrame, headline: set[tuple[str, str]], known: 
     size = dict(zip(known.params, known.labels, strict=True))
     made = rows[["method", "task", "metric", "run", "params", "seen", "score", "low", "high"]].astype({"params": float})
     return made.assign(
-        method=made["method"].map(lambda name: METHODS.get(name, str(name))),
+        method=made["method"].map(lambda name: _(METHODS.get(name, str(name)))),
         label=made["task"].map(lambda task: words.title(str(task)).text),
         size=made["params"].map(size).fillna(""),
     ).reset_index(drop=True)

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from onset.language import _
 from onset.plots import theme
 from onset.plots.frames import span
 from onset.plots.palette import SHAPES
@@ -25,13 +26,19 @@ def side_by_side(frame: pd.DataFrame, *, width: int = 190) -> Chart:
     shapes = [SHAPES[index % len(SHAPES)] for index in range(len(families))]
     axes = list(frame["axis"].unique())
     ends = {axis: _ends(frame.loc[frame["axis"] == axis, "loss"]) for axis in axes}
+    wanted = ["family", "run", "loss", "score"]
     rows = []
     for task, of_task in frame.groupby("label", sort=False):
         panels = [
-            _panel(of_task[of_task["axis"] == axis], str(axis), str(task), ends[axis], (families, colours, shapes))
-            .properties(width=width, height=round(width * 0.62))
+            _panel(
+                of_task.loc[of_task["axis"] == axis, wanted],
+                str(axis),
+                str(task),
+                ends[axis],
+                (families, colours, shapes),
+            ).properties(width=width, height=round(width * 0.62))
             for axis in axes
-        ]  # fmt: skip
+        ]
         rows.append(alt.hconcat(*panels))
     return alt.vconcat(*rows)
 
@@ -48,8 +55,9 @@ def _panel(
     rows: pd.DataFrame, axis: str, task: str, ends: tuple[bool, tuple[float, float]], looks: tuple[Any, Any, Any]
 ) -> alt.Chart:
     families, colours, shapes = looks
-    scale = alt.Scale(domain=list(ends[1]), reverse=True, zero=False, nice=False, type="log" if ends[0] else "linear")
-    legend = alt.Legend(title="Family", orient="bottom", columns=3)
+    kind: dict[str, Any] = {"type": "log"} if ends[0] else {"type": "linear", "zero": False}
+    scale = alt.Scale(domain=list(ends[1]), reverse=True, nice=False, **kind)
+    legend = alt.Legend(title=_("Family"), orient="bottom", columns=3)
     panel: alt.Chart = (
         alt.Chart(rows)
         .mark_point(filled=True, size=26, opacity=1, fillOpacity=0.85)

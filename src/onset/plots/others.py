@@ -7,14 +7,17 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from onset.plots import theme
+from onset.language import _
+from onset.plots import theme, words
 from onset.plots.frames import PREDICTORS, span
 from onset.plots.palette import CHANCE, INK, MUTED, Sizes
 from onset.plots.theme import Chart
 
 EFFECT_COLOURS = {"equivalent": "#0b6e4f", "differs": "#b3261e", "inconclusive": "#8a5a00"}
-PREDICTOR_COLOURS = {"Loss": "#0b6e4f", "Compute": "#d1495b", "Parameters": "#e08214", "Tokens": "#5a2ca0"}
-PREDICTOR_SHAPES = {"Loss": "circle", "Compute": "triangle-up", "Parameters": "square", "Tokens": "diamond"}
+"""By verdict."""
+PREDICTOR_COLOURS = ("#0b6e4f", "#d1495b", "#e08214", "#5a2ca0")
+PREDICTOR_SHAPES = ("circle", "triangle-up", "square", "diamond")
+"""In the order of ``frames.PREDICTORS``."""
 
 _ROW = 17
 _FEW = alt.Axis(tickCount=7)
@@ -27,10 +30,10 @@ def training(frame: pd.DataFrame, floor: pd.DataFrame, known: Sizes, *, unit: st
     """
     ends = span(frame["tokens"], log=True)
     assert ends is not None, "a training picture needs tokens"
-    x = theme.x("tokens", ends, "Training tokens")
+    x = theme.x("tokens", ends, _("Training tokens"))
     y = alt.Y(
         "loss:Q",
-        title=f"Loss ({unit})",
+        title=_("Loss ({unit})", unit=unit),
         scale=alt.Scale(type="log", nice=False, padding=6),
         axis=alt.Axis(values=_loss_ticks(frame, floor), format="~f"),
     )
@@ -44,9 +47,9 @@ def training(frame: pd.DataFrame, floor: pd.DataFrame, known: Sizes, *, unit: st
         .mark_point(filled=True, size=22, opacity=1)
         .encode(
             x=x, y=y, color=theme.colour(known, legend=True),
-            tooltip=[alt.Tooltip("run:N", title="run"), alt.Tooltip("params:Q", title="parameters", format=","),
-                     alt.Tooltip("tokens:Q", title="tokens", format=","),
-                     alt.Tooltip("loss:Q", title="loss", format=".4f")],
+            tooltip=[alt.Tooltip("run:N", title=_("run")), alt.Tooltip("params:Q", title=_("parameters"), format=","),
+                     alt.Tooltip("tokens:Q", title=_("tokens"), format=","),
+                     alt.Tooltip("loss:Q", title=_("loss"), format=".4f")],
         )
     )  # fmt: skip
     base = alt.Chart(floor)
@@ -81,16 +84,16 @@ def residuals(
 ) -> Chart:
     """Observed minus fitted, in percentage points, by size. ``frame`` as of ``frames.residuals``."""
     x = theme.x("loss", ends, x_title)
-    y = alt.Y("pp:Q", title="Residual (pp)", axis=alt.Axis(tickCount=5))
+    y = alt.Y("pp:Q", title=_("Residual (pp)"), axis=alt.Axis(tickCount=5))
     zero = alt.Chart(pd.DataFrame({"pp": [0.0]})).mark_rule(color=CHANCE, strokeDash=[5, 4]).encode(y=y)
     dots = (
         alt.Chart(frame)
         .mark_point(filled=True, size=34, opacity=1, fillOpacity=0.85, stroke="white", strokeWidth=0.4, clip=True)
         .encode(
             x=x, y=y, color=theme.colour(known, legend=legend),
-            tooltip=[alt.Tooltip("run:N", title="run"), alt.Tooltip("params:Q", title="parameters", format=","),
-                     alt.Tooltip("loss:Q", title="loss", format=".4f"),
-                     alt.Tooltip("pp:Q", title="residual, pp", format="+.2f")],
+            tooltip=[alt.Tooltip("run:N", title=_("run")), alt.Tooltip("params:Q", title=_("parameters"), format=","),
+                     alt.Tooltip("loss:Q", title=_("loss"), format=".4f"),
+                     alt.Tooltip("pp:Q", title=_("residual, pp"), format="+.2f")],
         )
     )  # fmt: skip
     return alt.layer(zero, dots).properties(width=width, height=190)
@@ -100,17 +103,19 @@ def effects(frame: pd.DataFrame, *, width: Any = 560, level: str = "95 %") -> Ch
     """What ten times the parameters change at equal loss, in pp, with the margin. ``frames.effects``."""
     margin = float(frame["margin"].iloc[0])
     y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260, grid=True))
-    x = alt.X("low:Q", title=f"Size effect at equal loss, pp per 10× parameters ({level} interval)", axis=_FEW)
-    verdicts = list(EFFECT_COLOURS)
+    x = alt.X(
+        "low:Q", title=_("Size effect at equal loss, pp per 10× parameters ({level} interval)", level=level), axis=_FEW
+    )
+    verdicts = [words.effect(verdict) for verdict in EFFECT_COLOURS]
     colour = alt.Color(
         "verdict:N",
         scale=alt.Scale(domain=verdicts, range=list(EFFECT_COLOURS.values())),
         legend=alt.Legend(title=None, orient="top"),
     )
     tooltip = [
-        alt.Tooltip("label:N", title="task"), alt.Tooltip("metric:N", title="metric"),
-        alt.Tooltip("pp:Q", title="pp per decade", format="+.2f"),
-        alt.Tooltip("low:Q", title="low", format="+.2f"), alt.Tooltip("high:Q", title="high", format="+.2f"),
+        alt.Tooltip("label:N", title=_("task")), alt.Tooltip("metric:N", title=_("metric")),
+        alt.Tooltip("pp:Q", title=_("pp per decade"), format="+.2f"),
+        alt.Tooltip("low:Q", title=_("low"), format="+.2f"), alt.Tooltip("high:Q", title=_("high"), format="+.2f"),
     ]  # fmt: skip
     within = (
         alt.Chart(pd.DataFrame({"low": [-margin], "high": [margin]}))
@@ -127,11 +132,13 @@ def effects(frame: pd.DataFrame, *, width: Any = 560, level: str = "95 %") -> Ch
 def predictors(frame: pd.DataFrame, *, width: Any = 560) -> Chart:
     """R² of a held-out size by predictor, one row a task; below zero is drawn at the edge. ``frames.predictors``."""
     drawn = frame.dropna(subset=["r2"]).assign(shown=lambda rows: rows["r2"].clip(lower=-0.5))
-    names = [name for name in PREDICTORS.values() if name in set(drawn["predictor"])]
+    known = set(drawn["predictor"])
+    looks = zip(map(_, PREDICTORS.values()), PREDICTOR_COLOURS, PREDICTOR_SHAPES, strict=True)
+    names, colours, shapes = zip(*(look for look in looks if look[0] in known), strict=True)
     y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260, grid=True))
     x = alt.X(
         "shown:Q",
-        title="Held-out R² (1 is perfect; at or below −0.5 is drawn at −0.5)",
+        title=_("Held-out R² (1 is perfect; at or below −0.5 is drawn at −0.5)"),
         scale=alt.Scale(domain=[-0.55, 1.02], nice=False),
         axis=_FEW,
     )
@@ -140,12 +147,12 @@ def predictors(frame: pd.DataFrame, *, width: Any = 560) -> Chart:
         .mark_point(filled=True, size=75, opacity=0.9)
         .encode(
             x=x, y=y,
-            color=alt.Color("predictor:N", scale=alt.Scale(domain=names, range=[PREDICTOR_COLOURS[n] for n in names]),
+            color=alt.Color("predictor:N", scale=alt.Scale(domain=names, range=colours),
                             legend=alt.Legend(title=None, orient="top")),
-            shape=alt.Shape("predictor:N", scale=alt.Scale(domain=names, range=[PREDICTOR_SHAPES[n] for n in names])),
-            tooltip=[alt.Tooltip("label:N", title="task"), alt.Tooltip("metric:N", title="metric"),
-                     alt.Tooltip("predictor:N", title="predictor"), alt.Tooltip("r2:Q", title="R²", format=".3f"),
-                     alt.Tooltip("error:Q", title="mean error, pp", format=".2f")],
+            shape=alt.Shape("predictor:N", scale=alt.Scale(domain=names, range=shapes)),
+            tooltip=[alt.Tooltip("label:N", title=_("task")), alt.Tooltip("metric:N", title=_("metric")),
+                     alt.Tooltip("predictor:N", title=_("predictor")), alt.Tooltip("r2:Q", title="R²", format=".3f"),
+                     alt.Tooltip("error:Q", title=_("mean error, pp"), format=".2f")],
         )
     )  # fmt: skip
     zero = alt.Chart(pd.DataFrame({"shown": [0.0]})).mark_rule(color=MUTED, strokeDash=[2, 3]).encode(x=x)

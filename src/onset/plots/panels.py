@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from onset.language import _, noted
 from onset.plots import figures, files, frames, others, performance, theme
 from onset.plots.figures import Drawing
 
@@ -12,29 +13,27 @@ if TYPE_CHECKING:
     from onset.results import Analysis, Backtest, Forecast
 
 AXIS_NAMES: dict[theme.Axis, str] = {
-    "loss": "loss",
-    "flops": "compute",
-    "params": "parameters",
-    "tokens": "tokens",
+    "loss": noted("loss"),
+    "flops": noted("compute"),
+    "params": noted("parameters"),
+    "tokens": noted("tokens"),
 }
 
 
 def axes(drawing: Drawing) -> list[tuple[str, str]]:
     """The horizontal axes that the table has values for, with their names."""
-    return [(axis, name) for axis, name in AXIS_NAMES.items() if drawing.shared(axis) is not None]
+    return [(axis, _(name)) for axis, name in AXIS_NAMES.items() if drawing.shared(axis) is not None]
 
 
 def has(drawing: Drawing, alone: Mapping[str, Any]) -> dict[str, bool]:
     """Which sections there is something for."""
     return {
         "finals": bool(figures.final_panels(drawing)),
-        "grid": "grid" in drawing.points.kinds,
-        "side_by_side": bool(figures.side_by_side(drawing.panels)),
-        "compute": drawing.shared("flops") is not None,
         **{
             name: name in alone
             for name in ("training", "effects", "predictors", "axes", "forecast", "forecast_vs_truth")
         },
+        "floor": drawing.facts is not None and drawing.facts.floor.get("all") is not None,
         "residuals": any(len(frames.residuals(panel, drawing.points.sizes)) for panel in drawing.headlines),
     }
 
@@ -67,6 +66,7 @@ def alone(
     charts = {
         name: build(drawing, width="container")
         for name, build in (
+            ("onsets", figures.onset_losses),
             ("training", figures.training),
             ("effects", figures.effects),
             ("predictors", figures.predictors),
@@ -79,5 +79,11 @@ def alone(
 def _bare(chart: theme.Chart, datasets: dict[str, Any]) -> dict[str, Any]:
     """A specification without its data, which go to ``datasets`` under names that tell them apart."""
     spec = files.specification(chart.configure(**theme.config()))
-    datasets.update(spec.pop("datasets", {}))
+    named = spec.pop("datasets", {})
+    datasets.update({name: [_rounded(row) for row in rows] for name, rows in named.items()})
     return spec
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with six significant digits of its numbers: more than a picture shows."""
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}

@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from onset.language import _
 from onset.plots import theme, words
 from onset.plots.files import specification
 from onset.plots.frames import Panel, Points, span
@@ -53,12 +54,12 @@ def frame(points: Points, axis: Axis, near: tuple[float, float] | None = None) -
     return None if ends is None else Frame(points, axis, ends)
 
 
-def rows(panel: Panel, shared: Frame) -> dict[str, pd.DataFrame]:
+def rows(panel: Panel, shared: Frame, *, coarse: bool = False) -> dict[str, pd.DataFrame]:
     """The frames of one panel by name, cut to the axis; the law and the threshold belong to the loss axis only."""
     points = panel.points[POINT_COLUMNS]
     low, high = shared.x
     inside = points[shared.axis].between(low, high)
-    curve, threshold = panel.curve, panel.threshold
+    curve, threshold = panel.coarse_curve if coarse else panel.curve, panel.threshold
     if shared.axis == "loss":
         curve = curve[curve["loss"].between(low, high)]
         threshold = threshold[threshold["loss"].between(low, high)].clip(low, high)
@@ -67,33 +68,42 @@ def rows(panel: Panel, shared: Frame) -> dict[str, pd.DataFrame]:
     return {"points": points[inside], "curve": curve, "threshold": threshold, "chance": panel.chance}
 
 
-def template(shared: Frame, *, legend: bool, clip: bool, size: float = 34) -> Chart:
-    """A panel without its data, title and ends of the score axis: threshold, chance, the law, then the points.
+def template(
+    shared: Frame, *, legend: bool, clip: bool, size: float = 34, x_title: str | list[str] | None = None
+) -> Chart:
+    """A panel without its data, title and ends of the score axis: threshold, chance, points, then the curve above them.
 
     ``clip`` is for data that are not cut to the axis; it makes pictures slow to write.
     """
 
     def y(field: str) -> alt.Y:
         scale = alt.Scale(domain=[0.0, 1.0], nice=False, zero=False)
-        return alt.Y(f"{field}:Q", title="Score", scale=scale, axis=alt.Axis(tickCount=5))
+        return alt.Y(f"{field}:Q", title=_("Score"), scale=scale, axis=alt.Axis(tickCount=5))
 
     def x(field: str | None = None) -> alt.X:
-        return theme.x(shared.axis, shared.x, shared.x_title, field)
+        return theme.x(shared.axis, shared.x, x_title or shared.x_title, field)
 
     drawn: list[Chart] = []
     if shared.axis == "loss":
         drawn += _threshold(x, clip)
-    drawn.append(_chance(y))
+    drawn += [_chance(y), _dots(shared, x(), y("score"), legend=legend, size=size, clip=clip)]
     if shared.axis == "loss":
         drawn += _law(x, y, clip)
-    drawn.append(_dots(shared, x(), y("score"), legend=legend, size=size, clip=clip))
     return alt.layer(*drawn)
 
 
-def page_template(shared: Frame) -> Chart:
-    """A template as wide as its place on a page."""
+PANEL_HEIGHT = 200
+
+
+def page_template(shared: Frame, width: Any = "container") -> Chart:
+    """A template as wide as its place on a page, or of a fixed width in pixels.
+
+    A page names metric and loss measure once: the axis of the score has no title, that of the loss a short one.
+    """
     autosize = alt.AutoSizeParams(type="fit-x", contains="padding")
-    return template(shared, legend=False, clip=True).properties(width="container", height=200, autosize=autosize)
+    short = theme.axis_title(shared.axis, _("Loss"), "", flops_estimated=shared.points.flops_estimated)
+    sized = template(shared, legend=False, clip=True, x_title=short)
+    return sized.properties(width=width, height=PANEL_HEIGHT, autosize=autosize)
 
 
 def _threshold(x: Any, clip: bool) -> list[Chart]:
@@ -113,7 +123,8 @@ def _law(x: Any, y: Any, clip: bool) -> list[Chart]:
     base = alt.Chart(alt.NamedData(name="curve"))
     return [
         base.mark_area(color=INK, fillOpacity=0.13, clip=True).encode(x=x("loss"), y=y("low"), y2="high:Q"),
-        base.mark_line(color="#4a5160", strokeWidth=1.6, clip=clip).encode(x=x("loss"), y=y("score")),
+        base.mark_line(color="white", strokeWidth=3, strokeOpacity=0.6, clip=clip).encode(x=x("loss"), y=y("score")),
+        base.mark_line(color=INK, strokeWidth=1.8, clip=clip).encode(x=x("loss"), y=y("score")),
     ]
 
 
@@ -122,7 +133,7 @@ def _dots(shared: Frame, x: alt.X, y: alt.Y, *, legend: bool, size: float, clip:
     encoded: dict[str, Any] = {
         "x": x,
         "y": y,
-        "color": theme.colour(known, legend=legend),
+        "color": theme.colour_bar(known) if legend and known.many else theme.colour(known, legend=legend),
         "tooltip": tooltips(shared.points),
     }
     shaped = theme.shape(kinds, legend=legend)
@@ -130,24 +141,24 @@ def _dots(shared: Frame, x: alt.X, y: alt.Y, *, legend: bool, size: float, clip:
         encoded["shape"] = shaped
     return (
         alt.Chart(alt.NamedData(name="points"))
-        .mark_point(filled=True, size=size, opacity=1, fillOpacity=0.85, stroke="white", strokeWidth=0.4, clip=clip)
+        .mark_point(filled=True, size=size, opacity=1, fillOpacity=0.6, stroke="white", strokeWidth=0.4, clip=clip)
         .encode(**encoded)
     )
 
 
 def tooltips(points: Points) -> list[alt.Tooltip]:
     """What a point tells when hovered: run, size, step, tokens, compute, loss, score."""
-    told = [alt.Tooltip("run:N", title="run")]
+    told = [alt.Tooltip("run:N", title=_("run"))]
     if points.kinds:
-        told.append(alt.Tooltip("kind:N", title="kind"))
+        told.append(alt.Tooltip("kind:N", title=_("kind")))
     told += [
-        alt.Tooltip("params:Q", title="parameters", format=","),
-        alt.Tooltip("step:Q", title="step", format=","),
-        alt.Tooltip("tokens:Q", title="tokens", format=","),
+        alt.Tooltip("params:Q", title=_("parameters"), format=","),
+        alt.Tooltip("step:Q", title=_("step"), format=","),
+        alt.Tooltip("tokens:Q", title=_("tokens"), format=","),
         alt.Tooltip("flops:Q", title="FLOPs", format=".3e"),
-        alt.Tooltip("loss:Q", title="loss", format=".4f"),
-        alt.Tooltip("score:Q", title="score", format=".4f"),
-        alt.Tooltip("stderr:Q", title="standard error", format=".4f"),
+        alt.Tooltip("loss:Q", title=_("loss"), format=".4f"),
+        alt.Tooltip("score:Q", title=_("score"), format=".4f"),
+        alt.Tooltip("stderr:Q", title=_("standard error"), format=".4f"),
     ]
     return told
 
@@ -197,14 +208,19 @@ def _joined(
 def _filled(empty: Spec, panel: Panel, shared: Frame, index: int) -> Spec:
     """A copy of the template with a panel's title, ends and names of data."""
     spec: Spec = copy.deepcopy({key: value for key, value in empty.items() if key != "config"})
-    ends = list(panel.extent(shared.x if shared.axis == "loss" else None))
     for layer in spec["layer"]:
         layer["data"]["name"] += f"_{index}"
-        if "y" in layer["encoding"]:
-            layer["encoding"]["y"]["scale"]["domain"] = ends
-            layer["encoding"]["y"]["title"] = words.metric_label(panel.finding.metric)
+    set_score_axis(spec, panel, shared.x if shared.axis == "loss" else None)
     spec["title"] = {"text": panel.title.text, "subtitle": _subtitle(panel)}
     return spec
+
+
+def set_score_axis(spec: Spec, panel: Panel, near: tuple[float, float] | None, *, titled: bool = True) -> None:
+    """Give a filled template the ends of its score axis, and its title."""
+    for layer in spec["layer"]:
+        if "y" in layer["encoding"]:
+            layer["encoding"]["y"]["scale"]["domain"] = list(panel.extent(near))
+            layer["encoding"]["y"]["title"] = words.metric_label(panel.finding.metric) if titled else None
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -218,8 +234,8 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _subtitle(panel: Panel) -> str:
     finding = panel.finding
-    verdict = words.VERDICTS[finding.verdict]
+    verdict = words.verdict(finding.verdict)
     if finding.threshold is None:
         return verdict
     value, low, high = words.losses(finding.threshold)
-    return f"{verdict} at {value} [{low}, {high}]"
+    return _("{verdict} at {loss} [{low}, {high}]", verdict=verdict, loss=value, low=low, high=high)

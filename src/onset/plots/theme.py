@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import altair as alt
 
+from onset.language import _
 from onset.plots.frames import log_ticks
-from onset.plots.palette import FAINT, INK, MUTED, Sizes, shapes
+from onset.plots.palette import FAINT, INK, MUTED, RAMP, Sizes, shapes
 
-FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
+FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, Noto Sans CJK SC, sans-serif"
 
 Chart = Any
 """A chart of Altair of whatever kind: its own types do not tell layered, faceted and joined charts apart."""
@@ -62,16 +63,16 @@ def config(font_size: int = 12) -> dict[str, Any]:
 def axis_title(axis: Axis, loss: str, unit: str, *, flops_estimated: bool = False) -> str | list[str]:
     """The horizontal axis in words, with its unit."""
     return {
-        "loss": falling(f"{loss} ({unit})"),
-        "flops": f"Compute ({'FLOPs = 6ND' if flops_estimated else 'FLOPs'})",
-        "params": "Parameters",
-        "tokens": "Training tokens",
+        "loss": falling(_("{loss} ({unit})", loss=loss, unit=unit) if unit else loss),
+        "flops": _("Compute (FLOPs = 6ND)") if flops_estimated else _("Compute (FLOPs)"),
+        "params": _("Parameters"),
+        "tokens": _("Training tokens"),
     }[axis]
 
 
 def falling(loss: str, letters: int = TITLE_LETTERS) -> str | list[str]:
     """Title of an axis of loss, in lines that the width of a small panel holds."""
-    lines = textwrap.wrap(f"{loss}, falling\u00a0→", letters, break_long_words=True)
+    lines = textwrap.wrap(_("{loss}, falling\u00a0→", loss=loss), letters, break_long_words=True)
     return lines[0] if len(lines) == 1 else lines
 
 
@@ -98,7 +99,7 @@ def colour(known: Sizes, *, legend: bool, orient: Literal["bottom", "right"] = "
         shown: alt.Legend | None = None
     else:
         shown = alt.Legend(
-            title="Parameters",
+            title=_("Parameters"),
             orient=orient,
             direction="horizontal" if orient == "bottom" else "vertical",
             columns=11 if orient == "bottom" else 1,
@@ -109,12 +110,24 @@ def colour(known: Sizes, *, legend: bool, orient: Literal["bottom", "right"] = "
     )
 
 
+def colour_bar(known: Sizes) -> alt.Color:
+    """Colour by size with a colour bar, for more sizes than a legend has room for; the colours are those of ``colour``.
+
+    The data need a column ``params``.
+    """
+    ends = [known.params[0], known.params[-1]]
+    bar = alt.Legend(title=_("Parameters"), orient="bottom", direction="horizontal", gradientLength=300,
+                     values=log_ticks(*ends), labelExpr=_COUNT)  # fmt: skip
+    scale = alt.Scale(type="log", domain=list(known.stops), range=list(RAMP), interpolate="rgb")
+    return alt.Color("params:Q", scale=scale, legend=bar)
+
+
 def shape(kinds: Sequence[str], *, legend: bool) -> alt.Shape | None:
     """Shape by kind of run; None where there is one kind."""
     if not kinds:
         return None
     of = shapes(kinds)
-    shown = alt.Legend(title="Runs", orient="bottom", direction="horizontal") if legend else None
+    shown = alt.Legend(title=_("Runs"), orient="bottom", direction="horizontal") if legend else None
     return alt.Shape(
         "kind:N", sort=None, legend=shown, scale=alt.Scale(domain=list(of), range=[of[kind] for kind in of])
     )

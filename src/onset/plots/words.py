@@ -7,34 +7,36 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from onset import language
+from onset.language import _, noted
 from onset.metrics import info as metrics
-from onset.results import Finding, LossInterval, SizeEffect, Threshold
+from onset.results import LossInterval, Threshold
 from onset.results.text import decimals
 
-LANGUAGES = {"en": "English", "zh": "Chinese"}
+LANGUAGES = {"en": noted("English"), "zh": noted("Chinese")}
 
 ABILITIES = (
-    "closed-book question answering",
-    "commonsense inference",
-    "reading comprehension",
-    "coreference",
-    "examination",
-    "mathematical word problems",
-    "modular arithmetic",
-    "word unscrambling",
-    "addition",
+    noted("closed-book question answering"),
+    noted("commonsense inference"),
+    noted("reading comprehension"),
+    noted("coreference"),
+    noted("examination"),
+    noted("mathematical word problems"),
+    noted("modular arithmetic"),
+    noted("word unscrambling"),
+    noted("addition"),
 )
 """The order in which abilities are shown; a task without a known ability comes last."""
 
-OTHER_ABILITY = "other"
+OTHER_ABILITY = noted("other")
 
 _WORLD = {
-    "facts": ("Facts", 0),
-    "scripts": ("Scripts", 1),
-    "reading": ("Reading", 2),
-    "coreference": ("Coreference", 3),
-    "exam": ("Exam", 4),
-    "arithmetic": ("Word problems", 5),
+    "facts": (noted("Facts"), 0),
+    "scripts": (noted("Scripts"), 1),
+    "reading": (noted("Reading"), 2),
+    "coreference": (noted("Coreference"), 3),
+    "exam": (noted("Exam"), 4),
+    "arithmetic": (noted("Word problems"), 5),
 }
 
 _KNOWN = {
@@ -42,7 +44,7 @@ _KNOWN = {
     "nlpcc_kbqa": ("NLPCC-KBQA", "zh", 0),
     "hellaswag": ("HellaSwag", "en", 1),
     "clozet": ("ClozeT", "zh", 1),
-    "clozet_proxy": ("ClozeT stand-in", "zh", 1),
+    "clozet_proxy": (noted("ClozeT stand-in"), "zh", 1),
     "race": ("RACE", "en", 2),
     "c3": ("C3", "zh", 2),
     "winogrande": ("WinoGrande", "en", 3),
@@ -50,17 +52,38 @@ _KNOWN = {
     "mmlu": ("MMLU", "en", 4),
     "ceval": ("C-Eval", "zh", 4),
     "gsm8k": ("GSM8K", "en", 5),
-    "gsm8k_zh": ("GSM8K-Chinese", "zh", 5),
-    "gsm8k_zh_mt": ("GSM8K-Chinese (machine translation)", "zh", 5),
+    "gsm8k_zh": (noted("GSM8K-Chinese"), "zh", 5),
+    "gsm8k_zh_mt": (noted("GSM8K-Chinese (machine translation)"), "zh", 5),
 }
 
 VERDICTS = {
-    "emergent": "emergent",
-    "smooth": "no threshold supported",
-    "at_chance": "not above chance",
-    "inconclusive": "inconclusive",
+    "emergent": noted("emergent"),
+    "smooth": noted("no threshold supported"),
+    "at_chance": noted("not above chance"),
+    "inconclusive": noted("inconclusive"),
 }
-EFFECTS = {"equivalent": "equivalent", "differs": "differs", "inconclusive": "inconclusive"}
+EFFECTS = {
+    "equivalent": noted("equivalent"),
+    "differs": noted("differs"),
+    "inconclusive": noted("inconclusive"),
+}
+METRICS = (
+    noted("Accuracy"), noted("Exact match"), noted("Pass rate"), noted("Accuracy, log-probability per byte"),
+    noted("Accuracy, over the bare prompt"), noted("Win rate"), noted("Precision"), noted("Recall"),
+    noted("Matthews correlation"), noted("Probability of the correct choice"), noted("Brier score"),
+    noted("Log loss over the choices"), noted("Bits per byte of the right answer"), noted("Perplexity"),
+)  # fmt: skip
+"""Labels of the registry of metrics that are words, for the catalogues."""
+
+
+def verdict(name: str) -> str:
+    """A verdict for readers."""
+    return _(VERDICTS[name])
+
+
+def effect(name: str) -> str:
+    """The verdict on an effect for readers."""
+    return _(EFFECTS[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +101,25 @@ def title(task: str) -> Title:
     parts = task.split("_")
     if len(parts) == 3 and parts[0] == "world" and parts[1] in _WORLD and parts[2] in LANGUAGES:
         words, ability = _WORLD[parts[1]]
-        return _title(f"{words} · {LANGUAGES[parts[2]]}", parts[2], ability, task)
+        return _title(f"{_(words)} · {_(LANGUAGES[parts[2]])}", parts[2], ability, task)
     if task in _KNOWN:
         words, language, ability = _KNOWN[task]
-        return _title(words, language, ability, task)
-    return Title(task, OTHER_ABILITY, "", (len(ABILITIES), 0, task))
+        return _title(_(words), language, ability, task)
+    return Title(task, _(OTHER_ABILITY), "", (len(ABILITIES), 0, task))
 
 
 def _title(text: str, language: str, ability: int, task: str) -> Title:
-    return Title(text, ABILITIES[ability], LANGUAGES[language], (ability, 0 if language == "en" else 1, task))
+    return Title(text, _(ABILITIES[ability]), _(LANGUAGES[language]), (ability, 0 if language == "en" else 1, task))
 
 
 def metric_label(metric: str) -> str:
     """A metric's name for readers; one that is not known keeps its own name."""
-    return metrics.label(metric)
+    return _(metrics.label(metric))
 
 
 def loss_label(loss_name: str) -> str:
     """What the horizontal axis is called: the loss and the text that it was measured on."""
-    return "Loss" if loss_name in ("", "loss") else f"Loss on {loss_name}"
+    return _("Loss") if loss_name in ("", "loss") else _("Loss on {text}", text=loss_name)
 
 
 def count(value: float | None, digits: int = 3) -> str:
@@ -152,12 +175,12 @@ def losses(found: LossInterval) -> tuple[str, str, str]:
 
 def onset_text(fit: Threshold) -> str:
     """Verdict, threshold and onset loss in one line."""
-    parts = [VERDICTS[fit.verdict]]
-    for name, found in (("threshold", fit.threshold), ("onset loss", fit.onset)):
+    parts = [verdict(fit.verdict)]
+    for name, found in ((_("threshold"), fit.threshold), (_("onset loss"), fit.onset)):
         if found is not None:
             value, low, high = losses(found)
             parts.append(f"{name} {value} [{low}, {high}]")
-    return ", ".join(parts)
+    return language.listed(parts)
 
 
 def percent(level: float) -> str:
@@ -174,102 +197,10 @@ class Seen:
     unit: str = "nats/token"
 
     def __str__(self) -> str:
-        return f"{number(self.high)} to {number(self.low)} {self.unit}"
+        return _("{high} to {low} {unit}", high=number(self.high), low=number(self.low), unit=self.unit)
 
 
 def seen(rows: pd.DataFrame) -> Seen:
     """The range of losses among rows of observations (columns ``loss`` and, where given, ``loss_unit``)."""
     units = sorted({str(unit) for unit in rows["loss_unit"].dropna()}) if "loss_unit" in rows else []
     return Seen(float(rows["loss"].max()), float(rows["loss"].min()), units[0] if len(units) == 1 else "nats/token")
-
-
-def sentence(finding: Finding, seen: Seen, level: float = 0.95, *, name_loss: bool = False) -> str:
-    """What one would write in a paper: only what the data shows, nothing read off an extrapolation.
-
-    ``seen`` are the losses of the finding's points; ``name_loss`` says on which text the loss is.
-    """
-    on = f"On {finding.task}" + (f" and the loss '{finding.loss_name}'" if name_loss else "")
-    told = f"{on}, {_VERDICTS[finding.verdict](finding, _in_text(finding.metric), seen, level)}"
-    for clause in (_onset(finding, level), _size(finding.size_effect)):
-        told += f"; {clause}" if clause else ""
-    return f"{told}. {finding.why}" if finding.verdict in ("smooth", "inconclusive") and finding.why else f"{told}."
-
-
-def _in_text(metric: str) -> str:
-    """A metric's name within a sentence: in small letters, but for names."""
-    label = metric_label(metric)
-    return label if metric in ("correct_choice_prob", "brier") or label == metric else label[0].lower() + label[1:]
-
-
-def _emergent(finding: Finding, score: str, seen: Seen, level: float) -> str:
-    if finding.threshold is None:
-        return f"{score} exceeds chance{_chance(finding)} below a loss that could not be estimated"
-    value, low, high = losses(finding.threshold)
-    way = "rises" if finding.direction == "higher" else "falls"
-    level_text = "at or below chance" if finding.direction == "higher" else "at chance or worse"
-    return (
-        f"{score} is {level_text}{_chance(finding)} at losses above {value} {seen.unit} "
-        f"({percent(level)} interval {low} to {high}) and {way} below it"
-    )
-
-
-def _smooth(finding: Finding, score: str, seen: Seen, level: float) -> str:
-    rank = "" if finding.spearman is None else f" (Spearman {number(finding.spearman)})"
-    return f"{score} follows the loss{rank} from {seen}, and no threshold is supported"
-
-
-def _at_chance(finding: Finding, score: str, seen: Seen, level: float) -> str:
-    return (
-        f"{score} is not shown to exceed chance{_chance(finding)} at any loss seen ({seen}); "
-        "what lower losses would bring is not known"
-    )
-
-
-def _inconclusive(finding: Finding, score: str, seen: Seen, level: float) -> str:
-    return f"it is inconclusive whether {score} has a threshold within the losses seen ({seen})"
-
-
-_VERDICTS = {"emergent": _emergent, "smooth": _smooth, "at_chance": _at_chance, "inconclusive": _inconclusive}
-
-
-def _chance(finding: Finding) -> str:
-    return "" if finding.chance is None or not math.isfinite(finding.chance) else f" ({number(finding.chance)})"
-
-
-def _onset(finding: Finding, level: float) -> str:
-    """The clause on the onset loss and width; empty where they were not estimated."""
-    if finding.onset is None:
-        return ""
-    value, low, high = losses(finding.onset)
-    told = f"it exceeds chance by {100 * finding.delta:g} pp at a loss of {value} [{low}, {high}]"
-    if finding.width is not None:
-        width = finding.width
-        ends = f"[{number(width.low)}, {number(width.high)}]"
-        told += f", with an onset width of {number(width.nats)} {ends}"
-    return told
-
-
-def _size(effect: SizeEffect | None) -> str:
-    """The clause on size at equal loss; empty where it was not estimated."""
-    if effect is None or effect.pp_per_decade is None:
-        return ""
-    margin = f"{effect.margin:g} pp"
-    told = (
-        f"at equal loss ten times the parameters change it by {number(effect.pp_per_decade, 1, sign=True)} pp "
-        f"[{number(effect.low, 1)}, {number(effect.high, 1)}]"
-    )
-    along = effect.along_loss
-    if along is not None:
-        margin += "" if along.margin is None else f" or {along.margin:g} nats"
-        told += (
-            f", its curve by {number(along.nats_per_decade, 3, sign=True)} nats "
-            f"[{number(along.low, 3)}, {number(along.high, 3)}]"
-        )
-    return (
-        told
-        + {
-            "equivalent": f", which is equivalent to none (within ±{margin})",
-            "differs": f", which differs from none by more than {margin}",
-            "inconclusive": f", which is inconclusive against a margin of {margin}",
-        }[effect.verdict]
-    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from onset.language import _
 from onset.plots import words
 from onset.results import SizeEffect
 
@@ -58,7 +59,7 @@ def between(given: Any, low: Any, high: Any, show: Any = words.number) -> Cell:
     if math.isnan(found):
         return NOTHING
     ends = [show(value(end)) or "∞" for end in (low, high)]
-    return Cell(show(found) or "∞", found, f"{ends[0]} to {ends[1]}")
+    return Cell(show(found) or "∞", found, _("{low} to {high}", low=ends[0], high=ends[1]))
 
 
 def text(given: Any) -> Cell:
@@ -76,12 +77,13 @@ def size_effect(effect: SizeEffect | None) -> Cell:
     """What ten times the parameters change at equal loss, and along the loss where that was asked."""
     if effect is None or effect.pp_per_decade is None:
         return NOTHING
-    note = f"{words.number(effect.low, 1)} to {words.number(effect.high, 1)}"
+    note = _("{low} to {high}", low=words.number(effect.low, 1), high=words.number(effect.high, 1))
     if (along := effect.along_loss) is not None:
-        shift = (words.number(along.nats_per_decade, 2, sign=True), words.number(along.low), words.number(along.high))
-        note += "\ncurve {} nats, {} to {}".format(*shift)
+        nats = words.number(along.nats_per_decade, 2, sign=True)
+        low, high = words.number(along.low), words.number(along.high)
+        note += "\n" + _("curve {nats} nats, {low} to {high}", nats=nats, low=low, high=high)
     shown = words.number(effect.pp_per_decade, 1, sign=True)
-    return Cell(shown, effect.pp_per_decade, note, words.EFFECTS[effect.verdict])
+    return Cell(shown, effect.pp_per_decade, note, words.effect(effect.verdict))
 
 
 def value(given: Any) -> float:

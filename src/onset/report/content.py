@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from onset import language
+from onset.language import _, forms, plural
+from onset.language.sentences import told as in_language
 from onset.plots import frames, words
 from onset.plots.facts import StudyFacts
 from onset.plots.frames import Panel, Points
+from onset.plots.sentences import sentence
 from onset.report import cells
 from onset.report.cells import Row
 from onset.results import Analysis, Finding, LossInterval
@@ -19,7 +23,7 @@ from onset.results import Analysis, Finding, LossInterval
 
 @dataclass(frozen=True, slots=True)
 class FindingRow:
-    """A finding in the summary table and in words."""
+    """A finding in the table, in the details of its task and in words."""
 
     task: str
     title: str
@@ -30,16 +34,19 @@ class FindingRow:
     headline: bool
     """Whether this is the task's headline metric."""
     main: bool
-    """Whether it is that on the first loss axis."""
+    """Whether it is that on the first loss measure."""
     verdict: str
     verdict_label: str
+    where: str
+    """Its threshold, or else its onset loss, with the interval; empty without either."""
     numbers: Row
+    details: Row
     sentence: str
     why: str
 
 
 def finding_rows(book: Sequence[tuple[Points, list[Panel]]], analysis: Analysis) -> list[FindingRow]:
-    """The findings in the order of the panels, the first loss axis before the others."""
+    """The findings in the order of the panels, the first loss measure before the others."""
     several = len(book) > 1
     rows = []
     for index, (points, panels) in enumerate(book):
@@ -52,16 +59,23 @@ def finding_rows(book: Sequence[tuple[Points, list[Panel]]], analysis: Analysis)
                 FindingRow(
                     finding.task, panel.title.text, panel.title.ability, finding.metric,
                     words.metric_label(finding.metric), finding.loss_name, key in first,
-                    key in first and index == 0, finding.verdict, words.VERDICTS[finding.verdict], _numbers(finding),
-                    words.sentence(finding, ranges.get(key, points.seen), analysis.level, name_loss=several),
-                    finding.why,
+                    key in first and index == 0, finding.verdict, words.verdict(finding.verdict),
+                    where(finding), _numbers(finding), _details(finding),
+                    sentence(finding, ranges.get(key, points.seen), analysis.level, name_loss=several),
+                    in_language(finding.why),
                 )
             )  # fmt: skip
     return rows
 
 
+def where(finding: Finding) -> str:
+    """The threshold, or else the onset loss, with its interval; empty without either."""
+    found = finding.threshold or finding.onset
+    return "" if found is None else "{} [{}, {}]".format(*words.losses(found))
+
+
 def _ranges(analysis: Analysis, points: Points) -> dict[tuple[str, str], words.Seen]:
-    """The losses seen by each (task, metric) on one loss axis."""
+    """The losses seen by each (task, metric) on one loss measure."""
     rows = frames.of_loss(analysis.observations, points.loss_name)
     grouped = rows.groupby(["task", "metric"], sort=False)["loss"].agg(["max", "min"])
     return {
@@ -70,19 +84,32 @@ def _ranges(analysis: Analysis, points: Points) -> dict[tuple[str, str], words.S
     }
 
 
-NUMBERS = ("onset loss", "onset width", "threshold", "size effect (pp per decade)", "chance", "Spearman", "Pearson")
-"""What the columns of ``FindingRow.numbers`` are called."""
+def columns() -> tuple[str, ...]:
+    """What the columns of ``FindingRow.numbers`` are called."""
+    return _("onset loss"), _("threshold"), _("size effect (pp per decade)")
 
 
 def _numbers(finding: Finding) -> Row:
-    """The cells of ``NUMBERS``."""
-    width = finding.width
+    return _loss(finding.onset), _loss(finding.threshold), cells.size_effect(finding.size_effect)
+
+
+def detail_columns() -> tuple[str, ...]:
+    """What the columns of ``FindingRow.details`` are called."""
+    return (
+        _("onset loss"), _("onset width"), _("threshold"), _("log Bayes factor"), _("size effect (pp per decade)"),
+        _("chance"), "Spearman", "Pearson", _("points"), _("runs"),
+    )  # fmt: skip
+
+
+def _details(finding: Finding) -> Row:
+    width, factor = finding.width, finding.log_bayes_factor
     return (
         _loss(finding.onset),
         cells.NOTHING if width is None else cells.between(width.nats, width.low, width.high),
         _loss(finding.threshold),
-        cells.size_effect(finding.size_effect),
-        cells.number(finding.chance), cells.number(finding.spearman), cells.number(finding.pearson),
+        cells.number(None if factor is None else factor.threshold, 1),
+        cells.size_effect(finding.size_effect), cells.number(finding.chance), cells.number(finding.spearman),
+        cells.number(finding.pearson), cells.whole(finding.n_points), cells.whole(finding.n_runs),
     )  # fmt: skip
 
 
@@ -90,7 +117,7 @@ def _loss(found: LossInterval | None) -> cells.Cell:
     if found is None:
         return cells.NOTHING
     value, low, high = words.losses(found)
-    return cells.Cell(value, found.loss, f"{low} to {high}")
+    return cells.Cell(value, found.loss, _("{low} to {high}", low=low, high=high))
 
 
 NAMED = 4
@@ -99,71 +126,108 @@ NAMED = 4
 
 def lead(panels: Sequence[Panel], unit: str) -> str:
     """The findings in a few sentences, each task under its headline metric."""
-    shown = [panel for panel in panels if panel.finding.onset is not None]
-    found = [panel for panel in panels if panel.finding.threshold is not None]
-    have = "has" if len(found) == 1 else "have"
-    named = _names([panel.title.text for panel in found])
-    told = [
-        f"{len(shown)} of {len(panels)} abilities exceed chance within the losses seen{_span(shown, unit)}.",
-        f"{len(found)} of them {have} a threshold{named}.",
-    ]
-    others = {
-        "smooth": ("improves without one", "improve without one"),
-        "at_chance": ("is not above chance", "are not above chance"),
-        "inconclusive": ("is inconclusive as to a threshold", "are inconclusive as to a threshold"),
+    told = [_thresholds(panels, unit)]
+    of = {verdict: [p.title.text for p in panels if p.finding.verdict == verdict] for verdict in words.VERDICTS}
+    for verdict, (one, many) in _others().items():
+        if of[verdict]:
+            told.append(plural(one, many, len(of[verdict]), names=_names(of[verdict])))
+    return _joined([*told, _sizes(panels)])
+
+
+def _others() -> dict[str, tuple[str, str]]:
+    return {
+        "smooth": forms("{count} improves without one{names}.", "{count} improve without one{names}."),
+        "inconclusive": forms("{count} is inconclusive{names}.", "{count} are inconclusive{names}."),
+        "at_chance": forms("{count} is not above chance{names}.", "{count} are not above chance{names}."),
     }
-    for verdict, forms in others.items():
-        of = [panel.title.text for panel in panels if panel.finding.verdict == verdict]
-        if of:
-            told.append(f"{len(of)} {forms[len(of) > 1]}{_names(of)}.")
-    sizes = [panel.finding.size_effect.verdict for panel in panels if panel.finding.size_effect is not None]
-    if sizes:
-        counts = [f"{sizes.count(verdict)} {label}" for verdict, label in words.EFFECTS.items() if verdict in sizes]
-        told.append(f"Size at equal loss, on the {len(sizes)} where it can be asked: {', '.join(counts)}.")
-    return " ".join(told)
 
 
-def _at(panel: Panel) -> float:
-    assert panel.finding.onset is not None, "only of panels with an onset loss"
-    return panel.finding.onset.loss
+def _thresholds(panels: Sequence[Panel], unit: str) -> str:
+    found = [panel for panel in panels if panel.finding.threshold is not None]
+    ordered = sorted(found, key=_threshold, reverse=True)
+    total = len(panels)
+    if not ordered:
+        return plural(
+            "The ability is not shown to have a threshold.", "None of {count} abilities is shown to have a threshold.",
+            total,
+        )  # fmt: skip
+    first, last = ordered[0], ordered[-1]
+    values = {"total": total, "unit": unit, "high": words.number(_threshold(first)), "first": first.title.text,
+              "low": words.number(_threshold(last)), "last": last.title.text}  # fmt: skip
+    if len(ordered) == 1:
+        return _("1 of {total} abilities has a threshold, at a loss of {high} {unit} ({first}).", **values)
+    return _(
+        "{count} of {total} abilities have a threshold, from a loss of {high} ({first}) to {low} {unit} ({last}).",
+        count=len(ordered), **values,
+    )  # fmt: skip
 
 
-def _span(shown: Sequence[Panel], unit: str) -> str:
-    if not shown:
+def _threshold(panel: Panel) -> float:
+    assert panel.finding.threshold is not None, "only of panels with a threshold"
+    return panel.finding.threshold.loss
+
+
+def _sizes(panels: Sequence[Panel]) -> str:
+    """How many scores size changes at equal loss; empty where that was asked of none."""
+    asked = [
+        effect for p in panels if (effect := p.finding.size_effect) is not None and effect.pp_per_decade is not None
+    ]
+    if not asked:
         return ""
-    ordered = sorted(shown, key=_at, reverse=True)
-    first, last = ((words.number(_at(panel)), panel.title.text) for panel in (ordered[0], ordered[-1]))
-    if len(shown) == 1:
-        return f", from a loss of {first[0]} {unit} on ({first[1]})"
-    return f", the first from a loss of {first[0]} ({first[1]}), the last from {last[0]} {unit} ({last[1]})"
+    verdicts = [effect.verdict for effect in asked]
+    return _(
+        "At equal loss ten times the parameters change {equivalent} of {total} scores by no more than {margin} pp and "
+        "{differs} by more; {inconclusive} are inconclusive.",
+        total=len(asked), margin=f"{asked[0].margin:g}",
+        **{verdict: verdicts.count(verdict) for verdict in words.EFFECTS},  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return ("" if language.current() == "zh" else " ").join(part for part in parts if part)
 
 
 def _names(titles: Sequence[str]) -> str:
-    return f" ({', '.join(titles)})" if 0 < len(titles) <= NAMED else ""
+    return _(" ({names})", names=language.listed(list(titles))) if 0 < len(titles) <= NAMED else ""
+
+
+def seen_in(panel: Panel, sentence: str) -> str:
+    """What the picture of a panel shows, for those who do not see it."""
+    count = len(panel.points)
+    curve = panel.curve.dropna(subset=["score"])
+    if not len(curve):
+        return plural("{count} checkpoint. {sentence}", "{count} checkpoints. {sentence}", count, sentence=sentence)
+    first, last = curve.iloc[-1], curve.iloc[0]
+    return plural(
+        "{count} checkpoint; the curve goes from {score} at a loss of {loss} to {end} at {lowest}. {sentence}",
+        "{count} checkpoints; the curve goes from {score} at a loss of {loss} to {end} at {lowest}. {sentence}",
+        count, score=words.number(first["score"]), loss=words.number(first["loss"]), end=words.number(last["score"]),
+        lowest=words.number(last["loss"]), sentence=sentence,
+    )  # fmt: skip
 
 
 def fact_list(analysis: Analysis, points: Points, study: StudyFacts | None) -> list[tuple[str, str]]:
     """What was run, as pairs of a name and a value."""
     checkpoints = points.checkpoints
     told = [
-        ("Source", analysis.source),
-        ("Runs", f"{checkpoints['run'].nunique():,}"),
-        ("Sizes", _range(checkpoints["params"], " parameters")),
-        ("Checkpoints", f"{len(checkpoints):,}"),
-        ("Training tokens", _range(checkpoints["tokens"], "")),
-        ("Losses seen", f"{points.seen}, {words.loss_label(points.loss_name).lower()}"),
-        ("Tasks", f"{len({finding.task for finding in analysis.findings}):,}"),
-        ("Observations", f"{len(analysis.observations):,}"),
+        (_("Source"), analysis.source),
+        (_("Runs"), f"{checkpoints['run'].nunique():,}"),
+        (_("Sizes"), _range(checkpoints["params"], _(" parameters"))),
+        (_("Checkpoints"), f"{len(checkpoints):,}"),
+        (_("Training tokens"), _range(checkpoints["tokens"], "")),
+        (_("Losses seen"), f"{points.seen} · {words.loss_label(points.loss_name)}"),
+        (_("Tasks"), f"{len({finding.task for finding in analysis.findings}):,}"),
+        (_("Observations"), f"{len(analysis.observations):,}"),
     ]
     if study is not None:
-        told.insert(0, ("Study", study.name))
+        told.insert(0, (_("Study"), study.name))
         told += _floors(study, points.seen.unit)
-        told += [(name, f"{value:,}" if isinstance(value, int | float) else value)
+        told += [(_(name), f"{value:,}" if isinstance(value, int | float) else value)
                  for name, value in study.counts.items()]  # fmt: skip
         if study.seconds is not None:
-            told.append(("Time taken", words.duration(study.seconds)))
+            told.append((_("Time taken"), words.duration(study.seconds)))
         if study.digest:
-            told.append(("Digest", study.digest[:16]))
+            told.append((_("Digest"), study.digest[:16]))
     return told
 
 
@@ -171,34 +235,40 @@ def _floors(study: StudyFacts, unit: str) -> list[tuple[str, str]]:
     """The entropy of the held-out text, whole and by language, where it is known."""
     known = {language: value for language, value in study.floor.items() if value is not None}
     whole = known.pop("all", None)
-    by_language = ", ".join(f"{words.LANGUAGES.get(name, name)} {words.number(known[name], 3)}" for name in known)
+    by_language = ", ".join(f"{_(words.LANGUAGES.get(name, name))} {words.number(known[name], 3)}" for name in known)
     parts = [f"{words.number(whole, 3)} {unit}" if whole is not None else "", by_language]
     text = "; ".join(part for part in parts if part)
-    return [("Entropy of the held-out text", text)] if text else []
+    return [(_("Entropy of the held-out text"), text)] if text else []
 
 
 def _range(values: pd.Series[float], unit: str) -> str:
     known = values[np.isfinite(values)]
     if known.empty:
-        return "not known"
+        return _("not known")
     low, high = words.count(float(known.min())), words.count(float(known.max()))
-    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+    return f"{low}{unit}" if low == high else _("{low} to {high}", low=low, high=high) + unit
 
 
 def item_rows(study: StudyFacts) -> list[dict[str, Any]]:
     """A few questions with what the smallest and the largest model answered."""
     asked = [
         {
-            "title": words.title(str(row["task"])).text, "task": str(row["task"]), "item": str(row["item"]),
-            "prompt": cells.plain(row["prompt"]), "end": _end(cells.plain(row["prompt"])),
+            "title": words.title(str(row["task"])).text,
+            "task": str(row["task"]),
+            "item": str(row["item"]),
+            "prompt": cells.plain(row["prompt"]),
+            "end": _end(cells.plain(row["prompt"])),
             "gold": cells.plain(row["gold"]),
             "answers": [
                 {"who": who, "text": cells.plain(row[column]), "right": cells.right(row[f"{column}_right"])}
-                for column, who in (("smallest", study.smallest or "smallest"), ("largest", study.largest or "largest"))
+                for column, who in (
+                    ("smallest", study.smallest or _("smallest")),
+                    ("largest", study.largest or _("largest")),
+                )
             ],
         }
         for row in study.items.to_dict("records")
-    ]  # fmt: skip
+    ]
     return sorted(asked, key=lambda item: words.title(item["task"]).rank)
 
 
@@ -217,4 +287,4 @@ def _end(prompt: str) -> str:
 def notes(analysis: Analysis) -> list[str]:
     """What was left out or changed when the table was read."""
     told = [*analysis.observations.attrs.get("notes", ()), *analysis.notes]
-    return list(dict.fromkeys(str(note) for note in told))
+    return list(dict.fromkeys(in_language(str(note)) for note in told))

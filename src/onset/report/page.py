@@ -1,7 +1,8 @@
 """The page: one self-contained report.html that opens offline, and its figures as SVG, PDF and PNG.
 
-Every text that comes from a table or a study is data: the template escapes it, the pictures get it as JSON that
+Every text that comes from a table or a study is data: the templates escape it, the pictures get it as JSON that
 cannot end its script element, and the page's security policy runs the scripts that were written here and no other.
+The page holds its body in two languages: the one that was asked for as it stands, the other in a template element.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+from markupsafe import Markup, escape
 
+from onset import language
 from onset.errors import OnsetError
 from onset.metrics import info as scales
-from onset.plots import figures, files, frames, onsets, panels, theme, words
+from onset.plots import figures, files, frames, onsets, panels, words
 from onset.plots.facts import StudyFacts
 from onset.plots.figures import Drawing
-from onset.report import content, data, tables
+from onset.report import content, data, static, tables, tasks, texts
+from onset.report.style import style
 from onset.results import Analysis
 from onset.store.parts import write_text
 
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 FIGURES = "figures"
+
+SCRIPTS = ("pictures.js", "tables.js", "tasks.js", "live.js", "page.js")
+"""The page's own script, in this order and in one function."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +58,29 @@ def write(
     forecast: Forecast | None = None,
     backtest: Backtest | None = None,
     pictures: bool = True,
+    chosen: str = "en",
+    live: bool = False,
 ) -> Path:
     """Write ``out/report.html`` and ``out/figures/*.{svg,pdf,png}``; returns the path of the page.
 
     Without ``study``, as for a table of others, the page does without the sections on runs, training and items.
     ``forecast`` and ``backtest`` add a section of their own. ``pictures=False`` leaves the figure files out.
-    Raises OnsetError for an analysis without findings or rows, and where ``out`` cannot be written.
+    ``chosen`` is the language of the figures and the one in which the page opens. A ``live`` page asks the server that
+    it came from for news. Raises OnsetError for an analysis without findings or rows, and where ``out`` cannot be
+    written.
     """
     report = Report(analysis, study, forecast, backtest)
-    book = prepare(report)
     path = Path(out) / REPORT
-    write_text(path, html(book, report))
-    if pictures:
-        figures.write_all(book, Path(out) / FIGURES, analysis=analysis, forecast=forecast, backtest=backtest)
+    with language.use(chosen):
+        book = prepare(report)
+        write_text(path, html(book, report, live=live))
+        if pictures:
+            figures.write_all(book, Path(out) / FIGURES, analysis=analysis, forecast=forecast, backtest=backtest)
     return path
 
 
 def prepare(report: Report) -> list[Drawing]:
-    """All that the page and the figures are drawn from, one drawing a loss axis, the main one first."""
+    """All that the page and the figures are drawn from, one drawing a loss measure, the main one first."""
     analysis, study = report.analysis, report.study
     if not analysis.findings or analysis.observations.empty:
         raise OnsetError(
@@ -88,51 +100,74 @@ def prepare(report: Report) -> list[Drawing]:
     return book
 
 
-def html(book: list[Drawing], report: Report) -> str:
-    """The page as one text."""
-    scripts = [_bundle(), _resource("page.js")]
-    read = page_data(book, report)
-    return _template().render(
-        scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
-        style=_resource("page.css"),
-        data=data.safe_json(read),
-        **sections(book, report, read["alone"]),
-    )
+def html(book: list[Drawing], report: Report, *, live: bool = False) -> str:
+    """The page as one text, opening in the language in use."""
+    chosen = language.current()
+    at = tasks.places(book)
+    datasets: dict[str, Any] = {}
+    said: dict[str, dict[str, Any]] = {}
+    bodies: dict[str, Markup] = {}
+    for code in (chosen, *(one for one in language.LANGUAGES if one != chosen)):
+        with language.use(code):
+            rows = content.finding_rows([(drawing.points, drawing.panels) for drawing in book], report.analysis)
+            said[code] = _texts(book, report, rows, datasets)
+            given = sections(book, report, rows, at, said[code]["alone"], datasets, drawn=code == chosen, live=live)
+            bodies[code] = body(given)
+    read = {
+        "losses": [data.panel_data(drawing.points, drawing.panels, drawing.near, at) for drawing in book],
+        "datasets": datasets, "texts": said, "latex": tasks.latex(report.analysis, at), "language": chosen,
+    }  # fmt: skip
+    return shell(title(report), bodies, read, book[0], live=live)
 
 
-def sections(book: list[Drawing], report: Report, alone: Mapping[str, Any]) -> dict[str, Any]:
+def shell(name: str, bodies: Mapping[str, Markup], read: Any, main: Drawing | None, *, live: bool) -> str:
+    """The whole document around its bodies, of which the first is shown."""
+    scripts = [_bundle(), script()]
+    chosen, *others = bodies
+    return _environment().get_template("page.html").render(
+        name=name, chosen=chosen, body=bodies[chosen], others=[(code, bodies[code]) for code in others],
+        scripts=[Markup(one) for one in scripts], hashes=[_hash(one) for one in scripts],
+        style=Markup(style(None if main is None else main.points.sizes)), data=Markup(data.safe_json(read)), live=live,
+    )  # fmt: skip
+
+
+def body(given: Mapping[str, Any]) -> Markup:
+    """What stands between the body's tags, in the language in use."""
+    return Markup(_environment().get_template("body.html").render(given))
+
+
+def title(report: Report) -> str:
+    """The study's name, or that of its table."""
+    return report.study.name if report.study is not None else _stem(report.analysis.source)
+
+
+def sections(
+    book: list[Drawing], report: Report, rows: list[content.FindingRow], at: Mapping[str, int],
+    alone: Mapping[str, Any], datasets: dict[str, Any], *, drawn: bool, live: bool,
+) -> dict[str, Any]:  # fmt: skip
     """What the template sets, by the names that it uses."""
     main, analysis, study = book[0], report.analysis, report.study
-    rows = content.finding_rows([(drawing.points, drawing.panels) for drawing in book], analysis)
     metrics = sorted({row.metric for row in rows}, key=scales.rank)
+    items = [] if study is None else content.item_rows(study)
+    views = tasks.views(main, rows, items, at, drawn=drawn)
     return {
-        "name": study.name if study is not None else _stem(analysis.source),
+        "name": title(report), "language": language.current(), "languages": language.LANGUAGES, "live": live,
         "lead": content.lead(main.headlines, main.points.seen.unit),
-        "first": _picture(main),
-        "columns": content.NUMBERS,
-        "level": main.level,
+        "first_text": onsets.description(main.headlines, main.level),
+        "pictures": {name: static.chart(spec, datasets, name) for name, spec in alone.items()} if drawn else {},
+        "columns": content.columns(), "detail_columns": content.detail_columns(), "level": main.level,
         "points": main.points,
-        "drawn": sum(drawing.points.drawn for drawing in book),
-        "total": sum(drawing.points.total for drawing in book),
-        "near": main.near,
-        "outside": figures.outside(main),
-        "notes": content.notes(analysis),
+        "drawn": sum(drawing.points.drawn for drawing in book), "total": sum(drawing.points.total for drawing in book),
+        "near": main.near, "outside": figures.outside(main), "notes": content.notes(analysis),
         "facts": content.fact_list(analysis, main.points, study),
         "failed": [] if study is None else study.failed.to_dict("records"),
-        "items": [] if study is None else content.item_rows(study),
-        "findings": rows,
-        "verdicts": _tally(rows),
+        "findings": rows, "tasks": views, "groups": tasks.groups(views), "at": at, "folded": tasks.MANY,
         "metrics": [(metric, words.metric_label(metric)) for metric in metrics],
         "losses": [(drawing.points.loss_name, words.loss_label(drawing.points.loss_name)) for drawing in book],
-        "tables": _tables(main, report),
-        "legend": data.legend(main.points),
-        "axes": panels.axes(main),
-        "claims": analysis.claims,
-        "axis_choice": analysis.loss_choice,
-        "has": panels.has(main, alone),
-        "unit": main.points.seen.unit,
-    }
+        "tables": _tables(main, report), "legend": data.legend(main.points), "axes": panels.axes(main),
+        "claims": texts.claims(analysis), "axis_choice": texts.axis_choice(analysis),
+        "has": panels.has(main, alone), "delta": f"{100 * analysis.delta:g}",
+    }  # fmt: skip
 
 
 def _tables(main: Drawing, report: Report) -> dict[str, tables.Table]:
@@ -155,21 +190,26 @@ def _tables(main: Drawing, report: Report) -> dict[str, tables.Table]:
     }
 
 
-def page_data(book: list[Drawing], report: Report) -> dict[str, Any]:
-    """The data that the page's script reads: panels and templates of each loss, and the charts that stand alone."""
-    datasets: dict[str, Any] = {}
+def _texts(
+    book: list[Drawing], report: Report, rows: list[content.FindingRow], datasets: dict[str, Any]
+) -> dict[str, Any]:
+    """What the script writes and draws in one language; data of charts go to ``datasets``."""
+    by_loss: dict[str, dict[tuple[str, str], content.FindingRow]] = {}
+    for row in rows:
+        by_loss.setdefault(row.loss, {})[row.task, row.metric] = row
     return {
         "losses": [
             {
-                **data.panel_data(drawing.points, drawing.panels, drawing.near),
                 "templates": panels.templates(drawing, datasets),
+                "panels": data.panel_texts(drawing.panels, by_loss[drawing.points.loss_name]),
             }
             for drawing in book
         ],
         "alone": panels.alone(
             book[0], datasets, analysis=report.analysis, forecast=report.forecast, backtest=report.backtest
         ),
-        "datasets": datasets,
+        "axes": dict(panels.axes(book[0])),
+        "words": texts.script_words(),
     }
 
 
@@ -178,23 +218,8 @@ def _stem(source: str) -> str:
     return Path(source).name.split(".")[0] or source
 
 
-def _picture(main: Drawing) -> dict[str, str]:
-    """The first picture, drawn already: it is there without scripts, in print and for readers of the screen."""
-    spec = files.specification(figures.onset_losses(main).configure(**theme.config()))
-    drawn = base64.b64encode(files.svg(spec).encode()).decode()
-    return {"source": f"data:image/svg+xml;base64,{drawn}", "text": onsets.description(main.headlines, main.level)}
-
-
-def _tally(rows: list[content.FindingRow]) -> list[tuple[str, str, int]]:
-    """How many tasks have each verdict under their headline metric."""
-    return [
-        (verdict, label, sum(row.main and row.verdict == verdict for row in rows))
-        for verdict, label in words.VERDICTS.items()
-    ]
-
-
-def _hash(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 @cache
@@ -207,11 +232,25 @@ def _bundle() -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
+def script() -> str:
+    """The page's own script: its files inside one function."""
+    parts = "\n".join(_resource(name) for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}}})();\n'
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FunctionLoader(_resource)
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(_resource("page.html"))
+    environment.globals |= {"_": language._, "plural": language.plural, "within": _within}
+    return environment
+
+
+def _within(message: str, **elements: str) -> Markup:
+    """A message with elements of HTML in the place of its names; all else is escaped."""
+    return Markup(escape(language._(message))).format(**elements)
 
 
 def _resource(name: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from onset.language import _
+from onset.language.sentences import told as in_language
 from onset.plots import frames, words
 from onset.plots.facts import StudyFacts
 from onset.plots.frames import Panel
@@ -28,15 +30,29 @@ class Table:
 
 def runs(study: StudyFacts | None, unit: str) -> Table:
     """The runs of a study."""
-    names = ("run", "family", "group", "status", "parameters", "tokens", "steps", f"final loss ({unit})")
+    names = (
+        _("run"),
+        _("family"),
+        _("group"),
+        _("status"),
+        _("parameters"),
+        _("tokens"),
+        _("steps"),
+        f"final loss ({unit})",
+    )
     rows = [
         (
-            cells.text(row["run"]), cells.text(row["family"]), cells.text(row["group"]), cells.text(row["status"]),
-            cells.count(row["params"]), cells.count(row["tokens"]), cells.whole(row["steps"]),
+            cells.text(row["run"]),
+            cells.text(row["family"]),
+            cells.text(row["group"]),
+            cells.text(_(str(row["status"]))),
+            cells.count(row["params"]),
+            cells.count(row["tokens"]),
+            cells.whole(row["steps"]),
             cells.number(row["loss"], 3),
         )
         for row in ([] if study is None else _records(study.runs))
-    ]  # fmt: skip
+    ]
     return Table(names, 4, rows)
 
 
@@ -47,7 +63,7 @@ def predictors(panels: list[Panel]) -> Table:
         found = panel.finding.predictors
         if found:
             rows.append((cells.task(panel.finding.task), *(_predicted(found.get(name)) for name in frames.PREDICTORS)))
-    return Table(("task", *frames.PREDICTORS.values()), 1, rows)
+    return Table((_("task"), *map(_, frames.PREDICTORS.values())), 1, rows)
 
 
 def _predicted(values: Predictor | None) -> cells.Cell:
@@ -62,19 +78,32 @@ def metric_comparisons(analysis: Analysis) -> Table:
     """Whether each task's threshold is confirmed by continuous metrics; only tasks of which something can be said."""
     told = [entry for entry in analysis.metric_comparisons if entry.verdict != "inconclusive"]
     rows = [
-        (cells.task(entry.task), cells.text(entry.loss_name), cells.text(entry.sentence), cells.text(entry.why))
+        (
+            cells.task(entry.task),
+            cells.text(entry.loss_name),
+            cells.text(in_language(entry.sentence)),
+            cells.text(in_language(entry.why)),
+        )
         for entry in sorted(told, key=lambda entry: words.title(entry.task).rank)
     ]
-    return Table(("task", "loss", "verdict", "why"), 4, rows)
+    return Table((_("task"), _("loss"), _("verdict"), _("why")), 4, rows)
 
 
 def factors(analysis: Analysis) -> Table:
     """What has an effect at equal loss, one row a loss measure and factor."""
-    names = ("factor", "loss", "at equal loss", "differs", "equivalent", "inconclusive", "median effect (pp)")
+    names = (
+        _("factor"),
+        _("loss"),
+        _("at equal loss"),
+        _("differs"),
+        _("equivalent"),
+        _("inconclusive"),
+        _("median effect (pp)"),
+    )
     rows = [
         (
             cells.text(entry.factor), cells.text(entry.loss_name),
-            cells.text("has an effect" if entry.has_effect else "no shown effect"), cells.whole(entry.differs),
+            cells.text(_("has an effect") if entry.has_effect else _("no shown effect")), cells.whole(entry.differs),
             cells.whole(entry.equivalent), cells.whole(entry.inconclusive), cells.number(entry.median_pp, 1),
         )
         for entry in analysis.factor_summary
@@ -84,8 +113,16 @@ def factors(analysis: Analysis) -> Table:
 
 def loss_measures(analysis: Analysis) -> Table:
     """Which held-out loss predicts the scores best: held-out R², and how far behind the best."""
-    names = ("loss", "unit", "standing", "R², a family held out", "R², a size held out", "mean error (pp)",
-             "R² behind the best", "scores")  # fmt: skip
+    names = (
+        _("loss"),
+        _("unit"),
+        _("standing"),
+        _("R², a family held out"),
+        _("R², a size held out"),
+        _("mean error (pp)"),
+        _("R² behind the best"),
+        _("scores"),
+    )
     rows = [
         (
             cells.text(entry.loss_name), cells.text(entry.loss_unit), cells.text(_standing(entry)),
@@ -99,9 +136,11 @@ def loss_measures(analysis: Analysis) -> Table:
 
 def _standing(entry: LossMeasure) -> str:
     if entry.best:
-        return "best"
+        return _("best")
     behind = entry.behind
-    return "" if behind is None else "worse than the best" if behind.low > 0 else "not distinguished from the best"
+    if behind is None:
+        return ""
+    return _("worse than the best") if behind.low > 0 else _("not distinguished from the best")
 
 
 def _behind(behind: Difference | None) -> cells.Cell:
@@ -115,7 +154,8 @@ def held_out(analysis: Analysis) -> Table:
     entries = analysis.loss_measures[:6]
     group = "family" if analysis.loss_choice is None else analysis.loss_choice.held_out
     groups = sorted({name for entry in entries for name in entry.held_out})
-    names = (f"{group} held out", *(f"{entry.loss_name} ({entry.loss_unit})" for entry in entries))
+    held = {"family": _("family held out"), "size": _("size held out")}.get(group, group)
+    names = (held, *(f"{entry.loss_name} ({entry.loss_unit})" for entry in entries))
     rows = [(cells.text(name), *(cells.number(entry.held_out.get(name), 3) for entry in entries)) for name in groups]
     return Table(names, 1, rows)
 
@@ -131,11 +171,11 @@ def loss_tasks(analysis: Analysis) -> Table:
 
 def off_curve(analysis: Analysis) -> Table:
     """Which families lie off the common curve on the best loss measure, and by how much."""
-    names = ("family", "on the best loss measure", "pp at equal loss", "tasks")
+    names = (_("family"), _("on the best loss measure"), _("pp at equal loss"), _("tasks"))
     rows = [
         (
             cells.text(entry.family),
-            cells.text("off the curve" if entry.off_curve else "not shown to be off the curve"),
+            cells.text(_("off the curve") if entry.off_curve else _("not shown to be off the curve")),
             cells.between(entry.pp, entry.low, entry.high, lambda value: words.number(value, 1)),
             cells.whole(entry.n_tasks),
         )
@@ -146,7 +186,7 @@ def off_curve(analysis: Analysis) -> Table:
 
 def converted(analysis: Analysis) -> Table:
     """Thresholds on the other loss measures, family by family."""
-    names = ("task", "metric", "family", "loss", "unit", "threshold there", "runs")
+    names = (_("task"), _("metric"), _("family"), _("loss"), _("unit"), _("threshold there"), _("runs"))
     rows = [
         (
             cells.task(entry.task), cells.text(words.metric_label(entry.metric)), cells.text(entry.family),
@@ -161,7 +201,15 @@ def converted(analysis: Analysis) -> Table:
 
 def families(panels: list[Panel]) -> Table:
     """The same questions within each family, under each task's headline metric."""
-    names = ("task", "family", "Spearman", "Pearson", "size effect at equal loss (pp)", "points", "runs")
+    names = (
+        _("task"),
+        _("family"),
+        _("Spearman"),
+        _("Pearson"),
+        _("size effect at equal loss (pp)"),
+        _("points"),
+        _("runs"),
+    )
     rows = [
         (
             cells.task(panel.finding.task), cells.text(name), cells.number(entry.spearman),
@@ -176,11 +224,11 @@ def families(panels: list[Panel]) -> Table:
 
 def backtest(result: Backtest | None) -> Table:
     """How forecasts and baselines did on sizes that were left out because they were larger."""
-    names = ("method", "forecasts", "mean error (pp)", "median error (pp)", "within the interval",
-             "width of the interval (pp)")  # fmt: skip
+    names = (_("method"), _("forecasts"), _("mean error (pp)"), _("median error (pp)"), _("within the interval"),
+             _("width of the interval (pp)"))  # fmt: skip
     rows = [
         (
-            cells.text(frames.METHODS.get(row["method"], row["method"])), cells.whole(row["forecasts"]),
+            cells.text(_(frames.METHODS.get(row["method"], row["method"]))), cells.whole(row["forecasts"]),
             cells.number(row["error_pp"], 1), cells.number(row["median_error_pp"], 1), cells.share(row["coverage"]),
             cells.number(row["width_pp"], 1),
         )
@@ -192,43 +240,51 @@ def backtest(result: Backtest | None) -> Table:
 def refusals(result: Backtest | None) -> Table:
     """Where the back-test made no forecast, and why."""
     rows = [
-        (cells.task(str(row["task"])), cells.text(row["metric"]), cells.text(row["why"]),
-         cells.whole(row["sizes_known"]))
+        (
+            cells.task(str(row["task"])),
+            cells.text(words.metric_label(str(row["metric"]))),
+            cells.text(in_language(cells.plain(row["why"]))),
+            cells.whole(row["sizes_known"]),
+        )
         for row in ([] if result is None else _records(result.refusals))
-    ]  # fmt: skip
-    return Table(("task", "metric", "why", "sizes known"), 3, rows)
+    ]
+    return Table((_("task"), _("metric"), _("why"), _("sizes known")), 3, rows)
 
 
 def scores(result: Forecast | None) -> Table:
     """The scores that a forecast foresees, refused ones with their reason."""
-    names = ("task", "metric", "why", "parameters", "tokens", "loss", "score")
+    names = (_("task"), _("metric"), _("why"), _("parameters"), _("tokens"), _("loss"), _("score"))
     rows = [_score(row) for row in ([] if result is None else _records(result.summary()))]
     return Table(names, 3, rows)
 
 
 def _score(row: Mapping[str, Any]) -> Row:
-    refused = "refused: " if row["verdict"] == "refused" else ""
+    refused = _("refused: ") if row["verdict"] == "refused" else ""
     return (
-        cells.task(str(row["task"])), cells.text(words.metric_label(str(row["metric"]))),
-        cells.text(refused + cells.plain(row["why"])), cells.count(row["params"]), cells.count(row["tokens"]),
+        cells.task(str(row["task"])),
+        cells.text(words.metric_label(str(row["metric"]))),
+        cells.text(refused + in_language(cells.plain(row["why"]))),
+        cells.count(row["params"]),
+        cells.count(row["tokens"]),
         cells.number(row["loss"], 3),
         cells.between(row["score"], row["low"], row["high"], lambda value: words.number(value, 3)),
-    )  # fmt: skip
+    )
 
 
 def onsets(result: Forecast | None) -> Table:
     """When abilities will set in, by size; only for thresholds that were seen."""
-    names = ("task", "metric", "why", "threshold", "parameters", "tokens", "compute (FLOPs)")
+    names = (_("task"), _("metric"), _("why"), _("threshold"), _("parameters"), _("tokens"), _("compute (FLOPs)"))
     rows = [_onset(row) for row in ([] if result is None else _records(result.onsets))]
     return Table(names, 3, rows)
 
 
 def _onset(row: Mapping[str, Any]) -> Row:
-    best = " (least compute)" if row.get("best_size") is True else ""
+    best = _("least compute") if row.get("best_size") is True else ""
     size = cells.count(row.get("params"))
     return (
-        cells.task(str(row["task"])), cells.text(words.metric_label(str(row["metric"]))), cells.text(row.get("why")),
-        cells.number(row.get("threshold"), 3), cells.Cell(size.text, size.sort, kind=best.strip()),
+        cells.task(str(row["task"])), cells.text(words.metric_label(str(row["metric"]))),
+        cells.text(in_language(cells.plain(row.get("why")))),
+        cells.number(row.get("threshold"), 3), cells.Cell(size.text, size.sort, kind=best),
         cells.between(row.get("tokens"), row.get("tokens_low"), row.get("tokens_high"), words.count),
         cells.between(row.get("flops"), row.get("flops_low"), row.get("flops_high"), words.power),
     )  # fmt: skip
