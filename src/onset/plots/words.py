@@ -72,6 +72,7 @@ METRICS = (
     noted("Accuracy, over the bare prompt"), noted("Win rate"), noted("Precision"), noted("Recall"),
     noted("Matthews correlation"), noted("Probability of the correct choice"), noted("Brier score"),
     noted("Log loss over the choices"), noted("Bits per byte of the right answer"), noted("Perplexity"),
+    noted("Coverage by samples"),
 )  # fmt: skip
 """Labels of the registry of metrics that are words, for the catalogues."""
 
