@@ -31,7 +31,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from onset.data import tokenizer as tokenizers
-from onset.data.shards import Mixture, Shard
+from onset.data.mixture import Mixture
+from onset.data.shards import Shard
 from onset.models.transformer import Decoder
 from onset.store.rundir import RunDir
 from onset.study import cost

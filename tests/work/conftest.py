@@ -59,7 +59,7 @@ shape = { layers = 1, width = 24, heads = 2, kv_heads = 1, hidden = 32, context 
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> Study:
     """Two runs of 23 steps, three checkpoints each, two tasks of twelve items."""
     return parse(SMALL)

@@ -11,7 +11,7 @@ import pytest
 
 from onset.store.rundir import RunDir
 from onset.study.spec import Study
-from onset.work import ledger as ledgers
+from onset.work import evaluations as ledgers
 from onset.work.ledger import StudyLedger
 from onset.work.piece import Event, Piece
 
@@ -54,7 +54,12 @@ def train(rundir: RunDir, *steps: int, done: bool = False) -> None:
 
 @pytest.fixture
 def ledger(small: Study, tmp_path: Path) -> StudyLedger:
-    return StudyLedger(small, tmp_path)
+    """A study whose overlap of texts is known."""
+    made = StudyLedger(small, tmp_path)
+    file = made.overlap(small.runs[0].name)
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    return made
 
 
 def test_a_study_is_looked_at_once_a_minute_and_in_between_only_where_something_happened(

@@ -15,6 +15,10 @@ from onset.store.rundir import RunDir
 from onset.study.files import dump
 from onset.study.spec import Mix, Source, Study, TokenizerSpec, Validation
 from onset.tables.study import _overlap_notes
+from onset.work.jobs.study import run_piece
+from onset.work.ledger import StudyLedger
+from onset.work.piece import Control, Event, Piece
+from onset.work.resources import Machine, Need, Packer, Slot
 
 WORDS = ("hill", "lamp", "king", "road", "tree", "moon", "ship", "door", "fire", "rain", "wolf", "coat")
 
@@ -49,12 +53,43 @@ def test_a_study_knows_how_much_of_its_validation_text_it_was_trained_on(
     materials: Materials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lost otherwise: a loss on training text, taken for one on held-out text."""
-    contamination.prepare(materials)
+    ledger = StudyLedger(materials.study, materials.out)
+    before = ledger.pending(fresh=True).pieces
+    assert [piece.kind for piece in before[:2]] == ["overlap", "train"], "once, though two runs share their text"
+    assert sum(piece.kind == "overlap" for piece in before) == 1
+    run_piece(ledger, before[0], Slot(), Control())
+    ledger.hear(Event("done", before[0]))
+    assert "overlap" not in {piece.kind for piece in ledger.pending().pieces}
     texts = {text.name: materials.held_out(text) for text in materials.study.validation}
     monkeypatch.setattr(contamination, "overlap", lambda *_: pytest.fail("it was kept, and is not looked for again"))
     found = contamination.of_study(materials, "main", "main", texts)
     assert found["stories", "en"]["overlap_documents"] == pytest.approx(0.25, abs=0.26)
     assert 0.25 < found["stories", "en"]["overlap_ngrams"] < 0.5
+
+
+def test_losses_wait_for_the_overlap_and_answers_do_not(materials: Materials) -> None:
+    """Losses would stand without their overlap, or tasks would wait for days of reading a large corpus."""
+    ledger = StudyLedger(materials.study, materials.out)
+    run = materials.study.runs[0]
+    step = ledger.steps(run)[0]
+    ledger.rundir(run).checkpoint(step).mkdir(parents=True)
+    ledger.pending(fresh=True)
+    whole, loss = Piece("evaluate", run.name, step), Piece("loss", run.name, step)
+    chunk = Piece("evaluate", run.name, step, task="t", chunk=0)
+    assert [ledger.ready(piece) for piece in (whole, loss, chunk)] == [False, False, True]
+    file = contamination.file_of(materials, run.mix, run.tokenizer)
+    file.write_text("{}")
+    ledger.hear(Event("done", Piece("overlap", run.name)))
+    assert [ledger.ready(piece) for piece in (whole, loss, chunk)] == [True, True, True]
+
+
+def test_reading_the_corpus_takes_no_gpu(materials: Materials) -> None:
+    ledger = StudyLedger(materials.study, materials.out)
+    need = ledger.need(Piece("overlap", materials.study.runs[0].name), 1)
+    packer = Packer(Machine(4, 10**10, (10**10,)), workers=3, threads=1, gpus=1)
+    assert packer.allocate("a", Need(each=10**9)) == Slot(1, ("cuda:0",))
+    assert packer.allocate("overlap", need) == Slot(1, ("cpu",))
+    assert packer.allocate("b", Need(each=10**9)) is None, "the one GPU has its one piece"
 
 
 def test_onset_loss_looks_into_the_shards_of_a_study_that_has_run(materials: Materials) -> None:

@@ -49,8 +49,15 @@ def test_a_model_too_large_for_one_gpu_is_shared_out_over_the_fewest() -> None:
     assert slot == Slot(1, ("cuda:0", "cuda:1", "cuda:2"))
     with pytest.raises(OnsetError, match="on each of 4 GPUs"):
         packer.allocate("giant", Need(shared=60 * GB))
-    with pytest.raises(OnsetError, match="on each of 1 GPUs"):
-        packer.allocate("question", Need(shared=24 * GB), single=True)
+
+
+def test_an_evaluation_takes_one_gpu_and_more_only_where_one_is_too_small() -> None:
+    """Lost otherwise: every model that is larger than a card."""
+    packer = Packer(Machine(16, 64 * GB, (10 * GB,) * 4), workers=8, threads=1, gpus=2)
+    assert packer.allocate("small", Need(shared=8 * GB), single=True) == Slot(1, ("cuda:0",))
+    spread = packer.allocate("large", Need(shared=24 * GB), single=True)
+    assert spread is not None
+    assert spread.devices == ("cuda:1", "cuda:2", "cuda:3")
 
 
 def test_gpus_are_given_as_asked() -> None:

@@ -17,11 +17,13 @@ from rich.console import Console
 
 from onset.errors import OnsetError
 from onset.store.lock import lock_study
-from onset.store.parts import read_part
+from onset.store.parts import read_about, read_part
 from onset.study.files import dump
 from onset.study.spec import Study
-from onset.work.ledger import StudyLedger
-from onset.work.study import run_study, status_rows
+from onset.work.engines import LocalEngine
+from onset.work.ledger import StudyLedger, dtype_of
+from onset.work.resources import Machine
+from onset.work.study import run_study, status_rows, with_precision
 
 
 def quiet() -> Console:
@@ -62,6 +64,33 @@ def test_a_study_ends_whole_and_a_second_call_owes_nothing(small: Study, tmp_pat
     assert again.done == outcome.done
     assert content(tmp_path) == before
     assert {row["state"] for row in status_rows(small, tmp_path)} == {"trained"}
+
+
+def test_evaluations_are_in_the_precision_that_the_study_was_begun_with(small: Study, tmp_path: Path) -> None:
+    """Curves would be made of float32 and bfloat16 points, or a GPU would be used at a fifteenth of its rate."""
+    one = small.model_copy(update={"runs": small.runs[:1], "evaluation_precision": "bfloat16"})
+    run_study(one, tmp_path, console=quiet())
+    plain, half = StudyLedger(small, tmp_path), StudyLedger(one, tmp_path)
+    assert set(plain.task_digests.values()).isdisjoint(half.task_digests.values())
+    rundir, step = half.rundir(one.runs[0]), half.steps(one.runs[0])[-1]
+    for name, digest in half.task_digests.items():
+        assert read_about(rundir.items(step, name, digest))["dtype"] == "bfloat16"
+    assert read_about(rundir.loss(step))["dtype"] == "bfloat16"
+    before = content(tmp_path)
+    unsaid = one.model_copy(update={"evaluation_precision": "auto"})  # goes on as it was begun
+    assert run_study(unsaid, tmp_path, console=quiet()).pending == 0
+    assert content(tmp_path) == before
+    with pytest.raises(OnsetError, match="evaluated in bfloat16, and float32 is asked for"):
+        run_study(one.model_copy(update={"evaluation_precision": "float32"}), tmp_path, console=quiet())
+
+
+def test_a_study_begun_on_gpus_is_evaluated_in_bfloat16(small: Study, tmp_path: Path) -> None:
+    ledger = StudyLedger(small, tmp_path)
+    for cards, expected in (((), "float32"), ((80 * 10**9,), "bfloat16")):
+        engine = LocalEngine(1, 1, machine=Machine(4, 10**10, cards))
+        assert dtype_of(with_precision(small, ledger, engine)) == expected
+    without = LocalEngine(1, 1, gpus=0, machine=Machine(4, 10**10, (80 * 10**9,)))
+    assert dtype_of(with_precision(small, ledger, without)) == "float32"
 
 
 def test_a_part_that_is_lost_is_owed_again_and_made_the_same(small: Study, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from onset.errors import OnsetError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from onset.work.jobs.foreign import ModelsLedger
+    from onset.work.jobs.foreign import Loading, ModelsLedger
     from onset.work.names import Subject
 
 WATCH_SECONDS = 5.0
@@ -80,7 +80,7 @@ def evaluate(
     tokens: Tokens = None,
     tokens_per_step: PerStep = None,
     sizes: Sizes = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
     device: Device = "auto",
     allow_bin: Bin = False,
     trust_remote_code: Remote = False,
@@ -91,13 +91,12 @@ def evaluate(
     """Ask any causal language model tasks; what is there already is not asked again."""
     from onset.metrics.measures import check_samples
     from onset.tasks.task import Sampling
-    from onset.work.jobs.foreign import Loading, ModelsLedger
-    from onset.work.resources import resolve_device
+    from onset.work.jobs.foreign import ModelsLedger
     from onset.work.results import with_metrics
 
     check_samples(split(metrics or ""), samples)
     names, measured = _of_folder(split(tasks), include_path), with_metrics(out, split(metrics or ""))
-    loading = Loading(dtype, resolve_device(device), allow_bin, trust_remote_code)
+    loading = _loading(dtype, device, allow_bin, trust_remote_code)
 
     sampling = Sampling(samples, temperature, sample_seed) if samples else None
 
@@ -132,7 +131,7 @@ def loss(
     tokens: Tokens = None,
     tokens_per_step: PerStep = None,
     sizes: Sizes = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
     device: Device = "auto",
     allow_bin: Bin = False,
     trust_remote_code: Remote = False,
@@ -141,15 +140,12 @@ def loss(
 ) -> None:
     """Measure the loss of any causal language model on texts, and compare models by the same documents."""
     from onset.data.heldout_text import texts_of
-    from onset.work.jobs.foreign import Loading, ModelsLedger
+    from onset.work.jobs.foreign import ModelsLedger
     from onset.work.jobs.losses import Measuring, compared
-    from onset.work.resources import resolve_device
 
     texts, made = texts_of(text, lambda line: typer.echo(f"note: {line}", err=True)), []
-    loading, measuring = (
-        Loading(dtype, resolve_device(device), allow_bin, trust_remote_code),
-        Measuring(reference, stride, most_changed, overlap, begin),
-    )
+    loading = _loading(dtype, device, allow_bin, trust_remote_code)
+    measuring = Measuring(reference, stride, most_changed, overlap, begin)
 
     def make(found: tuple[Subject, ...]) -> ModelsLedger:
         made.append(ModelsLedger(found, texts=texts, loading=loading, measuring=measuring))
@@ -160,6 +156,16 @@ def loss(
         return compared(places, list(texts), level)
 
     _bench(_of_sizes(models, sizes), out, (tokens, tokens_per_step), make, workers, watch, as_json, show)
+
+
+def _loading(dtype: str | None, device: str, allow_bin: bool, trust_remote_code: bool) -> Loading:
+    """How weights are read: in bfloat16 on CUDA where nothing is said, and in float32 elsewhere."""
+    from onset.work.jobs.foreign import Loading
+    from onset.work.resources import resolve_device
+
+    place = resolve_device(device)
+    usual = "bfloat16" if place.startswith("cuda") else "float32"
+    return Loading(dtype or usual, place, allow_bin, trust_remote_code)
 
 
 def split(words: str) -> tuple[str, ...]:

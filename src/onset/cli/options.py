@@ -41,7 +41,10 @@ PerStep = Annotated[
     int | None,
     typer.Option("--tokens-per-step", min=1, help="Training tokens of each step of models named ...step1000."),
 ]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto.")]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="float32, bfloat16, float16 or auto; by default bfloat16 on CUDA, float32 elsewhere."),
+]
 Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda, cuda:1, mps.")]
 Bin = Annotated[bool, typer.Option("--allow-bin", help="Read .bin weights where there are no safetensors.")]
 Remote = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")]

@@ -128,19 +128,9 @@ def _numbers(last: int) -> Hashes:
     return _kept[0]
 
 
-def prepare(materials: Materials) -> None:
-    """Find a study's figures, all that are absent: once, so that no evaluation has to wait for them."""
-    study = materials.study
-    if not study.validation:
-        return
-    texts = {text.name: materials.held_out(text) for text in study.validation}
-    for mix, tokenizer in sorted({(run.mix, run.tokenizer) for run in study.runs}):
-        of_study(materials, mix, tokenizer, texts)
-
-
 def of_study(materials: Materials, mix: str, tokenizer: str, texts: Texts) -> dict[tuple[str, str], Columns]:
     """How much of each (validation text, language) is in the shards of a mix; kept, and read the next time."""
-    path = _path(materials, mix, tokenizer)
+    path = file_of(materials, mix, tokenizer)
     if path.exists():
         told = json.loads(path.read_text(encoding="utf-8"))
         return {
@@ -160,7 +150,8 @@ def of_study(materials: Materials, mix: str, tokenizer: str, texts: Texts) -> di
     return made
 
 
-def _path(materials: Materials, mix: str, tokenizer: str) -> Path:
+def file_of(materials: Materials, mix: str, tokenizer: str) -> Path:
+    """Where the figures of a mix under a tokenizer are kept."""
     study = materials.study
     identity = {
         "shards": [materials.shard_folder(source, tokenizer).name for source in study.mixes[mix].sources],

@@ -50,6 +50,16 @@ class Plan:
     """Generation: keys and values of each row so far."""
     window: int | None = None
     """Smallest sliding window that a layer asked for during the pass; rows within it are not touched by it."""
+    elsewhere: dict[torch.device, list[Part]] = field(default_factory=dict)
+    """The parts on other devices, for a model whose layers lie on several."""
+
+    def parts_on(self, device: torch.device) -> Sequence[Part]:
+        """The parts, on a layer's device."""
+        if self.parts[0].index.device == device:
+            return self.parts
+        if device not in self.elsewhere:
+            self.elsewhere[device] = [part.to(device) for part in self.parts]
+        return self.elsewhere[device]
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,11 @@ class Part:
             mask = branch_mask(torch.from_numpy(branches).to(device), dtype)
         cells = torch.from_numpy(np.flatnonzero(inside)).to(device)
         return cls(slice(start, start + int(sizes.sum())), index, cells, mask)
+
+    def to(self, device: torch.device) -> Part:
+        """The same on another device."""
+        mask = None if self.mask is None else self.mask.to(device)
+        return Part(self.place, self.index.to(device), self.cells.to(device), mask)
 
     def block(self, states: Tensor) -> Tensor:
         """The rows' states (rows, heads, length, size) of a pass's (1, heads, tokens, size)."""
@@ -123,9 +138,9 @@ class Memory:
         """Write one token a row, and give all that the rows may hold up to the longest."""
         assert self.mask is not None, "call step() before a pass"
         keys, values = self.layers[layer]
-        rows = torch.arange(len(self.lengths), device=key.device)
-        keys[rows, :, self.lengths] = key[:, :, 0]
-        values[rows, :, self.lengths] = value[:, :, 0]
+        rows, at = torch.arange(len(self.lengths), device=key.device), self.lengths.to(key.device)
+        keys[rows, :, at] = key[:, :, 0]
+        values[rows, :, at] = value[:, :, 0]
         used = self.mask.shape[-1]
         return keys[:, :, :used], values[:, :, :used]
 
@@ -138,7 +153,10 @@ class Memory:
 
     def select(self, rows: Tensor) -> None:
         """Keep some rows only."""
-        self.layers = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self.layers.items()}
+        self.layers = {
+            layer: (keys[rows.to(keys.device)], values[rows.to(values.device)])
+            for layer, (keys, values) in self.layers.items()
+        }
         self.lengths = self.lengths[rows]
 
 
@@ -217,11 +235,11 @@ def attended(layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float
         plan.kept[layer] = (key, value)
     prefix = None if plan.prefix is None else plan.prefix[layer]
     if plan.parts:
-        return _in_parts(plan.parts, query, (key, value), prefix, scale)
+        return _in_parts(plan.parts_on(query.device), query, (key, value), prefix, scale)
     mask = None
     if plan.memory is not None:
         key, value = plan.memory.append(layer, key, value)
-        mask = plan.memory.mask
+        mask = None if plan.memory.mask is None else plan.memory.mask.to(query.device)
     near, near_lse = attend(query, key, value, mask, scale, causal=mask is None)
     if prefix is None:
         return near

@@ -103,13 +103,14 @@ class CausalLM:
             assert self.reach, "only for a model that shares"
             with sharing.use(plan), sharing.switched(self.model, self.reach < self.context):
                 found = self._states(tokens, positions, wanted)
+        found = found.to(self.device)  # the last layer of a model on several devices lies elsewhere
         return found if wanted is None else found.flatten(0, 1)
 
     @torch.inference_mode()
     def logits(self, states: Tensor) -> Tensor:
         """Logits in float32 (n, vocabulary) of states (n, width)."""
         out = states if self._head is None else self._head(states)
-        return out.float()
+        return out.to(self.device).float()
 
     @classmethod
     def of_transformer(cls, model: Any, encoder: Encoder, *, context: int, name: str) -> CausalLM:

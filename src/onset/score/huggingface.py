@@ -6,8 +6,9 @@ are missing or cut short is an error, never a model with random weights.
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,9 @@ from onset.score import gguf, llama
 from onset.score.causal import CausalLM
 from onset.score.encoding import Encoder
 from onset.score.transformers_parts import context_of, of_tokenizer, quiet
+
+ROOM = 0.25
+"""Share of each GPU's free memory that a model spread over several leaves to keys, values and logits."""
 
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 DTYPES: dict[str, torch.dtype | str] = {
@@ -35,32 +39,35 @@ def load(
     *,
     revision: str | None = None,
     dtype: Dtype = "float32",
-    device: str = "cpu",
+    device: str | Sequence[str] = "cpu",
     allow_bin: bool = False,
     trust_remote_code: bool = False,
 ) -> CausalLM:
     """The model of a folder (ours or anyone's), of a ``.gguf`` file, or of a hub id with ``@revision``.
 
+    ``device`` may be several GPUs, over which the layers are spread (by accelerate) where one is too small.
     ``allow_bin`` reads pickled weights, and then weights only. Raises OnsetError when there is no such folder, when
     its weights or tokenizer are missing or cut short, when it is no causal language model or needs remote code.
     """
     if dtype not in DTYPES:
         raise OnsetError(f"unknown dtype '{dtype}'", advice=did_you_mean(str(dtype), DTYPES))
+    devices = (device,) if isinstance(device, str) else tuple(device)
     if gguf.is_gguf(ref):
-        return gguf.load(Path(ref).expanduser(), name=str(ref), dtype=DTYPES[dtype], device=device)
+        return gguf.load(Path(ref).expanduser(), name=str(ref), dtype=DTYPES[dtype], device=devices[0])
     folder = _folder(ref, revision, allow_bin)
     name = str(ref) if revision is None else f"{ref}@{revision}"
     raw = _raw_config(folder)
-    if _is_ours(folder, raw):
-        return _load_ours(folder, name, dtype, device)
+    if len(devices) == 1 and _is_ours(folder, raw):
+        return _load_ours(folder, name, dtype, devices[0])
     if (
-        llama.readable(raw)
+        len(devices) == 1
+        and llama.readable(raw)
         and (encoder := llama.plain_encoder(folder)) is not None
         and any(folder.glob("*.safetensors"))
     ):
         _check_weights(folder, allow_bin)
-        return llama.load(folder, raw, name, dtype, device, encoder)
-    return _load_any(folder, raw, name, dtype, device, allow_bin, trust_remote_code)
+        return llama.load(folder, raw, name, dtype, devices[0], encoder)
+    return _load_any(folder, raw, name, dtype, devices, allow_bin, trust_remote_code)
 
 
 def _load_any(
@@ -68,11 +75,11 @@ def _load_any(
     raw: Mapping[str, Any],
     name: str,
     dtype: Dtype,
-    device: str,
+    devices: Sequence[str],
     allow_bin: bool,
     trust_remote_code: bool,
 ) -> CausalLM:
-    """A model by way of the transformers library."""
+    """A model by way of the transformers library, on one device or spread over several."""
     config = _config(folder, raw, trust_remote_code)
     binary = _check_weights(folder, allow_bin)
     from transformers import AutoModelForCausalLM
@@ -88,6 +95,7 @@ def _load_any(
                 local_files_only=True,
                 trust_remote_code=trust_remote_code,
                 output_loading_info=True,
+                **(spread(devices) if len(devices) > 1 else {}),
             )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise OnsetError(f"cannot load the model: {error}", where=folder, advice="save or fetch it again") from error
@@ -97,9 +105,19 @@ def _load_any(
         raise OnsetError(
             f"{len(names)} weights are missing, such as '{names[0]}'", where=folder, advice="save or fetch it again"
         )
-    model.eval().to(device)
+    model.eval()
+    if len(devices) == 1:
+        model.to(devices[0])
     encoder, longest = _encoder(folder, trust_remote_code)
     return CausalLM.of_transformer(model, encoder, context=context_of(config, longest), name=name)
+
+
+def spread(devices: Sequence[str]) -> dict[str, Any]:
+    """Settings that spread a model's layers over GPUs, as many on each as leave ``ROOM`` of its free memory."""
+    if importlib.util.find_spec("accelerate") is None:
+        raise OnsetError("to spread a model over several GPUs takes accelerate", advice="pip install accelerate")
+    free = {torch.device(one).index: torch.cuda.mem_get_info(one)[0] for one in devices}
+    return {"device_map": "auto", "max_memory": {index: int(size * (1 - ROOM)) for index, size in free.items()}}
 
 
 def _folder(ref: str | Path, revision: str | None, allow_bin: bool) -> Path:
@@ -146,9 +164,10 @@ def _is_ours(folder: Path, config: Mapping[str, Any]) -> bool:
 def _load_ours(folder: Path, name: str, dtype: Dtype, device: str) -> CausalLM:
     """A checkpoint of our own, without the transformers library: seconds less in every process."""
     _check_weights(folder, allow_bin=False)
-    decoder = models.load(folder).eval().to(device)
+    decoder = models.load(folder).eval()
     if dtype != "auto":
         decoder = decoder.to(getattr(torch, dtype))
+    decoder = decoder.to(device)
     return CausalLM.of(decoder, Tokenizer.load(folder), name=name)
 
 

@@ -253,6 +253,8 @@ class Study(Spec):
     """Folder of local task files, ``<task>.eval.jsonl.gz``."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of training: bfloat16 where the machine is faster in it, or as said."""
+    evaluation_precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of evaluation: 'auto' is bfloat16 where the study is begun on GPUs, and float32 on processors."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Gigabytes that one training may hold: how much of a batch is in hand at once is chosen to fit."""
     deterministic: bool = False
@@ -266,6 +268,7 @@ class Study(Spec):
         return without_defaults(
             handler(self),
             {
+                "evaluation_precision": "auto",
                 "memory_gb": None,
                 "deterministic": False,
                 "state_minutes": 10.0,

@@ -17,7 +17,8 @@ from onset.store.rundir import RunDir, run_dirs
 from onset.study.files import parse
 from onset.study.spec import Study
 from onset.tasks.task import Request, Task
-from onset.work.ledger import study_tasks
+from onset.work.evaluations import rows_digest
+from onset.work.ledger import dtype_of, study_tasks
 
 SAMPLES = 2
 """Questions shown of each task."""
@@ -132,14 +133,15 @@ def _samples(study: Study, runs: Sequence[RunDir], small: str | None, large: str
     except OnsetError:
         return pd.DataFrame(columns=list(ITEM_COLUMNS))  # its task files lie elsewhere now: the page does without
     for name, task in tasks.items():
-        answers = [_answers(by_name[run], task) for run in (small, large)]
+        digest = rows_digest(task, dtype_of(study))
+        answers = [_answers(by_name[run], task, digest) for run in (small, large)]
         rows += _task_samples(name, task, answers)
     return pd.DataFrame(rows, columns=list(ITEM_COLUMNS))
 
 
-def _answers(run: RunDir, task: Task) -> pd.DataFrame | None:
+def _answers(run: RunDir, task: Task, digest: str) -> pd.DataFrame | None:
     steps = run.steps()
-    part = run.items(steps[-1], task.name, task.digest()) if steps else None
+    part = run.items(steps[-1], task.name, digest) if steps else None
     return read_part(part) if part is not None and part.exists() else None
 
 

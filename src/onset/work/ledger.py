@@ -1,21 +1,14 @@
-"""The ledger: what is done and what is pending, by looking at files. Nothing here computes or loads torch.
-
-A part that exists is complete, so pending work is the set of parts that are absent. All files are looked at once
-a minute; in between the ledger hears what happens to pieces and looks at no other files than theirs, since a large
-study has thousands of parts on a file system that many machines share.
-"""
+"""The ledger of a study: what is done and what is pending, by looking at files. Nothing here loads torch."""
 
 from __future__ import annotations
 
-import os
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from onset.data.contamination import file_of as overlap_file
 from onset.data.tokenize import Materials
 from onset.errors import OnsetError
 from onset.metrics.measures import check_samples, lookup
@@ -28,168 +21,15 @@ from onset.study.spec import Run, Study, TaskUse
 from onset.tasks.catalogue import find
 from onset.tasks.task import Sampling, Task
 from onset.train.precision import method
-from onset.work.chunks import chunks, join
+from onset.work.evaluations import EvaluationLedger
 from onset.work.piece import Event, Pending, Piece
 from onset.work.resources import Need
 
-REFRESH_SECONDS = 60.0
-"""How often all files are looked at."""
-
-RECHECK_SECONDS = 4.0
-"""A piece whose end was reported and whose parts are absent is looked at again after so long: a shared file system or
-a store may show them late."""
+ORDER = ("overlap", "train", "evaluate")
+"""The order in which pending pieces are handed out."""
 
 HOST_COPIES = 3
 """Copies of the weights in float32 (values and two moments) that a training gathers in main memory to save them."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """What is absent of a checkpoint's evaluation."""
-
-    loss: bool
-    tasks: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return self.loss or bool(self.tasks)
-
-
-class EvaluationLedger(ABC):
-    """What is pending of asking checkpoints tasks and measuring their losses: the part that all ledgers share."""
-
-    divide_always = False
-    refresh_seconds = REFRESH_SECONDS
-
-    def __init__(self) -> None:
-        self._missing: dict[tuple[str, int], Missing] = {}
-        self._undone: dict[tuple[str, int, str], set[int]] = {}
-        self._recheck: dict[Piece, float] = {}
-        self._looked: float | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Rendered tasks stay behind; what was seen is for the process that asks.
-        state = {key: value for key, value in self.__dict__.items() if key not in ("tasks", "trunks")}
-        return state | {"_missing": {}, "_undone": {}, "_recheck": {}, "_looked": None}
-
-    @property
-    @abstractmethod
-    def tasks(self) -> Mapping[str, Task]:
-        """The tasks by name, as they are asked."""
-
-    @abstractmethod
-    def checkpoints(self) -> Iterable[tuple[str, int]]:
-        """All checkpoints to evaluate: run and step."""
-
-    @abstractmethod
-    def folder(self, run: str) -> RunDir:
-        """Where a run's rows go."""
-
-    @abstractmethod
-    def loss_missing(self, run: str, step: int) -> bool:
-        """Whether held-out losses of a checkpoint are absent."""
-
-    @abstractmethod
-    def need(self, piece: Piece, threads: int) -> Need:
-        """The memory that a piece takes."""
-
-    @cached_property
-    def task_digests(self) -> dict[str, str]:
-        """Digest of each task; rendered once a process."""
-        return {name: task.digest() for name, task in self.tasks.items()}
-
-    @cached_property
-    def chunk_counts(self) -> dict[str, int]:
-        """How many chunks each task has."""
-        return {name: len(chunks(task)) for name, task in self.tasks.items()}
-
-    def pending(self, *, fresh: bool = False) -> Pending:
-        """What is done and pending; ``fresh`` looks at all files now."""
-        now = time.monotonic()
-        if fresh or self._looked is None or now - self._looked >= self.refresh_seconds:
-            self._look()
-            self._looked = now
-        for piece in [piece for piece, due in self._recheck.items() if now >= due]:
-            del self._recheck[piece]
-            self._look_at(piece)
-        return self._summary()
-
-    def ready(self, piece: Piece) -> bool:
-        """Whether a piece can start."""
-        return True
-
-    def divide(self, piece: Piece) -> tuple[Piece, ...]:
-        """The parts of a checkpoint's evaluation that are pending: its losses, and the chunks of its tasks."""
-        missing = self._missing.get((piece.run, piece.step))
-        if piece.kind != "evaluate" or piece.task or missing is None:
-            return (piece,)
-        parts = [replace(piece, kind="loss")] if missing.loss else []
-        for name in missing.tasks:
-            undone = sorted(self._chunks(piece.run, piece.step, name))
-            parts += [replace(piece, task=name, chunk=number) for number in undone]
-        return tuple(parts)
-
-    def hear(self, event: Event) -> None:
-        """Take note of what happened to a piece, looking at no files but its own."""
-        piece = event.piece
-        if event.kind not in ("done", "failed"):
-            return
-        if piece.task and piece.chunk is not None:
-            self._undone.get((piece.run, piece.step, piece.task), set()).discard(piece.chunk)
-            self._join(piece.run, piece.step, piece.task)
-        self._look_at(piece)
-        if event.kind == "done" and self._still_pending(piece):
-            self._recheck[piece] = time.monotonic() + RECHECK_SECONDS
-
-    def join_chunks(self) -> None:
-        """Join the chunks that are all there, and remove those of parts that are whole: for the one command at work."""
-        for run, step in self.checkpoints():
-            if any(name.endswith(".chunks") for name in _names(self.folder(run).item_folder(step))):
-                for task in self.tasks:
-                    self._join(run, step, task)
-
-    def missing(self, run: str, step: int) -> Missing:
-        """What is absent of a checkpoint's evaluation, by looking now."""
-        rundir = self.folder(run)
-        there = _names(rundir.item_folder(step)) if self.task_digests else frozenset()
-        absent = [
-            name for name, digest in self.task_digests.items() if rundir.items(step, name, digest).name not in there
-        ]
-        return Missing(self.loss_missing(run, step), tuple(absent))
-
-    def _look(self) -> None:
-        """Look at all files."""
-        self._undone.clear()
-        self._missing = {(run, step): self.missing(run, step) for run, step in self.checkpoints()}
-
-    def _look_at(self, piece: Piece) -> None:
-        """Look at the files of one piece."""
-        self._missing[piece.run, piece.step] = self.missing(piece.run, piece.step)
-
-    def _still_pending(self, piece: Piece) -> bool:
-        missing = self._missing[piece.run, piece.step]
-        if piece.task:
-            return piece.task in missing.tasks and not self._undone.get((piece.run, piece.step, piece.task))
-        return missing.loss if piece.kind == "loss" else bool(missing)
-
-    def _summary(self) -> Pending:
-        pieces = [Piece("evaluate", run, step, 1.0) for (run, step), absent in self._missing.items() if absent]
-        return Pending(len(self._missing) - len(pieces), tuple(pieces))
-
-    def _chunks(self, run: str, step: int, task: str) -> set[int]:
-        """The chunks of a task that are absent: looked up once, and after that heard of."""
-        key = (run, step, task)
-        if key not in self._undone:
-            every = range(self.chunk_counts[task])
-            folder = self.folder(run).chunks(step, task, self.task_digests[task])
-            there = _names(folder) if len(every) > 1 else frozenset()
-            self._undone[key] = {number for number in every if f"{number:04d}.parquet" not in there}
-        return self._undone[key]
-
-    def _join(self, run: str, step: int, task: str) -> None:
-        digest, rundir = self.task_digests[task], self.folder(run)
-        if not self._undone.get((run, step, task)) and rundir.chunks(step, task, digest).is_dir():
-            join(self.tasks[task], digest, rundir, step)
-            self._undone.pop((run, step, task), None)
 
 
 @dataclass(frozen=True)
@@ -214,15 +54,21 @@ class StudyLedger(EvaluationLedger):
         self.out = Path(out)
         self.materials = Materials(study, self.out)
         self._runs: dict[str, _Trained] = {}
+        self._overlaps: dict[str, bool] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_runs": {}}
+        return super().__getstate__() | {"_runs": {}, "_overlaps": {}}
 
     def update(self, *, logs: bool = False) -> None:
         """Bring what is known of the study up to date; a folder always is."""
 
     def publish(self) -> None:
         """Let other machines have what this one made; who sees this folder has it."""
+
+    def begun_with(self) -> str | None:
+        """The study.toml with which this study was begun; None before."""
+        file = self.out / "study.toml"
+        return file.read_text(encoding="utf-8") if file.exists() else None
 
     def rundir(self, run: Run) -> RunDir:
         """The directory of a run: its name and the first eight digits of its digest."""
@@ -263,15 +109,39 @@ class StudyLedger(EvaluationLedger):
         """Floating-point operations of each run's own training."""
         return {run.name: flops_owed(run, self.vocab(run), self.trunks.get(run.name)) for run in self.study.runs}
 
+    @property
+    def dtype(self) -> str:
+        """See ``EvaluationLedger``."""
+        return dtype_of(self.study)
+
     def loss_missing(self, run: str, step: int) -> bool:
         """Whether a checkpoint's held-out losses are absent, by language or by document."""
         rundir = self.folder(run)
         return not (rundir.loss(step).exists() and rundir.documents(step).exists())
 
+    @cached_property
+    def _sharing(self) -> dict[str, str]:
+        """For each run the first one with its mix and tokenizer, whose overlap with held-out text it shares."""
+        first: dict[tuple[str, str], str] = {}
+        return {run.name: first.setdefault((run.mix, run.tokenizer), run.name) for run in self.study.runs}
+
+    def overlap(self, run: str) -> Path:
+        """The file with a run's overlap of held-out text with training text."""
+        found = self.study.run(run)
+        return overlap_file(self.materials, found.mix, found.tokenizer)
+
     def ready(self, piece: Piece) -> bool:
-        """Whether a piece can start: an evaluation needs its checkpoint, a branch the state that it starts from."""
+        """Whether a piece can start: an evaluation needs its checkpoint, a branch the state that it starts from.
+
+        Held-out losses stand beside the overlap of their text with the training text, and wait for it.
+        """
+        if piece.kind == "overlap":
+            return True
         if piece.kind != "train":
-            return piece.step in self._of(piece.run).steps
+            missing = self._missing.get((piece.run, piece.step))
+            measures = not piece.task and (missing is None or missing.loss)
+            known = not measures or self._overlaps[self._sharing[piece.run]]
+            return known and piece.step in self._of(piece.run).steps
         trunk = self.trunks.get(piece.run)
         if trunk is None or self._of(piece.run).begun:
             return True
@@ -280,11 +150,13 @@ class StudyLedger(EvaluationLedger):
         return leader.done or leader.failed is not None
 
     def need(self, piece: Piece, threads: int) -> Need:
-        """A training by its cost; an evaluation takes its weights and as much again."""
+        """A training by its cost; an evaluation takes its weights and as much again, of several GPUs if need be."""
         run = self.study.run(piece.run)
         weights = cost.WEIGHT_BYTES * cost.total_parameters(run.shape, self.vocab(run))
+        if piece.kind == "overlap":
+            return Need(device=False)
         if piece.kind != "train":
-            return Need(each=2 * weights, host=weights)
+            return Need(shared=weights if self.dtype == "bfloat16" else 2 * weights, host=weights)
         cpu, gpu = (
             Training(
                 run,
@@ -323,8 +195,12 @@ class StudyLedger(EvaluationLedger):
     def _look(self) -> None:
         super()._look()
         self._runs = {run.name: self._trained(run.name) for run in self.study.runs}
+        self._overlaps = {run: self.overlap(run).exists() for run in set(self._sharing.values())}
 
     def _look_at(self, piece: Piece) -> None:
+        if piece.kind == "overlap":
+            self._overlaps[piece.run] = self.overlap(piece.run).exists()
+            return
         self._runs[piece.run] = self._trained(piece.run)
         if piece.kind == "train":
             run = self.study.run(piece.run)
@@ -333,11 +209,14 @@ class StudyLedger(EvaluationLedger):
             super()._look_at(piece)
 
     def _still_pending(self, piece: Piece) -> bool:
+        if piece.kind == "overlap":
+            return not self._overlaps[piece.run]
         return not self._of(piece.run).done if piece.kind == "train" else super()._still_pending(piece)
 
     def _summary(self) -> Pending:
-        """Done and pending pieces, trainings first, the longest first."""
-        pieces: list[Piece] = []
+        """Done and pending pieces: overlaps of text, since losses wait for them; trainings, longest first; the rest."""
+        wanting = {self._sharing[run] for (run, _), absent in self._missing.items() if absent.loss}
+        pieces = [Piece("overlap", run) for run in sorted(wanting) if not self._overlaps[run]]
         done = 0
         failed: dict[str, str] = {}
         for run in self.study.runs:
@@ -352,16 +231,13 @@ class StudyLedger(EvaluationLedger):
             else:
                 done += 1
             pieces += [Piece("evaluate", run.name, step, 1.0) for step in unscored]
-        pieces.sort(key=lambda piece: (piece.kind != "train", -piece.cost))
+        pieces.sort(key=lambda piece: (ORDER.index(piece.kind), -piece.cost))
         return Pending(done, tuple(pieces), failed)
 
 
-def _names(folder: Path) -> frozenset[str]:
-    """Names in a folder, in one call; none where it is absent."""
-    try:
-        return frozenset(os.listdir(folder))
-    except FileNotFoundError:
-        return frozenset()
+def dtype_of(study: Study) -> str:
+    """The number format of a study's evaluations; on GPUs 'auto' is replaced when the study is begun."""
+    return "bfloat16" if study.evaluation_precision == "bfloat16" else "float32"
 
 
 def study_tasks(study: Study) -> dict[str, Task]:

@@ -9,16 +9,16 @@ from typing import Any, Literal, Protocol
 from onset.errors import OnsetError
 from onset.work.resources import Need, Slot
 
-Kind = Literal["train", "evaluate", "loss"]
+Kind = Literal["train", "overlap", "evaluate", "loss"]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One thing to do: train a run, evaluate one of its checkpoints, or a part of such an evaluation."""
+    """One thing to do: train a run, look for held-out text in its data, or evaluate a checkpoint or a part of that."""
 
     kind: Kind
-    """'train' a run; 'evaluate' a checkpoint: its held-out losses and its tasks, or one chunk of a task; 'loss': its
-    held-out losses only."""
+    """'train' a run; 'overlap': how much of the held-out text is in its training text; 'evaluate' a checkpoint: its
+    held-out losses and its tasks, or one chunk of a task; 'loss': its held-out losses only."""
     run: str
     """The run's name."""
     step: int = 0
@@ -39,12 +39,12 @@ class Piece:
     @property
     def whole(self) -> Piece:
         """The evaluation that this piece is a part of; itself where it is none."""
-        return self if self.kind == "train" else Piece("evaluate", self.run, self.step, self.cost)
+        return self if self.kind in ("train", "overlap") else Piece("evaluate", self.run, self.step, self.cost)
 
     def __str__(self) -> str:
         """For messages: 'train w16', 'evaluate w16 step 5, mmlu chunk 3'."""
-        if self.kind == "train":
-            return f"train {self.run}"
+        if self.kind in ("train", "overlap"):
+            return f"{self.kind} {self.run}"
         part = f", {self.task} chunk {self.chunk}" if self.task else ""
         return f"{self.kind} {self.run} step {self.step}{part}"
 
@@ -60,8 +60,9 @@ class Pending:
 
     def __str__(self) -> str:
         """What is pending, in words: '2 trainings, 6 evaluations'."""
-        trainings = sum(piece.kind == "train" for piece in self.pieces)
-        counts = {"training": trainings, "evaluation": len(self.pieces) - trainings}
+        kinds = [piece.kind if piece.kind in ("train", "overlap") else "evaluate" for piece in self.pieces]
+        names = {"train": "training", "evaluate": "evaluation", "overlap": "text overlap"}
+        counts = {name: kinds.count(kind) for kind, name in names.items()}
         told = [f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count]
         return ", ".join(told) or "nothing"
 

@@ -24,6 +24,8 @@ class _InHand:
 
     def line(self) -> str:
         data = self.data
+        if self.piece.kind == "overlap":
+            return f"overlap {self.piece.run}: {data.get('doing', 'starting')}"
         if self.piece.kind != "train":
             return f"evaluate {self.piece.run} step {self.piece.step}: {data.get('doing', 'loading')}"
         if "loss" not in data:

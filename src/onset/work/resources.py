@@ -49,6 +49,8 @@ class Need:
     each: int = 0
     cpu: Training | None = None
     gpu: Training | None = None
+    device: bool = True
+    """Whether it computes on a GPU where there is one."""
     host: int = 0
     """Bytes of main memory that a piece on GPUs takes beside those of its process: to load weights or gather them."""
 
@@ -101,12 +103,15 @@ class Packer:
             )
 
     def allocate(self, key: str, need: Need, *, single: bool = False) -> Slot | None:
-        """A slot for a piece, or None while there is none; ``single`` for a piece that runs on one device.
+        """A slot for a piece, or None while there is none; ``single`` for a piece that runs in one process, on one
+        device where it fits on one.
 
         Raises OnsetError for a piece that would not fit on the machine with nothing else on it.
         """
-        on_gpu = bool(self.machine.gpus) and self.gpus != 0
-        slot = self._gpu_slot(need, single) if on_gpu else self._cpu_slot(need, single)
+        if not (self.machine.gpus and self.gpus != 0):
+            slot = self._cpu_slot(need, single)
+        else:
+            slot = self._gpu_slot(need, single) if need.device else self._host_slot(need)
         if slot is not None:
             self.allocated[key] = (slot, need)
         return slot
@@ -148,6 +153,11 @@ class Packer:
         devices = tuple(f"cuda:{index}" for index in chosen)
         return Slot(self.threads, devices, None if fit is None else fit.bytes)
 
+    def _host_slot(self, need: Need) -> Slot | None:
+        """A slot beside the GPUs."""
+        full = len(self.allocated) >= max(self.workers, 1) or (self.allocated and not self._fits_host(need))
+        return None if full else Slot(self.threads)
+
     def _fits_host(self, need: Need) -> bool:
         """Whether main memory holds what a piece on GPUs takes of it, beside the others."""
         held = sum(other.host + PROCESS_BYTES * len(slot.devices) for slot, other in self.allocated.values())
@@ -155,7 +165,7 @@ class Packer:
 
     def _devices(self, need: Need, single: bool) -> int:
         """How many GPUs a piece is shared out over: as given, else the fewest on which it fits."""
-        smallest, most = min(self.machine.gpus), 1 if single else len(self.machine.gpus)
+        smallest, most = min(self.machine.gpus), len(self.machine.gpus)
         least = 1 if single or self.gpus is None else max(1, math.ceil(self.gpus))
         why = ""
         for count in range(least, most + 1):
@@ -177,7 +187,7 @@ class Packer:
         """Pieces and bytes on each GPU."""
         loads = [(0, 0)] * len(self.machine.gpus)
         for slot, need in self.allocated.values():
-            for device in slot.devices:
+            for device in slot.devices if need.device else ():
                 index = int(device.rpartition(":")[2])
                 pieces, held = loads[index]
                 asked = need.on_gpus(len(slot.devices), min(self.machine.gpus))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from onset.data import contamination
 from onset.errors import OnsetError
 from onset.store.lock import lock_study
 from onset.store.object_store import is_url, study_folder
@@ -21,7 +21,7 @@ from onset.study.files import dump
 from onset.study.spec import Study
 from onset.work.engines import Engine, Options, choose_engine
 from onset.work.jobs import study as jobs
-from onset.work.ledger import StudyLedger
+from onset.work.ledger import StudyLedger, dtype_of
 from onset.work.piece import Runner
 from onset.work.progress import Display
 from onset.work.signals import stop_signals
@@ -60,23 +60,24 @@ def run_study(
     Ctrl-C ended it in good order; a piece that fails later is told in the outcome and leaves the others going.
     """
     console = console or Console(stderr=True)
+    chosen = choose_engine(engine, workers, len(study.runs), out=out) if isinstance(engine, str) else engine
     ledger, run, held = _ledger(study, out)
-    ledger.logs = logs
     with held:
+        study = with_precision(study, ledger, chosen)
+        if study != ledger.study:
+            ledger, run, _ = _ledger(study, out)
+        ledger.logs = logs
         sweep(ledger.out)
         _check(ledger)
         _keep(ledger.out / "study.toml", dump(study))
         with console.status("preparing text") as status:
             ledger.materials.prepare(lambda line: status.update(f"preparing {line}"))
-            status.update("looking for validation text in the training text")
-            contamination.prepare(ledger.materials)
             ledger.publish()
         ledger.join_chunks()
         before = ledger.pending(fresh=True)
         problems = {}
         if before.pieces:
             console.print(f"{before.done} done, pending: {before}", highlight=False)
-            chosen = choose_engine(engine, workers, len(study.runs), out=out) if isinstance(engine, str) else engine
             with Display(console, before.done, len(before.pieces)) as display, stop_signals() as stop:
                 problems = chosen.run(ledger, run, display, Options(evaluations_first, stop))
             stop.check(out)
@@ -85,6 +86,27 @@ def run_study(
     told = [str(error) for key, error in problems.items() if key.split()[1] not in after.failed]
     told += [f"run '{name}' was given up: {why}" for name, why in after.failed.items()]
     return Outcome(after.done, len(after.pieces), tuple(told), ledger.out, str(after))
+
+
+def with_precision(study: Study, ledger: StudyLedger, engine: Engine) -> Study:
+    """The study with the precision of its evaluations decided: as it was begun, else bfloat16 on GPUs.
+
+    Raises OnsetError where it asks for another one than its checkpoints were evaluated in: their losses would be mixed.
+    """
+    text, asked = ledger.begun_with(), study.evaluation_precision
+    if text is None:
+        first = "bfloat16" if asked == "auto" and engine.has_gpus() else asked
+        return study.model_copy(update={"evaluation_precision": first})
+    before = tomllib.loads(text).get("evaluation_precision", "auto")
+    decided = study.model_copy(update={"evaluation_precision": before if asked == "auto" else asked})
+    was = dtype_of(study.model_copy(update={"evaluation_precision": before}))
+    if was != dtype_of(decided) and any(ledger.out.glob("runs/*/loss/*.parquet")):
+        raise OnsetError(
+            f"the study's checkpoints were evaluated in {was}, and {dtype_of(decided)} is asked for",
+            where=ledger.out / "study.toml",
+            advice=f'give another --out, or evaluation_precision = "{was}"',
+        )
+    return decided
 
 
 def _ledger(study: Study, out: Path | str) -> tuple[StudyLedger, Runner, AbstractContextManager[None]]:

@@ -89,6 +89,11 @@ class StoredLedger(StudyLedger):
         self.looked = time.monotonic()
         self.took = self.looked - began
 
+    def begun_with(self) -> str | None:
+        """The study.toml with which this study was begun; None before."""
+        self.copy.fetch_file("study.toml")
+        return super().begun_with()
+
     def publish(self) -> None:
         """Send what this machine has made for all: the study, its texts, findings and the page."""
         there = self.copy.store.names()
@@ -114,7 +119,7 @@ def run_piece(ledger: StoredLedger, piece: Piece, slot: Slot, control: Control) 
         known = fetch(copy, here, piece, scope)
     if all(piece.key != one.key for one in here.pending(fresh=True).pieces):
         return
-    if piece.kind != "train" and not here.ready(piece):  # its checkpoint was found damaged meanwhile
+    if piece.kind in ("evaluate", "loss") and not here.ready(piece):  # its checkpoint was found damaged meanwhile
         return
     with sending(copy, scope, known):
         jobs.run_piece(here, piece, slot, control)
@@ -183,6 +188,8 @@ def _scope(here: StudyLedger, piece: Piece) -> _Scope:
         folder = here.rundir(here.study.run(run)).path.relative_to(here.out).as_posix()
         return [f"{folder}/{name}" for name in names]
 
+    if piece.kind == "overlap":
+        return _Scope([here.overlap(piece.run).relative_to(here.out).as_posix()])
     if piece.kind != "train":
         rundir = here.rundir(here.study.run(piece.run))
         step = rundir.checkpoint(piece.step).name
@@ -203,7 +210,7 @@ def fetch(copy: Copy, here: StudyLedger, piece: Piece, scope: _Scope) -> Parts:
     whole = units_in(there)
     known = dict.fromkeys({*whole, *(name for name in there if unit_of(name) is None)}, (0, 0))
     own = {name for name in known if _within(name, scope.own)}
-    evaluated = f"{run}/steps/{piece.step:08d}" if piece.kind != "train" else None
+    evaluated = f"{run}/steps/{piece.step:08d}" if piece.kind in ("evaluate", "loss") else None
     if evaluated is not None and not (copy.folder / evaluated).is_dir():
         own_rows = parts(copy.folder, scope.own)
         _forget(copy, own_rows)  # rows of a checkpoint that is no longer here

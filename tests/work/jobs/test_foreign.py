@@ -11,7 +11,7 @@ from rich.console import Console
 
 from onset.data.heldout_text import texts_of
 from onset.errors import OnsetError
-from onset.store.parts import read_part
+from onset.store.parts import read_about, read_part
 from onset.study.spec import Study
 from onset.tables.observations import read
 from onset.work.jobs.foreign import Loading, ModelsLedger
@@ -25,12 +25,12 @@ def quiet() -> Console:
     return Console(file=io.StringIO())
 
 
-@pytest.fixture
-def trained(small: Study, tmp_path: Path) -> StudyLedger:
-    """A study of one run, trained and not asked anything."""
-    study = small.model_copy(update={"runs": small.runs[:1], "tasks": ()})
-    assert run_study(study, tmp_path / "study", console=quiet()).pending == 0
-    return StudyLedger(study, tmp_path / "study")
+@pytest.fixture(scope="module")
+def trained(small: Study, tmp_path_factory: pytest.TempPathFactory) -> StudyLedger:
+    """A study of one run, trained and not asked anything; tests write elsewhere."""
+    study, folder = small.model_copy(update={"runs": small.runs[:1], "tasks": ()}), tmp_path_factory.mktemp("study")
+    assert run_study(study, folder, console=quiet()).pending == 0
+    return StudyLedger(study, folder)
 
 
 def test_a_run_and_a_foreign_folder_become_one_table(trained: StudyLedger, tmp_path: Path) -> None:
@@ -90,9 +90,12 @@ def test_rows_of_another_dtype_are_not_taken_for_those_asked_for(trained: StudyL
     found = subjects([str(checkpoint)], tmp_path)
     evaluate_models(ModelsLedger(found, ("addition_1digit",), limit=4), 1, quiet())
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
-    with pytest.raises(OnsetError, match="scored in float32, and is asked for in bfloat16"):
-        evaluate_models(ModelsLedger(found, ("addition_1digit",), limit=4, loading=Loading("bfloat16")), 1, quiet())
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == before
+    half = ModelsLedger(found, ("addition_1digit",), limit=4, loading=Loading("bfloat16"))
+    assert evaluate_models(half, 1, quiet()) == (1, [])
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+    (made,) = after.keys() - before.keys()
+    assert read_about(made)["dtype"] == "bfloat16"
+    assert {path: after[path] for path in before} == before
     assert evaluate_models(ModelsLedger(found, ("addition_1digit",), limit=4, loading=Loading("auto")), 1, quiet()) == (
         1,
         [],

@@ -18,6 +18,10 @@ __all__ = ["Engine", "InlineEngine", "LocalEngine", "Options", "choose_engine"]
 class Engine(Protocol):
     """Carries out what a ledger says is pending."""
 
+    def has_gpus(self) -> bool:
+        """Whether pieces are carried out on GPUs."""
+        ...
+
     def run(
         self, ledger: Ledger, run: Runner, listen: Listener, options: Options | None = None
     ) -> dict[str, OnsetError]:

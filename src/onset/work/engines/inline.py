@@ -17,6 +17,10 @@ class InlineEngine:
     machine that is shared (threads that wait for each other there burn what they wait for).
     """
 
+    def has_gpus(self) -> bool:
+        """Whether pieces are carried out on GPUs."""
+        return False
+
     def run(
         self, ledger: Ledger, run: Runner, listen: Listener, options: Options | None = None
     ) -> dict[str, OnsetError]:

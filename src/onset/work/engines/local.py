@@ -47,6 +47,10 @@ class LocalEngine:
         self.workers, self.threads = workers, threads
         self.processes, self.gpus, self.machine = processes, gpus, machine
 
+    def has_gpus(self) -> bool:
+        """Whether pieces are carried out on GPUs."""
+        return self.gpus != 0 and bool((self.machine or this_machine(self.gpus)).gpus)
+
     def run(
         self, ledger: Ledger, run: Runner, listen: Listener, options: Options | None = None
     ) -> dict[str, OnsetError]:
@@ -162,7 +166,7 @@ def _serve(pipe: Connection, ledger: Ledger, run: Runner, threads: int, parent: 
             piece, slot = pipe.recv()
         except EOFError:
             return
-        how = run if len(slot.devices) == 1 else partial(run_here, run)
+        how = partial(run_here, run) if piece.kind == "train" and len(slot.devices) > 1 else run
         error = attempt(how, ledger, piece, slot, control)
         try:
             pipe.send(("done", {}) if error is None else ("failed", {"error": error}))

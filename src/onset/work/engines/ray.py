@@ -81,6 +81,13 @@ class RayEngine:
         self.out, self.runs = None if is_url(out) else study_folder(out).resolve(), runs
         self.threads, self.processes, self.gpus = threads, processes, gpus
 
+    def has_gpus(self) -> bool:
+        """Whether pieces are carried out on GPUs: as asked, else where any node has one."""
+        if self.gpus is not None:
+            return self.gpus > 0
+        with connected(self.address):
+            return any(node.get("GPU", 0) for node in nodes())
+
     def run(
         self, ledger: Ledger, run: Runner, listen: Listener, options: Options | None = None
     ) -> dict[str, OnsetError]:
@@ -179,7 +186,7 @@ class _RayExecutor:
 
     def _ask(self, piece: Piece, need: Need) -> _Ask:
         alone = piece.kind != "train"
-        gpus = min(self.gpus, 1.0) if alone else self.gpus
+        gpus = 0.0 if not need.device else min(self.gpus, 1.0) if alone else self.gpus
         if gpus:
             processes = max(1, int(gpus))
             # What the weights take in main memory while they are loaded or gathered, by the first process at most.

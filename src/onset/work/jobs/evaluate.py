@@ -143,10 +143,12 @@ def _row(request: Request, score: Scored) -> dict[str, Any]:
     }
 
 
-def open_scorer(checkpoint: Path, device: str = "cpu") -> tuple[CausalLM, Scorer]:
-    """Load a checkpoint onto a device and make its scorer."""
+def open_scorer(
+    checkpoint: Path, devices: tuple[str, ...] = ("cpu",), dtype: str = "float32"
+) -> tuple[CausalLM, Scorer]:
+    """Load a checkpoint onto a device, or spread over several, and make its scorer."""
     from onset.score.huggingface import load
     from onset.score.scorer import Scorer
 
-    lm = load(checkpoint, device=device)
+    lm = load(checkpoint, device=devices, dtype=dtype)  # type: ignore[arg-type]
     return lm, Scorer(lm)

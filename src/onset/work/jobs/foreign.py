@@ -20,12 +20,12 @@ from onset.store.rundir import RunDir
 from onset.study.spec import WorldSpec
 from onset.tasks.catalogue import find
 from onset.tasks.task import Sampling, Task
+from onset.work.evaluations import EvaluationLedger
 from onset.work.jobs.evaluate import write_chunk, write_items
 from onset.work.jobs.losses import PLAIN, Measuring, Record, measure, owed
-from onset.work.ledger import EvaluationLedger
 from onset.work.names import Subject, describe, is_server, split_revision
 from onset.work.piece import Control, Piece
-from onset.work.resources import Need, Slot
+from onset.work.resources import Need, Packer, Slot, this_machine
 
 if TYPE_CHECKING:
     from onset.score.causal import CausalLM
@@ -80,6 +80,12 @@ class ModelsLedger(EvaluationLedger):
             raise OnsetError("none of the tasks has free answers to sample", advice="leave --samples out")
         return {task.name: task.with_use(shots=self.shots, limit=self.limit, sampling=self.sampling) for task in found}
 
+    @property
+    def dtype(self) -> str:
+        """See ``EvaluationLedger``."""
+        served = bool(self.subjects) and all(is_server(subject.ref) for subject in self.subjects)
+        return "auto" if served else self.loading.dtype  # what a server computes in is its own affair
+
     @cached_property
     def measured(self) -> tuple[str, ...]:
         """The names of the metrics beside the usual ones, as they stand in tables."""
@@ -122,14 +128,14 @@ class ModelsLedger(EvaluationLedger):
         if not folder.is_dir():
             return Need()
         weights = sum(file.stat().st_size for kind in ("*.safetensors", "*.bin") for file in folder.glob(kind))
-        return Need(each=2 * weights, host=weights)
+        return Need(shared=2 * weights, host=weights)
 
     def check_dtypes(self) -> None:
         """Raise OnsetError where rows are there of weights read in another dtype: they would be taken for these."""
         asked = self.loading.dtype
         for subject in self.subjects:
             if is_server(subject.ref):
-                continue  # what a server computes in is its own affair
+                continue
             for name, digest in self.task_digests.items():
                 part = subject.rundir.items(subject.step, name, digest)
                 found = read_about(part).get("dtype", asked) if part.exists() else asked
@@ -144,9 +150,7 @@ class ModelsLedger(EvaluationLedger):
 def run_piece(ledger: ModelsLedger, piece: Piece, slot: Slot, control: Control) -> None:
     """Ask one set of weights all that is absent, or the part that the piece names."""
     subject = ledger.subject(piece)
-    # A device with a number was asked for by name; several share out the slots.
-    device = slot.device if ledger.loading.device == "cuda" and slot.device != "cpu" else ledger.loading.device
-    lm, scorer = _scorer(subject, ledger.loading, device)
+    lm, scorer = _scorer(subject, ledger.loading, _devices(ledger, piece, slot))
     if piece.task:
         assert piece.chunk is not None
         control.report({"doing": f"{piece.task} {piece.chunk + 1}/{ledger.chunk_counts[piece.task]}"})
@@ -166,7 +170,19 @@ def run_piece(ledger: ModelsLedger, piece: Piece, slot: Slot, control: Control) 
         write_items(scorer, ledger.tasks[name], ledger.task_digests[name], subject.rundir, subject.step, say)
 
 
-def _scorer(subject: Subject, loading: Loading, device: str) -> tuple[CausalLM | ServedModel, Scorer | ServerScorer]:
+def _devices(ledger: ModelsLedger, piece: Piece, slot: Slot) -> tuple[str, ...]:
+    """Where a piece's model goes: a device that was named, else the slot's GPUs, else the fewest that hold it."""
+    if ledger.loading.device != "cuda":
+        return (ledger.loading.device,)
+    if slot.device != "cpu":
+        return slot.devices
+    alone = Packer(this_machine(), 1, slot.threads).allocate(piece.key, ledger.need(piece, slot.threads), single=True)
+    return ("cuda",) if alone is None or alone.device == "cpu" else alone.devices
+
+
+def _scorer(
+    subject: Subject, loading: Loading, devices: tuple[str, ...]
+) -> tuple[CausalLM | ServedModel, Scorer | ServerScorer]:
     """The model itself, or the server that has it, and what scores it; its run.json is written."""
     if is_server(subject.ref):
         from onset.score.server import ServedModel, ServerScorer
@@ -176,12 +192,12 @@ def _scorer(subject: Subject, loading: Loading, device: str) -> tuple[CausalLM |
         return served, ServerScorer(served)
     from onset.score.scorer import Scorer
 
-    lm = _opened(subject.ref, loading, device)
+    lm = _opened(subject.ref, loading, devices)
     describe(subject, lm.params)
     return lm, Scorer(lm)
 
 
-_last: dict[tuple[str, Loading, str], CausalLM] = {}
+_last: dict[tuple[str, Loading, tuple[str, ...]], CausalLM] = {}
 
 
 def release_model() -> None:
@@ -189,11 +205,11 @@ def release_model() -> None:
     _last.clear()
 
 
-def _opened(ref: str, loading: Loading, device: str) -> CausalLM:
+def _opened(ref: str, loading: Loading, devices: tuple[str, ...]) -> CausalLM:
     """A model; the last one is kept, for a worker that is given one chunk of it after another."""
     from onset.score.huggingface import load
 
-    key = (ref, loading, device)
+    key = (ref, loading, devices)
     if key not in _last:
         release_model()  # first: two models may not fit
         name, revision = split_revision(ref)
@@ -201,7 +217,7 @@ def _opened(ref: str, loading: Loading, device: str) -> CausalLM:
             name,
             revision=revision,
             dtype=loading.dtype,  # type: ignore[arg-type]
-            device=device,
+            device=devices,
             allow_bin=loading.allow_bin,
             trust_remote_code=loading.trust_remote_code,
         )

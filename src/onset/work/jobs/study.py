@@ -26,6 +26,10 @@ def run_piece(ledger: StudyLedger, piece: Piece, slot: Slot, control: Control) -
     if piece.kind == "train":
         _release_model()
         train_run(ledger, piece, slot, control)
+    elif piece.kind == "overlap":
+        run = ledger.study.run(piece.run)
+        control.report({"doing": "held-out text in the training text"})
+        of_study(ledger.materials, run.mix, run.tokenizer, _texts(ledger))
     else:
         _evaluate(ledger, piece, slot, control)
 
@@ -37,7 +41,7 @@ def _evaluate(ledger: StudyLedger, piece: Piece, slot: Slot, control: Control) -
     missing = ledger.missing(piece.run, piece.step)
     if not missing:
         return
-    found = _opened(rundir.checkpoint(piece.step), slot.device, piece, control)
+    found = _opened(ledger, rundir.checkpoint(piece.step), slot.devices, piece, control)
     if found is None:
         return
     lm, scorer = found
@@ -52,24 +56,27 @@ def _evaluate(ledger: StudyLedger, piece: Piece, slot: Slot, control: Control) -
         control.report({"doing": "held-out loss"})
         columns = of_study(ledger.materials, run.mix, run.tokenizer, _texts(ledger))
         unigram = _unigram(ledger, run.mix, run.tokenizer)
-        write_losses(lm, _texts(ledger), rundir, piece.step, unigram, columns=columns)
+        about = {"dtype": ledger.dtype}
+        write_losses(lm, _texts(ledger), rundir, piece.step, unigram, about=about, columns=columns)
     for name in missing.tasks if piece.kind == "evaluate" else ():
         control.report({"doing": name})
         say = lambda number, count: control.check()  # noqa: E731 - between chunks nothing is lost by stopping
         write_items(scorer, ledger.tasks[name], ledger.task_digests[name], rundir, piece.step, say)
 
 
-_last: dict[tuple[Path, str], tuple[CausalLM, Scorer]] = {}
+_last: dict[tuple[Path, tuple[str, ...], str], tuple[CausalLM, Scorer]] = {}
 
 
-def _opened(folder: Path, device: str, piece: Piece, control: Control) -> tuple[CausalLM, Scorer] | None:
+def _opened(
+    ledger: StudyLedger, folder: Path, devices: tuple[str, ...], piece: Piece, control: Control
+) -> tuple[CausalLM, Scorer] | None:
     """A checkpoint and its scorer; None where it was damaged and set aside.
 
     The last one is kept for a worker that is given one part of an evaluation after another.
     """
     from onset.train.checkpoint import fault, set_aside
 
-    key = (folder, device)
+    key = (folder, devices, ledger.dtype)
     whole = piece.kind == "evaluate" and not piece.task
     if whole or key not in _last:
         _release_model()  # first: two models may not fit
@@ -79,7 +86,7 @@ def _opened(folder: Path, device: str, piece: Piece, control: Control) -> tuple[
             control.report({"notice": f"checkpoint {piece.step} of {name} is damaged ({why}): it is made again"})
             set_aside(folder)
             return None
-        _last[key] = open_scorer(folder, device)
+        _last[key] = open_scorer(folder, devices, ledger.dtype)
     return _last[key]
 
 
