@@ -31,6 +31,7 @@ from onset.stats.mixed import factors
 from onset.stats.mixed.equivalence import MARGIN
 from onset.stats.parallel import Workers, cores
 from onset.stats.predictors import predictors
+from onset.stats.questions import with_questions
 from onset.stats.size_effect import size_effect
 from onset.stats.splits import disagreeing_splits
 from onset.stats.threshold import threshold
@@ -91,6 +92,7 @@ def analyze(
         found = workers.map(partial(_fit, settings=settings), curves, done=step)
         pairs = list(zip(curves, found, strict=True))
         findings = tuple(workers.map(partial(_finding, settings=settings), pairs, done=step))
+    findings = with_questions(findings, rows, obs.attrs.get("notes", ()))
     return Analysis(
         source=source, level=level, delta=delta, margin=margin, loss_margin=loss_margin, findings=findings,
         notes=(*obs.attrs.get("notes", ()), *disagreeing_splits(findings), *multiplicity_note(findings)),
