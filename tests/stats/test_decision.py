@@ -51,6 +51,7 @@ def test_every_row_of_the_table(change: dict[str, object], verdict: str) -> None
         ({"checkpoints": (2, 20)}, "above it"),
         ({"checkpoints": (30, 2)}, "below it"),
         ({"clear_of_chance": 1.0}, "choice of the items"),
+        ({"level_errors": 2.6}, "exceed chance as well"),
         ({"clear_runs": 1}, "one run alone is above chance"),
         ({"runs": (1, 4)}, "one run alone was seen above"),
         ({"without_run": (20.0, -2.0)}, "the run a alone decides"),

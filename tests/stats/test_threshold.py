@@ -266,6 +266,13 @@ def test_a_level_that_is_not_chance_makes_no_emergence(level: float) -> None:
     assert "the score stands at" in found.why
 
 
+def test_a_level_just_above_chance_makes_no_emergence() -> None:
+    """.30 where chance is .25, with so few items that the two are just told apart: a rise from there is no onset."""
+    loss = np.linspace(3.2, 1.8, 20)
+    found = threshold(runs(loss, [0.30 + 0.6 * np.maximum(0, 2.2 - loss)] * 3, items=800))
+    assert found.verdict == "inconclusive"
+
+
 def test_below_chance_is_said_as_it_is() -> None:
     """'At chance above' printed over scores far below chance is false to every reader of the picture."""
     loss = np.linspace(4, 1.7, 40)

@@ -28,7 +28,8 @@ from onset.stats.curve.drawn import DrawnCurve
 from onset.stats.curve.estimands import Draws, Quantiles, quantiles
 from onset.stats.curve.model import CurveModel, fit_curve_model
 from onset.stats.curve.run_curves import unequal_runs
-from onset.stats.data import CurveData, curve_data
+from onset.stats.data import Bools, CurveData, curve_data
+from onset.stats.noise import item_variance
 
 FEWEST = 5
 """Observations without which nothing is said."""
@@ -145,7 +146,7 @@ class _Found:
         return replace(
             base, checkpoints=(int(above.sum()), int((~above).sum())),
             runs=(len(set(data.run[above].tolist())), len(set(data.run[~above].tolist()))),
-            clear_of_chance=robustness.together(model, errors, rest), clear_runs=sum(one > 2.0 for one in by_run),
+            level_errors=_errors_of_mean(data, above), clear_of_chance=robustness.together(model, errors, rest), clear_runs=sum(one > 2.0 for one in by_run),
             without_run=left.run, decisive_run=left.decisive_run, without_checkpoint=left.checkpoint,
         )  # fmt: skip
 
@@ -206,6 +207,15 @@ def _below_chance(data: CurveData, eta: Quantiles | None) -> bool:
     if len(ability) < 3:
         return False
     return bool(ability.mean() < -2.0 * ability.std(ddof=1) / np.sqrt(len(ability)) - 1e-9)
+
+
+def _errors_of_mean(data: CurveData, chosen: Bools) -> float:
+    """Standard errors from chance of the mean of the chosen scores; all models answer the same items."""
+    if chosen.sum() < 3:
+        return 0.0
+    ability, items = data.ability[chosen], item_variance(data)[0]
+    error = np.hypot(ability.std(ddof=1) / np.sqrt(len(ability)), np.sqrt(np.median(items[chosen])))
+    return float(ability.mean() / error)
 
 
 def _too_few(data: CurveData) -> str | None:

@@ -8,7 +8,7 @@
 | ``inconclusive`` | everything else; the sentence says what would tell |
 
 Checks of ``emergent``: enough checkpoints and runs on both sides of the threshold (``CHECKPOINTS``, ``RUNS``); scores
-below it clear of chance with the items counted once (``CLEAR``), without the best checkpoint and in two runs; the log
+above it not clear of chance (``LEVEL``); scores below it clear with the items counted once (``CLEAR``), without the best checkpoint and in two runs; the log
 Bayes factors stand with any one run and any one checkpoint left out (``WITHOUT_RUN``, ``WITHOUT_CHECKPOINT``); the
 interval of the threshold is no wider than ``WIDEST`` of the losses that the rise was seen over.
 """  # noqa: E501
@@ -36,6 +36,8 @@ CHECKPOINTS, RUNS = 3, 2
 """Least checkpoints, and runs where there are several, on either side of a threshold."""
 CLEAR = 2.0
 """Standard errors from chance, the choice of items counted as one draw for all."""
+LEVEL = 2.5
+"""Standard errors by which the scores above a threshold may exceed chance, the choice of items counted as one draw."""
 WITHOUT_RUN, WITHOUT_CHECKPOINT = -1.0, 0.0
 """Least log Bayes factor for a threshold with one run, or one checkpoint, left out. A run is much of the data, so that
 without it the rest may say less; a checkpoint is not."""
@@ -75,6 +77,8 @@ class Evidence:
     checkpoints: tuple[int, int] = (0, 0)
     """Above and below the threshold."""
     runs: tuple[int, int] = (0, 0)
+    level_errors: float = 0.0
+    """Standard errors from chance of the mean score above the threshold."""
     clear_of_chance: float = 0.0
     """Standard errors of the scores below the threshold together, without the best checkpoint."""
     clear_runs: int = 0
@@ -137,6 +141,11 @@ def checks(evidence: Evidence) -> tuple[str, ...]:
         found.append(f"only {below} checkpoint(s) lie below it; checkpoints at lower losses would tell")
     if above < CHECKPOINTS:
         found.append(f"only {above} checkpoint(s) lie above it; checkpoints at higher losses would tell")
+    if evidence.level_errors > LEVEL:
+        found.append(
+            f"the scores above it exceed chance as well, by {evidence.level_errors:.1f} standard errors; more items would "
+            "tell that level from chance"
+        )
     if evidence.clear_of_chance < CLEAR:
         found.append("one checkpoint, or the choice of the items, may explain the scores below it; more would tell")
     if several and (evidence.runs[1] < RUNS or evidence.clear_runs < RUNS):
