@@ -31,6 +31,7 @@ def commands() -> list[tuple[str, list[str] | None, str]]:
         ("analysis.py", ["--way"], ""),
         ("planted.py", [], ""),
         ("size_effect.py", [], ""),
+        ("size_effects.py", ["--peers", "20"], ""),
         ("forecast.py", [], ""),
     ]
 

@@ -1,13 +1,12 @@
 """How often size effects are found, and none where none is, in planted families whose curves have other offsets.
 
-    python benchmarks/size_effect.py [--curves 400] [--seed 1] [--processes 2] [--reference 20] [--out FILE]
+    python benchmarks/size_effect.py [--curves 400] [--seed 1] [--processes 2] [--out FILE]
 
 Effects of 0, 1, 3 and 5 points a decade are planted on curves of every kind; half of the tables have two or three
 families, each with an offset of its own (standard deviation 4 points). Beside the size effect stand an oracle, who
 knows the size of every noise and has to fit a curve (five knots) and the offsets only, and the obvious way: a cubic in
 the loss and the logarithm of size by least squares, checkpoints taken for independent. "Clear" are tables where the
-oracle's standard error is at most 0.75 points. With ``--reference`` so many tables are also fitted by MixedLM of
-statsmodels (restricted likelihood, random intercept a run, a B-spline in the loss), where it is installed.
+oracle's standard error is at most 0.75 points. ``size_effects.py`` has the coverage by runs and families, and peers.
 """
 
 from __future__ import annotations
@@ -163,54 +162,17 @@ def tables(found: pd.DataFrame) -> str:
     ])  # fmt: skip
 
 
-def reference(seeds: list[int]) -> str:
-    """The same effect by MixedLM of statsmodels on tables whose curves are smooth, and how far apart the two are."""
-    try:
-        from patsy import dmatrix
-        from statsmodels.regression.mixed_linear_model import MixedLM
-    except ImportError as error:
-        return f"No reference: {error.name} is not installed."
-    rows = []
-    for seed in seeds:
-        obs, plan, curve, kind = planted(seed, 3.0)
-        loss = obs["loss"].to_numpy(float)
-        there = np.clip((curve(loss) - plan.chance) / 0.02, 0.0, 1.0)
-        size = np.log10(obs["params"].to_numpy(float))
-        spline = np.asarray(dmatrix("bs(loss, df=8)", {"loss": loss}))
-        families = pd.get_dummies(obs["family"], drop_first=True).to_numpy(float)
-        design = np.column_stack([there * (size - size.mean()), spline, there[:, None] * families])
-        made = MixedLM(obs["score"].to_numpy(float), design, groups=obs["run"].to_numpy()).fit(reml=True)
-        low, high = 100 * np.asarray(made.conf_int())[0]
-        ours = size_effect(obs)
-        if ours.pp_per_decade is None or ours.low is None or ours.high is None:
-            continue
-        apart = abs(ours.pp_per_decade - 100 * made.params[0]) / (ours.high - ours.low)
-        rows.append(
-            (seed, kind, len(obs), ours.pp_per_decade, ours.low, ours.high, 100 * made.params[0], low, high, apart)
-        )
-    names = ["seed", "kind", "rows", "effect", "low", "high", "MixedLM", "MixedLM low", "MixedLM high", "apart"]
-    frame = pd.DataFrame(rows, columns=names)
-    near = int((frame["apart"] <= 0.2).sum())
-    return f"MixedLM of statsmodels: {near} of {len(frame)} within a fifth of an interval\n\n{table(frame)}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--reference", type=int, default=0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     first = given.seed * 1_000_003
     tasks = [(first + index, EFFECTS[index % len(EFFECTS)]) for index in range(given.curves)]
     with multiprocessing.Pool(given.processes) as pool:
         text = tables(pd.DataFrame(pool.map(judged, tasks, chunksize=4)))
-    if given.reference:
-        smooth = [first + number for number in range(40 * given.reference)]
-        kept = [seed for seed in smooth if KINDS[seed // len(EFFECTS) % len(KINDS)] in SMOOTH]
-        step = max(1, len(kept) // given.reference)
-        text += "\n\n" + reference(kept[::step][: given.reference])
     print(text)
     if given.out:
         given.out.write_text(text + "\n", encoding="utf-8")

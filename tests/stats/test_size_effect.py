@@ -59,8 +59,29 @@ def test_families_of_other_offsets_do_not_pass_for_size() -> None:
     assert within.low is not None
     assert within.high is not None
     assert within.low < 0 < within.high
-    assert pooled.low is not None
-    assert pooled.low > 1.0
+    assert within.pp_per_decade is not None
+    assert pooled.pp_per_decade is not None
+    assert abs(within.pp_per_decade) < 1.0 < 2.0 < pooled.pp_per_decade
+
+
+def test_runs_are_the_unit_of_an_interval() -> None:
+    """Runs that differ by 2 points: 120 checkpoints each are no evidence within a point, and two runs are none."""
+    many = size_effect(noisy(5, 120))
+    assert many.low is not None
+    assert many.high is not None
+    assert many.low < 0 < many.high
+    assert many.high - many.low > 4.0
+    two = size_effect(noisy(2, 30))
+    assert two.low is None
+    assert "2 runs say nothing of how runs of one size differ" in two.why
+
+
+def noisy(runs: int, per: int) -> pd.DataFrame:
+    """Runs that differ by 2 points at equal loss."""
+    table = plant(runs, per, seed=4)
+    off = 0.02 * np.random.default_rng(1).standard_normal(runs)
+    visible = np.clip((table["score"] - 0.25) / 0.1, 0, 1)
+    return table.assign(score=table["score"] + visible * off[table["run"].str[1:].astype(int)])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -161,7 +182,8 @@ def test_published_families_keep_the_sign_that_they_have_within_each_corpus(task
     assert found.high is not None
     assert float(np.mean(apart)) < 0 > found.pp_per_decade
     assert sum(value < 0 for value in apart) >= 2
-    assert found.high < 0
+    if task != "squad":  # its runs differ by 3 pp where it is learned: the sign of the estimate is all that it tells
+        assert found.high < 0
 
 
 def test_rows_are_seen_as_they_are() -> None:

@@ -28,6 +28,8 @@ from onset.results.findings import (
     Predictor,
     Robustness,
     SizeEffect,
+    SpikeEffect,
+    SpikeVerdict,
     Threshold,
     Verdict,
     Width,
@@ -40,6 +42,7 @@ __all__ = [
     "Direction", "Drawable",
     "EffectVerdict", "FactorEffect", "FactorSummary", "FamilyFinding", "FamilyOffset", "Finding", "Forecast",
     "Interval", "LogBayesFactor", "LossChoice", "LossInterval", "LossMeasure", "LossName", "LossShift",
-    "MetricComparison", "Predictor", "Record", "Result", "Robustness", "SizeEffect", "Threshold", "Verdict", "Width",
+    "MetricComparison", "Predictor", "Record", "Result", "Robustness", "SizeEffect", "SpikeEffect",
+    "SpikeVerdict", "Threshold", "Verdict", "Width",
     "check_level", "load", "load_forecast", "save",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from pydantic import Field
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import info as metrics
 from onset.results.base import Frame, Record, Result
-from onset.results.findings import Finding, MetricComparison
+from onset.results.findings import Finding, MetricComparison, SpikeEffect
 from onset.results.text import interval, latex
 
 VERSION: Literal[2] = 2
@@ -119,7 +119,7 @@ class Claim(Record):
     why: str
 
 
-_TABLES = ("metric_comparisons", "factor_summary", "loss_measures", "converted", "claims")
+_TABLES = ("metric_comparisons", "factor_summary", "loss_measures", "converted", "claims", "spikes")
 
 
 class Analysis(Result):
@@ -142,6 +142,8 @@ class Analysis(Result):
     loss_choice: LossChoice | None = None
     converted: tuple[ConvertedThreshold, ...] = ()
     claims: tuple[Claim, ...] = ()
+    spikes: tuple[SpikeEffect, ...] = ()
+    """Loss spikes of the table's runs, and whether scores follow the loss or the tokens there."""
     observations: pd.DataFrame = Field(default_factory=pd.DataFrame, exclude=True, repr=False)
     """The rows that the findings are about."""
     placed: Frame = None
@@ -186,7 +188,7 @@ class Analysis(Result):
         """A frame by name.
 
         ``summary``, ``observations``, ``curve``, ``residuals``, ``predictors``, ``factors``, ``families``,
-        ``metric_comparisons``, ``factor_summary``, ``loss_measures``, ``converted`` or ``claims``.
+        ``metric_comparisons``, ``factor_summary``, ``loss_measures``, ``converted``, ``claims`` or ``spikes``.
         """
         return super().to_frame(kind)
 

@@ -155,6 +155,31 @@ class FactorEffect(Result):
         return f"FactorEffect: {self.factor} {self.verdict} {interval(self.pp, self.low, self.high, 1)}".rstrip()
 
 
+SpikeVerdict = Literal["loss", "tokens", "between", "not_tokens", "inconclusive"]
+
+
+class SpikeEffect(Record):
+    """What scores did at a loss spike, where tokens and size stay while the loss jumps."""
+
+    run: str
+    tokens: float
+    loss: float
+    expected: float
+    """Loss by the neighbouring checkpoints."""
+    loss_name: str = "loss"
+    verdict: SpikeVerdict
+    """What scores follow; ``not_tokens`` where the loss lies too far above all others to say more."""
+    ratio: float | None = None
+    """Drop seen as a share of the drop that the loss predicts; None where too few tasks could drop."""
+    low: float | None = None
+    high: float | None = None
+    level: float = 0.95
+    n_tasks: int = 0
+    why: str = ""
+    tasks: Frame = None
+    """``task, metric, seen, by_tokens, by_loss`` in units of the score; ``drop, predicted, error`` in ability."""
+
+
 class Predictor(Record):
     """How well one quantity alone predicts the scores of a size that was held out."""
 
@@ -253,10 +278,6 @@ class Threshold(Result):
 class Finding(Threshold):
     """What the data says of one (task, metric, loss measure), as it stands in findings.json."""
 
-    n_examples: int | None = None
-    """Questions that a checkpoint's score is the mean of, the least of all checkpoints; None where not known."""
-    asked: str = ""
-    """What befell the questions, in words: ``asked 0-shot instead of 8-shot``; empty where nothing did."""
     spearman: float | None = None
     """Rank correlation of score with loss."""
     pearson: float | None = None

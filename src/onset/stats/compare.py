@@ -4,8 +4,9 @@ Two models that answer the same items err on many of the same ones, so their dif
 each item, not from two separate scores. Items about one passage or of one subject are one cluster: the interval is
 Student's with the cluster-robust variance of the mean difference (Liang and Zeger 1986; Miller 2024, "Adding error bars
 to evals"). Right and wrong answers without clusters get McNemar's exact test (1947), everything else a permutation test
-that exchanges the two models cluster by cluster. The share of false discoveries among all tasks is bounded by Benjamini
-and Hochberg (1995), for each metric apart.
+that exchanges the two models cluster by cluster. Both p-values are valid in finite samples, so the share of false
+discoveries over the tasks of a metric is bounded by Benjamini and Hochberg (1995): exactly where tasks share no items
+or depend positively on each other. Verdicts on thresholds have no valid p-value and use e-values (``curve.decision``).
 """
 
 from __future__ import annotations

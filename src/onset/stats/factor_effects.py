@@ -18,7 +18,7 @@ import pandas as pd
 from onset.results import FactorEffect, check_level
 from onset.stats.data import Array, CurveData, curve_data
 from onset.stats.mixed.equivalence import MARGIN, check_margin, farthest_apart, interval_of, judge, sentence
-from onset.stats.mixed.mixed_model import Mixture
+from onset.stats.mixed.run_effects import RunEstimate
 from onset.stats.mixed.smooth_curve import SmoothCurve, fit_curve
 
 MOST_LEVELS = 12
@@ -95,7 +95,7 @@ class _Models:
     def without_size(self) -> SmoothCurve:
         return fit_curve(self.data)
 
-    def ask(self, factor: Factor) -> tuple[Mixture, SmoothCurve]:
+    def ask(self, factor: Factor) -> tuple[RunEstimate, SmoothCurve]:
         """Coefficients of a factor's columns, and the curve that they were asked beside."""
         columns = factor.indicators - factor.indicators.mean(axis=0)
         if factor.name == "tokens":  # loss and size together leave tokens next to nothing
@@ -107,8 +107,7 @@ class _Models:
         between = _determined(columns, self.data.family)
         beside = np.zeros((len(columns), 0)) if _explained(columns, self.size) > CONFOUNDED else self.size
         curve = fit_curve(self.data, np.hstack([columns, beside]), within_family=not between, steps=_REFIT_STEPS)
-        found = curve.effect
-        return Mixture(found.weights, found.means[:, :k], found.covariances[:, :k, :k]), curve
+        return curve.effect.first(k), curve
 
 
 def factors_of(data: CurveData) -> list[Factor]:

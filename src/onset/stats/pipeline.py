@@ -20,6 +20,7 @@ from onset.results import (
     Finding,
     Predictor,
     SizeEffect,
+    SpikeEffect,
     Threshold,
     check_level,
 )
@@ -31,8 +32,8 @@ from onset.stats.mixed import factors
 from onset.stats.mixed.equivalence import MARGIN
 from onset.stats.parallel import Workers, cores
 from onset.stats.predictors import predictors
-from onset.stats.questions import with_questions
 from onset.stats.size_effect import size_effect
+from onset.stats.spikes import spike_effects
 from onset.stats.splits import disagreeing_splits
 from onset.stats.threshold import threshold
 from onset.tables.observations import check
@@ -92,12 +93,23 @@ def analyze(
         found = workers.map(partial(_fit, settings=settings), curves, done=step)
         pairs = list(zip(curves, found, strict=True))
         findings = tuple(workers.map(partial(_finding, settings=settings), pairs, done=step))
-    findings = with_questions(findings, rows, obs.attrs.get("notes", ()))
+        spikes = _spikes(rows, settings, workers)
     return Analysis(
         source=source, level=level, delta=delta, margin=margin, loss_margin=loss_margin, findings=findings,
-        notes=(*obs.attrs.get("notes", ()), *disagreeing_splits(findings), *multiplicity_note(findings)),
-        metric_comparisons=compare_metrics(findings), factor_summary=factors.summarize(findings), observations=obs,
+        notes=(*obs.attrs.get("notes", ()), *disagreeing_splits(findings), *multiplicity_note(findings),
+               *(one.why for one in spikes)),
+        metric_comparisons=compare_metrics(findings), factor_summary=factors.summarize(findings), spikes=spikes,
+        observations=obs,
     )  # fmt: skip
+
+
+def _spikes(rows: pd.DataFrame, settings: Settings, workers: Workers) -> tuple[SpikeEffect, ...]:
+    """What scores do at loss spikes, loss measure by loss measure."""
+    made: list[SpikeEffect] = []
+    for (name, _), part in rows.groupby(["loss_name", "loss_unit"], sort=True):
+        found = spike_effects(part, level=settings.level, workers=workers)
+        made += [one.with_changes(loss_name=str(name)) for one in found]
+    return tuple(made)
 
 
 def fit_threshold(rows: pd.DataFrame, *, level: float = 0.95, delta: float = DELTA, seed: int = 0) -> Threshold:

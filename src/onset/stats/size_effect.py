@@ -29,11 +29,16 @@ from onset.stats.mixed.equivalence import (
 from onset.stats.mixed.smooth_curve import SmoothCurve, fit_curve, progress_columns
 
 FEWEST_ROWS = 6
+WIDEST = 2.0
+"""Ability: four standard errors of more than this say that nothing could be compared."""
+
 MOST_LEVELS = 24
 """Offsets are listed one by one for up to this many sizes."""
 
 PROGRESS_EVIDENCE = 5.0
 """Log likelihood that progress in the run must add before size is judged with it held equal."""
+
+PROGRESS_IS = "(annealing, a change of the mix, or the schedule)"
 
 _ONE = np.ones(1)
 
@@ -138,16 +143,18 @@ def _with_progress(
     gain = other.model.log_likelihood - curve.model.log_likelihood
     if gain < PROGRESS_EVIDENCE:
         return found, verdict, ""
+    told = f" Scores also go by the progress of a run at equal loss (log likelihood +{gain:.0f})"
+    if _invisible(other):
+        told += f". With it held equal, {_invisible(other)}: size is confounded with progress {PROGRESS_IS}."
+        return found, "inconclusive", told
     unit = data.sign * data.points_per_unit
     held = interval_of(other.effect, _ONE, asked.level, unit)
     again = judge(held, asked.margin)
-    told = (
-        f" Scores also go by the progress of a run at equal loss (log likelihood +{gain:.0f}); it is held equal here."
-    )
+    told += "; it is held equal here."
     if verdict == "differs" and again != "differs":
         told += (
             f" Without that the effect would be {found.value:+.1f} pp [{found.low:+.1f}, {found.high:+.1f}]: size is "
-            "confounded with progress (annealing, a change of the mix, or the schedule)."
+            f"confounded with progress {PROGRESS_IS}."
         )
     return held, again, told
 
@@ -176,8 +183,14 @@ def _invisible(curve: SmoothCurve) -> str:
     shown = curve.visible > 0.5
     if shown.sum() < FEWEST_ROWS:
         return f"only {int(shown.sum())} observations are far enough above chance for an effect to show"
-    low, high = curve.effect.interval(_ONE, 0.95)
-    if high - low > 2.0:
+    found = curve.effect
+    if found.between.freedom < 1:
+        runs = len(np.unique(curve.data.run[shown]))
+        return (
+            f"{runs} runs say nothing of how runs of one size differ, so chance cannot be told from size; "
+            "one more run, of any size in a family of two sizes, would give an interval"
+        )
+    if 4.0 * found.covariance[0, 0] ** 0.5 > WIDEST:
         return "sizes do not overlap in loss, so the curve and the effect of size cannot be told apart"
     return ""
 
@@ -206,8 +219,7 @@ def _levels(curve: SmoothCurve, level: float) -> pd.DataFrame | None:
     sizes, codes = np.unique(np.round(data.log_params, 9), return_inverse=True)
     if not 1 < len(sizes) <= MOST_LEVELS:
         return None
-    plain = replace(curve, model=curve.without_effects())
-    found = plain.ask((codes[:, None] == np.arange(1, len(sizes))[None, :]).astype(float))
+    found = curve.ask_levels((codes[:, None] == np.arange(1, len(sizes))[None, :]).astype(float))
     table = []
     for place, size in enumerate(sizes):
         contrast = -np.full(len(sizes), 1.0 / len(sizes))

@@ -9,17 +9,19 @@ they follow the tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from onset.results import Interval, check_level
+from onset.metrics import info as metrics
+from onset.results import SpikeEffect, SpikeVerdict, check_level
 from onset.stats.data import Array, curve_data
 from onset.stats.mixed.smooth_curve import fit_curve
 from onset.stats.noise import item_variance
+from onset.stats.parallel import Workers
 
 NEIGHBOURS = 3
 """Checkpoints on each side whose losses say what the loss should be."""
@@ -38,6 +40,9 @@ EDGE_TOKENS = 1.5
 
 FEWEST_TASKS = 3
 
+FARTHEST = 1.0
+"""A spike may lie this many ranges of the calm losses above the highest of them for the curve to say what it does."""
+
 
 @dataclass(frozen=True)
 class Spike:
@@ -48,19 +53,6 @@ class Spike:
     loss: float
     expected: float
     """Loss by its neighbours."""
-
-
-@dataclass(frozen=True)
-class SpikeEffect:
-    """What scores did at one spike."""
-
-    spike: Spike
-    verdict: Literal["loss", "tokens", "between", "inconclusive"]
-    ratio: Interval | None
-    """Drop seen as a share of the drop that the loss predicts; None where too few tasks could drop."""
-    why: str
-    tasks: pd.DataFrame = field(repr=False)
-    """``task, metric, seen, by_tokens, by_loss`` in units of the score, ``error`` of the drop in ability."""
 
 
 def find_spikes(obs: pd.DataFrame) -> tuple[Spike, ...]:
@@ -92,22 +84,33 @@ def _expected(loss: Array) -> Array:
 
 
 def spike_effects(
-    obs: pd.DataFrame, *, level: float = 0.95, spikes: Sequence[Spike] | None = None
+    obs: pd.DataFrame, *, level: float = 0.95, spikes: Sequence[Spike] | None = None, workers: Workers | None = None
 ) -> tuple[SpikeEffect, ...]:
     """At each spike of one loss measure, whether scores follow the loss or the tokens.
 
-    ``spikes`` are given where they are known, such as branches of a run; else they are found in the losses.
+    Each task counts once, by its headline metric. ``spikes`` are given where they are known; else they are found in
+    the losses. ``workers`` share the tasks.
     """
     check_level(level)
     found = find_spikes(obs) if spikes is None else tuple(spikes)
     if not found:
         return ()
     marks = {(spike.run, spike.tokens) for spike in found}
+    # Other metrics of the same items are no further evidence.
+    parts = [
+        rows[rows["metric"] == metrics.headline(sorted(rows["metric"].unique()))]
+        for _, rows in obs.groupby("task", sort=True)
+    ]
+    each = partial(_of_task, spikes=found, marks=marks)
+    made = [each(rows) for rows in parts] if workers is None else workers.map(each, parts)
     tables: dict[Spike, list[dict[str, object]]] = {spike: [] for spike in found}
-    for (task, metric), rows in obs.groupby(["task", "metric"], sort=True):
-        for spike, entry in _of_task(rows, found, marks):
-            tables[spike].append({"task": task, "metric": metric, **entry})
-    return tuple(_judged(spike, pd.DataFrame(tables[spike]), level) for spike in found)
+    for rows, entries in zip(parts, made, strict=True):
+        for spike, entry in entries:
+            tables[spike].append({"task": rows["task"].iloc[0], "metric": rows["metric"].iloc[0], **entry})
+    spiked = pd.MultiIndex.from_arrays([obs["run"].astype(str), obs["tokens"]]).isin(list(marks))
+    calm = obs["loss"][~spiked]
+    limit = float(calm.max() + FARTHEST * np.ptp(calm)) if len(calm) else -np.inf
+    return tuple(_judged(spike, pd.DataFrame(tables[spike]), level, spike.loss > limit) for spike in found)
 
 
 def _of_task(
@@ -158,15 +161,33 @@ def _by_tokens(run: pd.DataFrame, tokens: float) -> float | None:
     return float(near.mean()) if len(near) else None
 
 
-def _judged(spike: Spike, tasks: pd.DataFrame, level: float) -> SpikeEffect:
+def _judged(spike: Spike, tasks: pd.DataFrame, level: float, beyond: bool) -> SpikeEffect:
     could = tasks[tasks["predicted"] > 0] if len(tasks) else tasks
     said = (
         f"At {spike.tokens:.4g} tokens the loss of run '{spike.run}' is {spike.loss:.3g} where {spike.expected:.3g} "
         "was expected"
     )
+    known = {"run": spike.run, "tokens": spike.tokens, "loss": spike.loss, "expected": spike.expected,
+             "level": level, "n_tasks": len(could), "tasks": tasks}  # fmt: skip
     if len(could) < FEWEST_TASKS:
-        why = f"{said}; only {len(could)} tasks are predicted to drop."
-        return SpikeEffect(spike, "inconclusive", None, why, tasks)
+        count = f"only {len(could)} task{' is' if len(could) == 1 else 's are'} predicted to drop"
+        return SpikeEffect(verdict="inconclusive", why=f"{said}; {count}.", **known)
+    ratio, low, high = _ratio(could, level)
+    verdict = _verdict(low, high, beyond)
+    words = {
+        "loss": "scores follow the loss", "tokens": "scores follow the tokens", "between": "scores lie between the two",
+        "not_tokens": "scores do not follow the tokens; no other checkpoint has a loss near this one, so how much of "
+        "the drop the loss explains is not known", "inconclusive": "the interval holds both",
+    }[verdict]  # fmt: skip
+    why = (
+        f"{said}; over {len(could)} tasks scores drop by {ratio:.2f} [{low:.2f}, {high:.2f}] of what the loss "
+        f"predicts: {words}."
+    )
+    return SpikeEffect(verdict=verdict, ratio=ratio, low=low, high=high, why=why, **known)
+
+
+def _ratio(could: pd.DataFrame, level: float) -> tuple[float, float, float]:
+    """The drop that is seen as a share of the one predicted, by weighted least squares, with its t interval."""
     weight, predicted = 1.0 / could["error"].to_numpy() ** 2, could["predicted"].to_numpy()
     drop = could["drop"].to_numpy()
     strength = float(weight @ predicted**2)
@@ -175,24 +196,16 @@ def _judged(spike: Spike, tasks: pd.DataFrame, level: float) -> SpikeEffect:
     # Tasks differ by more than their items: the spread of their own ratios counts where it is the larger one.
     excess = max(1.0, float(weight @ (drop - ratio * predicted) ** 2) / freedom)
     reach = float(stats.t.ppf(0.5 + level / 2, freedom)) * np.sqrt(excess / strength)
-    found = Interval(ratio, ratio - reach, ratio + reach)
-    verdict = _verdict(found)
-    words = {
-        "loss": "scores follow the loss", "tokens": "scores follow the tokens", "between": "scores lie between the two",
-        "inconclusive": "the interval holds both",
-    }[verdict]  # fmt: skip
-    why = (
-        f"{said}; over {len(could)} tasks scores drop by {ratio:.2f} [{found.low:.2f}, {found.high:.2f}] of what the "
-        f"loss predicts: {words}."
-    )
-    return SpikeEffect(spike, verdict, found, why, tasks)
+    return ratio, ratio - reach, ratio + reach
 
 
-def _verdict(ratio: Interval) -> Literal["loss", "tokens", "between", "inconclusive"]:
-    none, whole = ratio.low <= 0.0 <= ratio.high, ratio.low <= 1.0 <= ratio.high
+def _verdict(low: float, high: float, beyond: bool) -> SpikeVerdict:
+    none, whole = low <= 0.0 <= high, low <= 1.0 <= high
     if none and whole:
         return "inconclusive"
-    if none or ratio.high < 0.0:
+    if none or high < 0.0:
         return "tokens"
+    if beyond:
+        return "not_tokens"
     # Beyond the drop that the loss predicts it is the loss all the more.
-    return "loss" if whole or ratio.low > 1.0 else "between"
+    return "loss" if whole or low > 1.0 else "between"

@@ -9,7 +9,7 @@ import numpy as np
 from onset.errors import OnsetError
 from onset.results import Interval
 from onset.stats.data import Array
-from onset.stats.mixed.mixed_model import Mixture
+from onset.stats.mixed.run_effects import RunEstimate
 
 MARGIN = 1.0
 """Percentage points within which an effect counts as none."""
@@ -23,7 +23,7 @@ def check_margin(margin: float | None, name: str = "margin") -> None:
         raise OnsetError(f"{name} {margin:g} is no margin", where=name, advice="give a positive number, such as 1")
 
 
-def interval_of(found: Mixture, contrast: Array, level: float, unit: float = 1.0) -> Interval:
+def interval_of(found: RunEstimate, contrast: Array, level: float, unit: float = 1.0) -> Interval:
     """Mean and central interval of one combination of coefficients, times a unit."""
     low, high = sorted(unit * end for end in found.interval(contrast, level))
     return Interval(unit * float(found.mean @ contrast), low, high)

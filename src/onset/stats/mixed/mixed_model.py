@@ -17,15 +17,22 @@ from onset.stats.data import Array, CurveData
 from onset.stats.noise import ITEMS_PRIOR, PRIOR_SCALES, Banded, Components
 
 
+def _log_run_prior(run: Array | float) -> Array:
+    """Log density of the standard deviation of runs in its prior scale: zero at zero, with the tail of a half-Cauchy.
+
+    Zero keeps the posterior from collapsing where few runs happen to agree (boundary-avoiding, Chung et al. 2013); the
+    tail lets a table speak whose runs differ by more than is usual (Gelman 2006).
+    """
+    return np.asarray(np.log(run) - 1.5 * np.log1p(np.square(run)))
+
+
 def _grid() -> tuple[Array, Array, Array]:
     """Standard deviations of run and shift to integrate over, flat, with their log prior weights."""
     run = np.array([0.03, 0.2, 0.45, 0.8, 1.3, 2.0, 3.2, 5.0, 8.0])
     shift = np.array([0.03, 0.5, 1.2, 2.2, 4.0, 8.0])
     width = np.outer(np.gradient(run), np.gradient(shift)).ravel()
     runs, shifts = np.repeat(run, len(shift)), np.tile(shift, len(run))
-    # That of run is a Rayleigh density, which keeps away from zero: with few runs a half-normal would let the posterior
-    # collapse where they happen to agree (boundary-avoiding priors, Chung et al. 2013).
-    logs = np.log(width) + np.log(runs) - 0.5 * (runs**2 + shifts**2)
+    logs = np.log(width) + _log_run_prior(runs) - 0.5 * shifts**2
     return runs * PRIOR_SCALES["run"], shifts * PRIOR_SCALES["shift"], logs
 
 
@@ -122,17 +129,6 @@ class MixedModel:
     spread: tuple[float, float] = (0.0, 0.0)
     """Root mean squares over the grid of run and shift, in the units of ``noise.PRIOR_SCALES``."""
 
-    def ask(self, columns: Array) -> Mixture:
-        """Coefficients of further fixed columns (n, k), run and shift integrated over anew."""
-        found, *_ = _integrate(self.rows, np.hstack([columns, self.fixed]), self.blocks, self.parts, self.scales)
-        k = columns.shape[1]
-        return Mixture(found.weights, found.means[:, :k], found.covariances[:, :k, :k])
-
-    def log_likelihood_with(self, columns: Array) -> float:
-        """Log likelihood with further columns under a unit normal prior of their coefficients."""
-        blocks = (*self.blocks, Block("asked", columns, 1.0))
-        return _integrate(self.rows, self.fixed, blocks, self.parts, np.r_[self.scales, 1.0])[1]
-
     def predict(self, columns: Array) -> tuple[Array, Array]:
         """Mean and standard deviation at (m, p) columns, the fixed ones first: each (grid, m)."""
         found = self.coefficients
@@ -142,7 +138,7 @@ class MixedModel:
 
 
 @dataclass(frozen=True, eq=False)
-class _Products:
+class Products:
     """Inner products of whitened columns: all that a likelihood needs, whatever run, shift and block scales."""
 
     own: Array
@@ -182,21 +178,21 @@ def _unpack(theta: Array) -> tuple[Components, Array]:
     return Components(items, run, shift, drift, odds / (1 + odds), loss), np.exp(theta[6:])
 
 
-def _products(rows: Rows, stacked: Array, parts: Components) -> _Products:
+def products(rows: Rows, stacked: Array, parts: Components, low_rank: Array | None = None) -> Products:
+    """Products of ``stacked`` (n, p), y last; ``low_rank`` (n, 2) in place of the rows' own columns of runs."""
     data = rows.data
     first = np.r_[True, np.diff(data.run) > 0]
-    low_rank = rows.low_rank
-    own = parts.items**2 * rows.items + (parts.loss * low_rank[:, 1]) ** 2
+    own = parts.items**2 * rows.items + (parts.loss * rows.low_rank[:, 1]) ** 2
     banded = Banded.of(own, parts.drift * rows.there, parts.memory, first)
-    white = banded.whiten(np.hstack([low_rank, stacked]))
+    white = banded.whiten(np.hstack([rows.low_rank if low_rank is None else low_rank, stacked]))
     columns, effects = white[:, 2:], white[:, :2]
     starts = data.starts
     cross = np.stack([np.add.reduceat(effects[:, [part]] * columns, starts) for part in (0, 1)], axis=1)
     runs = np.add.reduceat(effects[:, :, None] * effects[:, None, :], starts)
-    return _Products(columns.T @ columns, cross, runs, banded.log_det)
+    return Products(columns.T @ columns, cross, runs, banded.log_det)
 
 
-def _with_runs(made: _Products, run: float, shift: float) -> tuple[Array, float]:
+def _with_runs(made: Products, run: float, shift: float) -> tuple[Array, float]:
     """Inner products and log determinant with run and shift at these standard deviations."""
     scale = np.array([run, shift])
     inner = np.eye(2) + scale[:, None] * made.runs * scale
@@ -236,16 +232,17 @@ def _cholesky(precision: Array) -> Array:
     return np.asarray(linalg.cholesky(precision + 1e-6 * largest * np.eye(len(precision)), lower=True))
 
 
-def _spreads(blocks: Sequence[Block], scales: Array) -> Array:
+def spreads(blocks: Sequence[Block], scales: Array) -> Array:
+    """Standard deviation of each column of the blocks."""
     return np.repeat(scales, [block.columns.shape[1] for block in blocks]) if len(blocks) else np.zeros(0)
 
 
 def _log_prior(theta: Array, blocks: Sequence[Block], known: bool) -> float:
     """Half-normal priors, with the volume of the logarithm, which keeps a scale away from zero."""
     total = -0.5 * (theta[0] / (ITEMS_PRIOR if known else 1.5)) ** 2 - 0.5 * ((theta[2] - 0.5) / 1.5) ** 2
-    for place, name in ((1, "drift"), (3, "loss"), (4, "run"), (5, "shift")):
-        volume = 2.0 if name == "run" else 1.0
-        total += volume * theta[place] - 0.5 * (np.exp(theta[place]) / PRIOR_SCALES[name]) ** 2
+    for place, name in ((1, "drift"), (3, "loss"), (5, "shift")):
+        total += theta[place] - 0.5 * (np.exp(theta[place]) / PRIOR_SCALES[name]) ** 2
+    total += theta[4] + float(_log_run_prior(np.exp(theta[4]) / PRIOR_SCALES["run"]))
     for value, block in zip(theta[6:], blocks, strict=True):
         if block.wide:
             total -= 0.5 * ((value - np.log(block.prior)) / 1.5) ** 2
@@ -258,20 +255,20 @@ def _most_likely(rows: Rows, fixed: Array, blocks: Sequence[Block], theta: Array
     stacked = np.column_stack([fixed, *(block.columns for block in blocks), rows.data.ability])
     n_fixed, step = fixed.shape[1], 1e-4
 
-    def value(theta: Array, made: _Products) -> float:
+    def value(theta: Array, made: Products) -> float:
         own, log_det = _with_runs(made, *np.exp(theta[4:6]))
-        likelihood = _solved(own, log_det, n_fixed, _spreads(blocks, np.exp(theta[6:])))[0]
+        likelihood = _solved(own, log_det, n_fixed, spreads(blocks, np.exp(theta[6:])))[0]
         return -likelihood - _log_prior(theta, blocks, rows.items_known)
 
     def objective(theta: Array) -> tuple[float, Array]:
-        made = _products(rows, stacked, _unpack(theta)[0])
+        made = products(rows, stacked, _unpack(theta)[0])
         here = value(theta, made)
         gradient = np.empty(len(theta))
         for place in range(len(theta)):
             moved = theta.copy()
             moved[place] += step
             # Only the first four components change the whitening; the others reuse its products.
-            other = _products(rows, stacked, _unpack(moved)[0]) if place < 4 else made
+            other = products(rows, stacked, _unpack(moved)[0]) if place < 4 else made
             gradient[place] = (value(moved, other) - here) / step
         return here, gradient
 
@@ -288,7 +285,7 @@ def _integrate(
 ) -> tuple[Mixture, float, tuple[float, float]]:
     """Coefficients over the grid of run and shift, the other components held; mean log likelihood; run and shift."""
     stacked = np.column_stack([fixed, *(block.columns for block in blocks), rows.data.ability])
-    made, spread, n_fixed = _products(rows, stacked, parts), _spreads(blocks, scales), fixed.shape[1]
+    made, spread, n_fixed = products(rows, stacked, parts), spreads(blocks, scales), fixed.shape[1]
     tried = []
     for run, shift, log_weight in zip(*_GRID, strict=True):
         own, log_det = _with_runs(made, run, shift)

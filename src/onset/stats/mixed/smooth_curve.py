@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from onset.stats.data import Array, Bools, CurveData
-from onset.stats.mixed.mixed_model import Block, MixedModel, Mixture, Rows, fit
+from onset.stats.mixed.mixed_model import Block, MixedModel, Rows, fit
+from onset.stats.mixed.run_effects import BetweenRuns, RunEstimate, estimate
 from onset.stats.mixed.spline import Spline
 from onset.stats.noise import item_variance, presence
 
@@ -54,22 +55,46 @@ class SmoothCurve:
     by_family: bool = False
 
     @property
-    def effect(self) -> Mixture:
+    def effect(self) -> RunEstimate:
         """Coefficients of the effect columns, in ability per unit of the column."""
-        found, k = self.model.coefficients, self.effects
-        return Mixture(found.weights, found.means[:, :k], found.covariances[:, :k, :k])
+        return self._estimate(self.model.fixed[:, : self.effects], self.model.fixed[:, self.effects :])
 
-    def without_effects(self) -> MixedModel:
-        """The model with the same variance components and no effect columns."""
-        return replace(self.model, fixed=self.model.fixed[:, self.effects :])
-
-    def ask(self, columns: Array) -> Mixture:
+    def ask(self, columns: Array) -> RunEstimate:
         """Coefficients of other columns (n, k), in ability per unit, beside those that were fitted."""
-        return self.model.ask(columns * self.visible[:, None])
+        return self._estimate(columns * self.visible[:, None], self.model.fixed)
 
-    def ask_along_loss(self, columns: Array) -> Mixture:
+    def ask_levels(self, columns: Array) -> RunEstimate:
+        """The same in place of the effect columns; how much runs differ is held as it is beside these."""
+        shown = columns * self.visible[:, None]
+        return self._estimate(shown, self.model.fixed[:, self.effects :], self.effect.between)
+
+    def ask_along_loss(self, columns: Array) -> RunEstimate:
         """Coefficients of columns that move the curve along the loss, in loss per unit (up is higher loss)."""
-        return self.model.ask(columns * np.abs(self.slope)[:, None])
+        slope, beside = np.abs(self.slope), self.model.spread[0] * self.visible
+        counted = slope * self._shown
+        design = self._design(columns)
+        return estimate(self.model, columns * slope[:, None], counted, beside, fixed=self.model.fixed, design=design)
+
+    def _estimate(self, asked: Array, fixed: Array, between: BetweenRuns | None = None) -> RunEstimate:
+        shift = self.model.spread[1] * float(self.data.loss.min()) * np.abs(self.slope)
+        # A run's own effect has the form of the effect that is asked, so that the two are compared as like with like.
+        counted = self.visible * self._shown
+        shown = np.maximum(self.visible, 1e-3)[:, None]
+        design = self._design(asked / shown)
+        return estimate(self.model, asked, counted, shift, fixed=fixed, design=design, between=between)
+
+    def _design(self, columns: Array) -> Array:
+        """(runs, d) ones, families and the columns at the end of each run: what is said of runs as wholes."""
+        last = np.r_[self.data.starts[1:], len(self.data)] - 1
+        families = np.arange(len(self.data.families) if self.by_family else 1)
+        member = self.data.family[last][:, None] == families[None, :] if self.by_family else np.ones((len(last), 1))
+        return np.hstack([member.astype(float), columns[last]])
+
+    @property
+    def _shown(self) -> Bools:
+        """(n,) whether the run of a row has a row in which most of an effect can show."""
+        most = np.maximum.reduceat(self.visible, self.data.starts)
+        return np.asarray(most[self.data.run] > 0.5)
 
     def at(self, loss: Array, beside: Array | None = None) -> tuple[Array, Array]:
         """Mean and standard deviation of the common curve (of the mean family), each (grid, m).
