@@ -278,6 +278,10 @@ class Threshold(Result):
 class Finding(Threshold):
     """What the data says of one (task, metric, loss measure), as it stands in findings.json."""
 
+    n_examples: int | None = None
+    """Questions that a checkpoint's score is the mean of, the least of all checkpoints; None where not known."""
+    asked: str = ""
+    """What befell the questions, in words: ``asked 0-shot instead of 8-shot``; empty where nothing did."""
     spearman: float | None = None
     """Rank correlation of score with loss."""
     pearson: float | None = None

@@ -106,16 +106,20 @@ def findings_table(analysis: Analysis) -> Table:
     """One row a task under its headline metric: onset loss, threshold, size effect; the loss where there are two."""
     several = len({finding.loss_name for finding in analysis.findings}) > 1
     table = Table(box=box.SIMPLE_HEAD)
-    names = ["task", "metric", *(["loss"] if several else []), "verdict", "onset loss", "threshold",
-             "size effect (pp per decade)"]  # fmt: skip
+    counted = any(finding.n_examples for finding in analysis.findings)
+    names = ["task", "metric", *(["loss"] if several else []), *(["questions"] if counted else []), "verdict",
+             "onset loss", "threshold", "size effect (pp per decade)"]  # fmt: skip
     for name in names:
         table.add_column(name, overflow="fold")
     for finding in headline_findings(analysis):
         loss = [Text(finding.loss_name)] if several else []
         verdict = Text(finding.verdict.replace("_", " "), style=VERDICT_STYLES[finding.verdict])
+        if finding.asked:
+            verdict.append(f"\n{finding.asked}", style="dim")
+        questions = [f"{finding.n_examples:,}" if finding.n_examples else ""] if counted else []
         table.add_row(
-            Text(finding.task), Text(finding.metric), *loss, verdict, _loss(finding.onset), _loss(finding.threshold),
-            _size(finding.size_effect),
+            Text(finding.task), Text(finding.metric), *loss, *questions, verdict, _loss(finding.onset),
+            _loss(finding.threshold), _size(finding.size_effect),
         )  # fmt: skip
     return table
 
