@@ -146,7 +146,8 @@ class _Found:
         return replace(
             base, checkpoints=(int(above.sum()), int((~above).sum())),
             runs=(len(set(data.run[above].tolist())), len(set(data.run[~above].tolist()))),
-            level_errors=_errors_of_mean(data, above), clear_of_chance=robustness.together(model, errors, rest), clear_runs=sum(one > 2.0 for one in by_run),
+            level_errors=_errors_of_mean(data, above),
+            clear_of_chance=robustness.together(model, errors, rest), clear_runs=sum(one > 2.0 for one in by_run),
             without_run=left.run, decisive_run=left.decisive_run, without_checkpoint=left.checkpoint,
         )  # fmt: skip
 

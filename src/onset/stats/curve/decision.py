@@ -143,8 +143,8 @@ def checks(evidence: Evidence) -> tuple[str, ...]:
         found.append(f"only {above} checkpoint(s) lie above it; checkpoints at higher losses would tell")
     if evidence.level_errors > LEVEL:
         found.append(
-            f"the scores above it exceed chance as well, by {evidence.level_errors:.1f} standard errors; more items would"
-            " tell that level from chance"
+            f"the scores above it exceed chance as well, by {evidence.level_errors:.1f} standard errors; more items "
+            "would tell that level from chance"
         )
     if evidence.clear_of_chance < CLEAR:
         found.append("one checkpoint, or the choice of the items, may explain the scores below it; more would tell")
