@@ -150,6 +150,13 @@ def test_what_the_packer_was_told_the_trainer_accepts(device: str, monkeypatch: 
                     choose(run, 65_024, **settings)
 
 
+def test_a_device_that_is_no_gpu_of_cuda_is_not_asked_for_cudas_properties(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apple's devices have no such name and no such memory."""
+    for name in ("get_device_name", "get_device_properties", "is_bf16_supported"):
+        monkeypatch.setattr(torch.cuda, name, lambda *arguments: pytest.fail("CUDA was asked"))
+    assert choose(RUN, VOCAB, precision="auto", threads=1, device="mps").device == "mps"
+
+
 def test_one_worker_compiles_more_shapes_than_torch_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker trains run after run; torch gives a function up after eight shapes, and the ninth run would die."""
     monkeypatch.setattr(passes, "COMPILER", "eager")

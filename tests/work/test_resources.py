@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from onset.errors import OnsetError
 from onset.study.cost import Method, Training
-from onset.study.presets import preset
+from onset.study.presets import PRESETS, preset
+from onset.train.precision import choose, method
 from onset.work import resources
 from onset.work.resources import GPU_BYTES, PROCESS_BYTES, Machine, Need, Packer, Slot, this_machine
 
 GB = 10**9
+VOCAB = 65_024
 
 
 def test_workers_are_sloted_until_none_is_free() -> None:
@@ -49,6 +54,37 @@ def test_a_model_too_large_for_one_gpu_is_shared_out_over_the_fewest() -> None:
     assert slot == Slot(1, ("cuda:0", "cuda:1", "cuda:2"))
     with pytest.raises(OnsetError, match="on each of 4 GPUs"):
         packer.allocate("giant", Need(shared=60 * GB))
+
+
+@pytest.mark.parametrize("gigabytes", [16, 24, 40, 80])
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_placed_on_cards_the_trainer_accepts(
+    name: str, gigabytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two opinions on memory a study dies on the cards that were chosen for it, hours after it was begun."""
+    card = gigabytes * GB
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=card))
+    machine = Machine(64, 10**13, (card,) * 8)
+    placed = 0
+    for run in preset(name).runs:
+        how = method(run, VOCAB, device="cuda", precision="auto")
+        need = Need(gpu=Training(run, VOCAB, how))
+        try:
+            slot = Packer(machine, 8, 1).allocate(run.name, need)
+        except OnsetError:
+            continue  # it says what is missing
+        assert slot is not None
+        assert slot.memory is not None
+        placed += 1
+        found = choose(
+            run, VOCAB, precision="auto", threads=1, device="cuda:0", memory=slot.memory,
+            processes=len(slot.devices), per_host=8,
+        )  # fmt: skip
+        assert found.shards * found.replicas == len(slot.devices)
+        assert need.on_gpus(len(slot.devices), card) <= card
+    assert placed
 
 
 def test_an_evaluation_takes_one_gpu_and_more_only_where_one_is_too_small() -> None:

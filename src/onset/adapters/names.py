@@ -12,13 +12,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from onset.errors import OnsetError
+from onset.store.step_names import STEP
 
-STEP = re.compile(
-    r"(?:^|[-_@./])(?:global[-_]?)?(?:step|checkpoint|ckpt|iter)s?[-_=]?(\d+)"
-    r"(?:[-_]tokens(\d+(?:\.\d+)?)([MBT]))?(?:[-_](?:hf|unsharded))?$",
-    re.IGNORECASE,
-)
-"""A name, or the end of one, that gives the step of a checkpoint."""
 SUFFIXES = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _SIZE = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:[.p]\d+)?)([KMBT])(?![A-Za-z0-9])", re.IGNORECASE)
 _NUMBER = re.compile(r"^(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([KMBT]?)$", re.IGNORECASE)
@@ -44,12 +39,12 @@ def place(model: str, revision: str = "") -> Place:
         model, _, revision = model.rpartition("@")
     found = STEP.search(revision)
     if found:
-        return Place(model, int(found[1]), _tokens(found))
+        return Place(model + found["rest"], int(found[1]), _tokens(found))
     found = STEP.search(model)
     if found is None or not (rest := model[: found.start()]):
         return Place(model)
     inside = model[found.start()] == "/"  # a folder of its own: the run is the folder around it
-    return Place(Path(rest).name if inside else rest, int(found[1]), _tokens(found))
+    return Place((Path(rest).name if inside else rest) + found["rest"], int(found[1]), _tokens(found))
 
 
 def step_of(text: object) -> float | None:

@@ -19,6 +19,7 @@ from onset.plots.sentences import sentence
 from onset.report import cells
 from onset.report.cells import Row
 from onset.results import Analysis, Finding, LossInterval
+from onset.results.text import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +226,7 @@ def fact_list(analysis: Analysis, points: Points, study: StudyFacts | None) -> l
         told += [(_(name), f"{value:,}" if isinstance(value, int | float) else value)
                  for name, value in study.counts.items()]  # fmt: skip
         if study.seconds is not None:
-            told.append((_("Time taken"), words.duration(study.seconds)))
+            told.append((_("Time taken"), duration(study.seconds)))
         if study.digest:
             told.append((_("Digest"), study.digest[:16]))
     return told

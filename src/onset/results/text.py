@@ -36,3 +36,15 @@ def latex(frame: pd.DataFrame, caption: str) -> str:
         position="tbp",
     )  # fmt: skip
     return text
+
+
+def duration(seconds: float | None) -> str:
+    """A time for readers: 45 s, 7 min 12 s, 2 h 05 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

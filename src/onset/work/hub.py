@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,13 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from onset.errors import OnsetError, did_you_mean
+from onset.store.step_names import STEP
 
-STEP = re.compile(
-    r"(?:^|[-_@.])(?:global[-_])?(?:step|checkpoint|ckpt|iter)[-_]?(\d+)(?:[-_]tokens(\d+(?:\.\d+)?)([MBT]))?"
-    r"(?P<rest>(?:[-_]seed[-_][A-Za-z0-9-]+)?)$",
-    re.IGNORECASE,
-)
-"""A name that tells a step, the tokens where it says them, and the seed that follows in some series."""
 PREFIX = "series:"
 
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir, run_dirs
-from onset.work.hub import STEP, expanded
+from onset.store.step_names import STEP
+from onset.work.hub import expanded
 
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 """A part of a model that llama.cpp has split."""

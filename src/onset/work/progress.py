@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from onset.results.text import duration
 from onset.work.piece import Event, Piece
 
 QUIET_SECONDS = 10.0
@@ -30,7 +31,7 @@ class _InHand:
             return f"evaluate {self.piece.run} step {self.piece.step}: {data.get('doing', 'loading')}"
         if "loss" not in data:
             return f"train {self.piece.run}: starting"
-        left = duration(self.seconds_left())
+        left = duration(self.seconds_left()) or "?"
         return (
             f"train {self.piece.run}: step {data['step']}/{data['steps']}, loss {data['loss']:.3f}, "
             f"{float(data['tokens_per_second']):,.0f} tokens/s, {left} left"
@@ -114,15 +115,3 @@ class Display:
         whole = ProgressBar(total=max(self.total, 1), completed=self.done, width=24)
         table.add_row(whole, self.summary())
         return Group(table)
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds in words: '42 s', '3 min 05 s', '2 h 10 min'."""
-    if seconds is None:
-        return "?"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

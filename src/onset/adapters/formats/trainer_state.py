@@ -19,6 +19,7 @@ from onset.adapters import names, source
 from onset.adapters.columns import TRAINING
 from onset.adapters.source import Format, Reading, Results
 from onset.errors import OnsetError
+from onset.store.step_names import STEP
 from onset.tables.units import NATS
 
 _EVAL = re.compile(r"^eval_(?:(.+)_)?loss$")
@@ -70,7 +71,7 @@ def _run(path: Path, reading: Reading) -> dict[str, Any]:
     if reading.runs is not None:
         return source.run_of(path, reading)
     folder = path.resolve().parent
-    return {"run": names.place(folder.as_posix()).run if names.STEP.search(folder.name) else folder.name}
+    return {"run": names.place(folder.as_posix()).run if STEP.search(folder.name) else folder.name}
 
 
 FORMAT = Format("trainer-state", "Hugging Face Trainer, trainer_state.json", looks_like, read)
