@@ -329,3 +329,14 @@ def test_a_browser_draws_the_page_and_no_hostile_name_runs(
     ).stdout  # fmt: skip
     assert seen.count('class="marks"') >= 12
     assert not any(tag == "img" for tag, _ in Reader(seen).elements)
+
+
+def test_questions_asked_otherwise_than_meant_are_told_beside_the_verdict(analysis: Analysis, tmp_path: Path) -> None:
+    """Lost: a model of a small context was asked 0-shot, and its verdict stands as that of the 8-shot task."""
+    told = "asked 0-shot instead of 8-shot: all prompts were cut to fit the context (10 of 10 checkpoints)"
+    first = analysis.findings[0].model_copy(update={"asked": told, "n_examples": 1319})
+    changed = analysis.model_copy(update={"findings": (first, *analysis.findings[1:])})
+    text = page.write(tmp_path, changed, None, pictures=False).read_text(encoding="utf-8")
+    assert f"<small>{told}</small></td>" in body(text)
+    assert "1,319" in body(text)
+    assert "而非 8-shot" in body(text, "zh")

@@ -239,4 +239,12 @@ NOTES = (
     noted("in {share} of the draws no number of tokens reaches the threshold"),
 )
 
-PATTERNS = (*VERDICTS, *CLAIMS, *COMPARISONS, *NOTES)
+QUESTIONS = (
+    noted(
+        "asked {kept} instead of {shots}-shot: {which} prompts were cut to fit the context ({count} of {all} checkpoints)"
+    ),
+    noted("{questions} questions too long for the context ({count} of {all} checkpoints)"),
+)
+"""What ``store.coverage`` says of how a task was asked."""
+
+PATTERNS = (*VERDICTS, *CLAIMS, *COMPARISONS, *NOTES, *QUESTIONS)

@@ -44,6 +44,8 @@ class FindingRow:
     details: Row
     sentence: str
     why: str
+    asked: str
+    """What befell the questions; empty where nothing did."""
 
 
 def finding_rows(book: Sequence[tuple[Points, list[Panel]]], analysis: Analysis) -> list[FindingRow]:
@@ -63,7 +65,7 @@ def finding_rows(book: Sequence[tuple[Points, list[Panel]]], analysis: Analysis)
                     key in first and index == 0, finding.verdict, words.verdict(finding.verdict),
                     where(finding), _numbers(finding), _details(finding),
                     sentence(finding, ranges.get(key, points.seen), analysis.level, name_loss=several),
-                    in_language(finding.why),
+                    in_language(finding.why), in_language(finding.asked),
                 )
             )  # fmt: skip
     return rows
@@ -98,7 +100,7 @@ def detail_columns() -> tuple[str, ...]:
     """What the columns of ``FindingRow.details`` are called."""
     return (
         _("onset loss"), _("onset width"), _("threshold"), _("log Bayes factor"), _("size effect (pp per decade)"),
-        _("chance"), "Spearman", "Pearson", _("points"), _("runs"),
+        _("chance"), "Spearman", "Pearson", _("questions"), _("points"), _("runs"),
     )  # fmt: skip
 
 
@@ -110,7 +112,8 @@ def _details(finding: Finding) -> Row:
         _loss(finding.threshold),
         cells.number(None if factor is None else factor.threshold, 1),
         cells.size_effect(finding.size_effect), cells.number(finding.chance), cells.number(finding.spearman),
-        cells.number(finding.pearson), cells.whole(finding.n_points), cells.whole(finding.n_runs),
+        cells.number(finding.pearson), cells.whole(finding.n_examples), cells.whole(finding.n_points),
+        cells.whole(finding.n_runs),
     )  # fmt: skip
 
 
