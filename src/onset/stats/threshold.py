@@ -116,10 +116,12 @@ class _Found:
         comparison = model.comparison
         reached = float(np.quantile(self.draws.excess[0], 0.5 + self.level / 2))
         floor = window.floor != 0.0 and data.chance.value is not None
+        end = _upper_end(data)
         base = Evidence(
             chance=data.chance.value, unit=data.loss_unit, log_bf_ability=comparison.log_bf_ability,
             log_bf_threshold=self.log_bf_threshold, upper_bound=reached / window.room,
             upper_score=float(data.to_score(np.array(max(reached, 0.0)))),
+            end_bound=end / window.room, end_score=float(data.to_score(np.array(end))),
             floor=float(data.to_score(np.array(window.floor))) if floor else None,
             below_chance=window.floor < 0 if floor else _below_chance(data, eta), from_the_start=self._from_the_start(),
             reaches=float((self.draws.excess[0] > 0).mean()) >= 0.5 + self.level / 2,
@@ -210,13 +212,24 @@ def _below_chance(data: CurveData, eta: Quantiles | None) -> bool:
     return bool(ability.mean() < -2.0 * ability.std(ddof=1) / np.sqrt(len(ability)) - 1e-9)
 
 
+def _mean(data: CurveData, chosen: Bools) -> tuple[float, float]:
+    """Mean ability of the chosen scores and its standard error; all models answer the same items."""
+    ability, items = data.ability[chosen], item_variance(data)[0][chosen]
+    error = np.hypot(ability.std(ddof=1) / np.sqrt(len(ability)), np.sqrt(np.median(items)))
+    return float(ability.mean()), float(error)
+
+
 def _errors_of_mean(data: CurveData, chosen: Bools) -> float:
-    """Standard errors from chance of the mean of the chosen scores; all models answer the same items."""
-    if chosen.sum() < 3:
-        return 0.0
-    ability, items = data.ability[chosen], item_variance(data)[0]
-    error = np.hypot(ability.std(ddof=1) / np.sqrt(len(ability)), np.sqrt(np.median(items[chosen])))
-    return float(ability.mean() / error)
+    """Standard errors from chance of the mean of the chosen scores; 0 with fewer than three."""
+    mean, error = _mean(data, chosen) if chosen.sum() >= 3 else (0.0, 1.0)
+    return mean / error
+
+
+def _upper_end(data: CurveData) -> float:
+    """Two standard errors above the mean ability of the scores at the lowest losses: five, or a tenth of all."""
+    last = np.sort(data.loss)[min(len(data), max(FEWEST, len(data) // 10)) - 1]
+    mean, error = _mean(data, data.loss <= last)
+    return max(mean + 2.0 * error, 0.0)
 
 
 def _too_few(data: CurveData) -> str | None:

@@ -57,6 +57,9 @@ class Evidence:
     """Of the excess over chance at the lowest loss, as a share of all there is."""
     upper_score: float
     """The same as a score."""
+    end_bound: float = math.inf
+    """The same of the scores at the lowest losses themselves, whatever the form of the curve."""
+    end_score: float = math.nan
     floor: float | None = None
     """Level of the scores above the onset where it is not chance, as a score."""
     below_chance: bool = False
@@ -233,10 +236,10 @@ def _with_floor(evidence: Evidence) -> Decision:
 
 def _below_to_chance(evidence: Evidence, level: str) -> Decision:
     """Scores that rise from below chance and are not shown to pass it: being worse than chance is no ability."""
-    if evidence.upper_bound <= HIDDEN:
+    bound, score = min((evidence.upper_bound, evidence.upper_score), (evidence.end_bound, evidence.end_score))
+    if bound <= HIDDEN:
         return Decision(
-            "at_chance",
-            f"{level}, and rises to chance; at the lowest loss, more than {evidence.upper_score:.3g} is excluded.",
+            "at_chance", f"{level}, and rises to chance; at the lowest losses, more than {score:.3g} is excluded."
         )
     return Decision(
         "inconclusive",
