@@ -1,117 +1,194 @@
-"""How often forecasts of a size that was held out hold what it scored: by its loss, and by its size and tokens.
+"""Forecasts of published runs: sizes and ends of runs that were held out, beside what is commonly done.
 
-    python benchmarks/forecast.py [--forecasts 200] [--seed 1] [--processes 2] [--out FILE]
+    ONSET_SHARED=DIR python benchmarks/forecast.py [--out FILE]
 
-The held-out size is the largest of a planted family; beside the forecast stands a logistic curve in the loss with its
-residual band. Prints Markdown; nothing is read from elsewhere.
+For each table the smaller sizes (or the first half of a run) are known and a larger size (the last tenth) is predicted:
+given its loss, and given only its size and tokens. Beside the forecast stand a logistic curve in loss, one in log
+compute, and the two steps of the OLMo ladder (Bhagia et al. 2024, arXiv 2412.04403): a law of a task's loss in size and
+tokens, then a sigmoid of the score in that loss (the loss of the answers where the table has it, else the table's loss).
+The same tasks for all: those that the forecast does not refuse. Prints Markdown. The tables: ``published_runs``.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-from collections.abc import Callable
+import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import optimize, special
 
 from markdown import table
+from onset.errors import OnsetError
+from onset.stats import loss_fit, loss_law
 from onset.stats.backtest import logistic
 from onset.stats.forecast import forecast
-from planting import EMERGENT, SMOOTH, design, law
+from onset.stats.loss_rows import choose
+from published_runs import Case, cases
 
-KINDS = EMERGENT + SMOOTH
-LEVELS = (0.95, 0.8)
+LEVELS = (0.8, 0.95)
+MOST = 3
+"""Checkpoints of a held-out run that are predicted: the last ones."""
+HEADLINES = {"arc_easy": "acc", "sciq": "acc"}
 
 
-def foreseen(seed: int) -> list[dict[str, Any]]:
-    """Forecasts of the largest size of one planted family, by loss and by size and tokens."""
-    rng = np.random.default_rng([seed, 77])
-    sizes, checkpoints = int(rng.integers(3, 6)) + 1, int(rng.integers(8, 31))
-    trained = family(sizes, checkpoints, rng)
-    known = (trained["params"] < trained["params"].max()).to_numpy()
-    kind = KINDS[seed % len(KINDS)]
-    plan = design(
-        rng, bad_run="", sizes=sizes, checkpoints=checkpoints, high=trained["loss"].max(), low=trained["loss"].min(),
-        items=int(np.exp(rng.uniform(np.log(200), np.log(5000)))),
-    )  # fmt: skip
-    curve, _, _ = law(kind, plan, np.sort(trained["loss"].to_numpy()[known]), rng)
-    scored = measured(trained, curve, plan.chance, plan.items, plan.run_noise, rng)
-    unseen = scored[~known].iloc[[checkpoints // 3, 2 * checkpoints // 3, checkpoints - 1]].reset_index(drop=True)
-    lowest, width = scored["loss"][known].min(), float(np.ptp(scored["loss"][known]))
-    told = []
-    for stage, names in (("loss", ["loss", "params"]), ("size and tokens", ["params", "tokens"])):
+def of_case(case: Case) -> Iterator[dict[str, object]]:
+    """One row a method, task, held-out checkpoint and level."""
+    held = case.held[case.held["metric"].isin(_SHARES)].sort_values("tokens")
+    held = held.groupby(["run", "task", "metric"], sort=False).tail(MOST).reset_index(drop=True)
+    held["target"] = np.arange(len(held))
+    known = case.known.merge(held[["task", "metric"]].drop_duplicates())
+    steps = {"given the loss": ["loss"]}
+    law = None
+    if case.kind == "size":
+        law = loss_law.fit(case.known)
+        steps["given size and tokens"] = ["tokens"]
+    for stage, names in steps.items():
+        columns = [name for name in ("run", "family", "n_examples", "params", "task", "metric") if name in held]
         for level in LEVELS:
-            found = forecast(scored[known], unseen[names], thresholds={}, level=level, seed=seed).scores
-            told += [
-                {"kind": kind, "stage": stage, "level": level, "refused": row.verdict == "refused",
-                 "covered": row.low <= seen <= row.high, "error": 100 * abs(row.score - seen),
-                 "width": 100 * (row.high - row.low), "beyond": (lowest - loss) / width}
-                for row, seen, loss in zip(found.itertuples(), unseen["score"], unseen["loss"], strict=True)
-            ]  # fmt: skip
+            found = forecast(known, held[[*columns, "target", *names]], thresholds={}, level=level, law=law).scores
+            for row in (
+                found.set_index("target").join(held.set_index("target")[["score"]], rsuffix="_seen").itertuples()
+            ):
+                if row.verdict == "predicted":
+                    yield _row(
+                        case, row.task, row.metric, stage, "onset", level, row.score_seen, row.score, row.low, row.high
+                    )
+            predicted = set(found.loc[found["verdict"] == "predicted", "target"])
+            yield from _baselines(case, known, held[held["target"].isin(predicted)], stage, level)
+
+
+def _row(
+    case: Case, task: str, metric: str, stage: str, method: str, level: float, seen: float, score: float,
+    low: float = np.nan, high: float = np.nan,
+) -> dict[str, object]:  # fmt: skip
+    return {
+        "case": case.name, "kind": case.kind, "times": case.times, "task": task, "metric": metric, "stage": stage,
+        "method": method, "level": level, "error": 100 * abs(score - seen), "bias": 100 * (score - seen),
+        "covered": float(low <= seen <= high) if np.isfinite(low) else np.nan, "width": 100 * (high - low),
+    }  # fmt: skip
+
+
+def _baselines(
+    case: Case, known: pd.DataFrame, held: pd.DataFrame, stage: str, level: float
+) -> Iterator[dict[str, object]]:
+    for (task, metric), rows in held.groupby(["task", "metric"], sort=False):
+        before = known[(known["task"] == task) & (known["metric"] == metric)]
+        floor = float(before["chance"].mean()) if before["chance"].notna().all() else None
+        score, seen = before["score"].to_numpy(float), rows["score"].to_numpy(float)
+        if stage == "given the loss":
+            columns, name = [-frame["loss"].to_numpy(float) for frame in (before, rows)], "logistic in loss"
+        else:
+            columns, name = (
+                [np.log(frame["params"].to_numpy(float) * frame["tokens"]) for frame in (before, rows)],
+                "logistic in compute",
+            )
+        found = logistic(np.asarray(columns[0], float), score, np.asarray(columns[1], float), floor, True, level)
+        for values in zip(seen, *found, strict=True):
+            yield _row(case, str(task), str(metric), stage, name, level, *values)
+        if stage != "given the loss":
+            for values in zip(seen, _two_steps(case, str(task), before, rows), strict=True):
+                yield _row(case, str(task), str(metric), stage, "two steps (OLMo ladder)", level, *values)
+
+
+def _two_steps(case: Case, task: str, before: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    """Scores by a law of the task's loss in size and tokens, then a sigmoid with a free floor and height in that loss."""
+    answers = case.known[(case.known["task"] == task) & (case.known["metric"] == "gold_answer_ce")]
+    if len(answers):
+        answers = answers.assign(loss=answers["score"])
+        pairs = before[["run", "tokens", "score"]].merge(answers[["run", "tokens", "loss"]])
+    else:
+        answers, pairs = before, before[["run", "tokens", "score", "loss"]]
+    law_rows = choose(answers)
+    law = loss_fit.natural(loss_fit.best(law_rows, np.ones(len(law_rows.loss))))
+    losses = loss_fit.law(law[None, : loss_fit.LAW], rows["params"].to_numpy(float), rows["tokens"].to_numpy(float))[0]
+    at, score = pairs["loss"].to_numpy(float), pairs["score"].to_numpy(float)
+    middle, width = float(np.median(at)), max(float(np.ptp(at)), 1e-6)
+
+    def sigmoid(theta: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        return np.asarray(theta[0] + theta[1] * special.expit(-(loss - middle) / width * np.exp(theta[2]) + theta[3]))
+
+    starts = [
+        [score.min(), np.ptp(score) * 1.2, steep, shift] for steep in (0.5, 1.5, 2.5) for shift in (-2.0, 0.0, 2.0)
+    ]
+    bounds = ([-0.2, 0.0, -3.0, -30.0], [1.0, 1.2, 6.0, 30.0])
+    fits = [optimize.least_squares(lambda theta: sigmoid(theta, at) - score, start, bounds=bounds) for start in starts]
+    return sigmoid(min(fits, key=lambda fit: fit.cost).x, losses)
+
+
+def losses(case: Case) -> dict[str, object]:
+    """Relative error of held-out losses by size and tokens, and coverage."""
+    seen = case.held.sort_values("tokens").groupby("run", sort=False).tail(1)
+    made: dict[str, object] = {"table": case.name, "times the size": case.times, "runs": len(seen)}
     for level in LEVELS:
-        learnt = scored[known]
-        score, low, high = logistic(
-            -learnt["loss"].to_numpy(), learnt["score"].to_numpy(), -unseen["loss"].to_numpy(), plan.chance, True, level
-        )
-        told += [
-            {"kind": kind, "stage": "logistic in loss", "level": level, "refused": told[0]["refused"],
-             "covered": low[place] <= seen <= high[place], "error": 100 * abs(score[place] - seen),
-             "width": 100 * (high[place] - low[place]), "beyond": (lowest - unseen["loss"][place]) / width}
-            for place, seen in enumerate(unseen["score"])
-        ]  # fmt: skip
-    return told
+        law = loss_law.fit(case.known, level=level)
+        found = [
+            law.predict(row.params, row.tokens, family=str(row.family)).iloc[0] for row in seen.itertuples(index=False)
+        ]
+        truth = seen["loss"].to_numpy(float)
+        made |= {
+            "error, %": float(np.mean([100 * abs(one["loss"] / value - 1) for one, value in zip(found, truth, strict=True)])),
+            f"within {level:.0%}": float(np.mean([one["low"] <= value <= one["high"] for one, value in zip(found, truth, strict=True)])),
+        }  # fmt: skip
+    return made | {"learnt from": choose(case.known).basis}
 
 
-def family(sizes: int, checkpoints: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Runs under L = 1.7 + 406 / N^0.34 + 411 / D^0.28 that differ by up to 0.3 % of their loss."""
-    step = 10 ** rng.uniform(0.3, 0.7)
-    spread = float(rng.choice([0.0, 0.001, 0.003]))
-    frames = []
-    for number, params in enumerate(1e8 * step ** np.arange(sizes)):
-        tokens = np.geomspace(2e9, 2e11, checkpoints)
-        loss = (1.7 + 406 / params**0.34 + 411 / tokens**0.28) * np.exp(spread * rng.standard_normal())
-        frames.append(pd.DataFrame({"run": f"run-{number}", "params": params, "tokens": tokens, "loss": loss}))
-    return pd.concat(frames, ignore_index=True)
+def summary(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Error over tasks (a task counts once), coverage over checkpoints."""
+    tasks = rows.groupby([*keys, "case", "task", "metric", "level"], sort=False)[
+        ["error", "bias", "covered", "width"]
+    ].mean()
+    grouped = tasks.reset_index().groupby([*keys], sort=False)
+    at = {
+        level: tasks.reset_index()[tasks.reset_index()["level"] == level].groupby(keys, sort=False) for level in LEVELS
+    }
+    return pd.DataFrame({
+        "tasks": at[0.8].size(), "mean error, pp": grouped["error"].mean(), "median": grouped["error"].median(),
+        "bias": grouped["bias"].mean(), "within 80 %": at[0.8]["covered"].mean(), "within 95 %": at[0.95]["covered"].mean(),
+        "width of 80 %, pp": at[0.8]["width"].mean(),
+    }).reset_index()  # fmt: skip
 
 
-def measured(
-    seen: pd.DataFrame, curve: Callable[[Any], Any], chance: float, items: int, run_noise: float,
-    rng: np.random.Generator,
-) -> pd.DataFrame:  # fmt: skip
-    """Scores on the curve, with runs that differ where there is an ability and the noise of items."""
-    clean = curve(seen["loss"].to_numpy())
-    there = np.clip((clean - chance) / 0.02, 0, 1)
-    runs = dict.fromkeys(seen["run"])
-    moved = seen["run"].map({run: run_noise * rng.standard_normal() for run in runs}).to_numpy(float)
-    score = rng.binomial(items, np.clip(clean + there * moved, 0, 1)) / items
-    return seen.assign(task="planted", metric="accuracy", score=score, chance=chance, n_examples=items)
+_SHARES = ("acc", "acc_norm", "accuracy", "len_norm", "exact_match")
 
 
-def forecast_tables(found: pd.DataFrame) -> str:
-    """Coverage, error and width by level and stage, within and beyond the losses seen."""
-    refused = found["refused"].mean()
-    rows = found[~found["refused"]]
-    rows = rows.assign(target=np.where(rows["beyond"] > 0, "beyond the losses seen", "within"))
-    names = {"covered": ("covered", "mean"), "error": ("error", "mean"), "width": ("width", "mean")}
-    whole = rows.groupby(["level", "stage"]).agg(forecasts=("error", "size"), **names).reset_index()
-    split = rows.groupby(["level", "stage", "target"]).agg(forecasts=("error", "size"), **names).reset_index()
-    return f"Forecasts, in points; {refused:.1%} refused as at chance\n\n{table(whole)}\n\n{table(split)}"
+def report(folder: Path) -> str:
+    """The whole page."""
+    told, by_loss, left_out = [], [], []
+    for case in cases(folder):
+        try:
+            told += list(of_case(case))
+            if case.kind == "size":
+                by_loss.append(losses(case))
+        except OnsetError as error:
+            left_out.append(f"{case.name}: {error.what}")
+    rows = pd.DataFrame(told)
+    sizes, ends = rows[rows["kind"] == "size"], rows[rows["kind"] == "end"]
+    parts = [
+        "## Held-out sizes, all tables\n", table(summary(sizes, ["stage", "method"]), 2),
+        "\n## Held-out ends of runs (first half known, last tenth predicted)\n", table(summary(ends, ["stage", "method"]), 2),
+        "\n## By table\n", table(summary(sizes, ["case", "stage", "method"]), 2),
+        "\n", table(summary(ends, ["case", "stage", "method"]), 2),
+        "\n## Loss from size and tokens\n", table(pd.DataFrame(by_loss), 2),
+    ]  # fmt: skip
+    if left_out:
+        parts += ["\nLeft out:\n", *(f"* {one}" for one in left_out)]
+    return "\n".join(parts)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--forecasts", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    first = given.seed * 1_000_003
-    with multiprocessing.Pool(given.processes) as pool:
-        told = pool.map(foreseen, [first + index for index in range(given.forecasts)], chunksize=2)
-    text = forecast_tables(pd.DataFrame([row for rows in told for row in rows]))
+    shared = os.environ.get("ONSET_SHARED")
+    if not shared:
+        parser.error("ONSET_SHARED does not name the folder with data/results and data/atlas")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        text = report(Path(shared) / "data")
     print(text)
     if given.out:
         given.out.write_text(text + "\n", encoding="utf-8")

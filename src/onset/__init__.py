@@ -110,12 +110,14 @@ def forecast(
     metric: str | None = None,
     loss: str | None = None,
     level: float = 0.95,
+    schedule: str | None = None,
     seed: int = 0,
 ) -> Forecast:
     """Scores of ``targets`` with prediction intervals, and when abilities emerge, from a table of observations.
 
     A target has ``loss``, or ``params`` and ``tokens``; give one, a list of them or a frame. Without ``task`` and
-    ``metric`` every one of the table is predicted.
+    ``metric`` every one of the table is predicted. ``schedule`` is that of the learning rate (constant, cosine,
+    linear, wsd), where the table has no column for it.
     """
     from collections.abc import Mapping
 
@@ -131,7 +133,7 @@ def forecast(
         if isinstance(targets, pd.DataFrame)
         else pd.DataFrame([targets] if isinstance(targets, Mapping) else [*targets])
     )
-    return predict(rows, wanted, level=check_level(level), seed=seed)
+    return predict(rows, wanted, level=check_level(level), seed=seed, schedule=schedule)
 
 
 def analyze(

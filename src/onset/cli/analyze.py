@@ -75,21 +75,50 @@ def report_again(
 @app.command()
 def forecast(
     source: Annotated[Path, typer.Argument(metavar="TABLE|DIR", help="Observations or a study's folder.")],
-    targets: Annotated[Path, typer.Option(help="CSV: a column loss, or params and tokens; optional task, metric.")],
-    out: Out,
+    targets: Annotated[
+        Path | None, typer.Option(help="CSV: a column loss, or params and tokens; optional run, task, metric.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder that the results go to.")] = None,
     level: Level = 0.95,
     loss: Loss = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Learning rate of the runs: constant, cosine, linear or wsd.")
+    ] = None,
+    seal: Annotated[Path | None, typer.Option(metavar="FILE", help="Seal the forecast into a new file.")] = None,
+    key: Annotated[Path | None, typer.Option(help="SSH key that signs the sealed file (ssh-keygen -Y).")] = None,
+    opened: Annotated[
+        Path | None, typer.Option("--open", metavar="FILE", help="Score a sealed forecast against TABLE|DIR.")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="With --open: the digest that was published.")] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of sealed forecasts with a track record page.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Predict scores and onsets with intervals, and back-test such predictions on the same table."""
+    """Predict scores and onsets with intervals, and back-test such predictions; seal them, and open them later."""
+    if opened is not None:
+        _opened(opened, source, loss, sha256, ledger, as_json)
+        return
+    if targets is None or out is None:
+        raise typer.BadParameter("give --targets and --out, or --open FILE")
     from onset.work.findings import write_forecast
 
     with progress_bar("analysing") as progress:
-        made, tested, page = write_forecast(source, targets, out, level=level, loss=loss, progress=progress)
+        made, tested, page = write_forecast(
+            source, targets, out, level=level, loss=loss, schedule=schedule, progress=progress
+        )
+    digest = None
+    if seal is not None:
+        from onset.work.sealed import write
+
+        digest = write(made, source.name, seal, key=key, ledger=ledger)
     if as_json:
         summary = None if isinstance(tested, OnsetError) else records(tested.summary())
-        print_json({"scores": records(made.scores), "onsets": records(made.onsets), "backtest": summary})
+        told = {"scores": records(made.scores), "onsets": records(made.onsets), "backtest": summary}
+        print_json(told | {"notes": list(made.notes), "sealed": digest})
         return
+    for note in made.notes:
+        typer.echo(f"note: {note}")
     print_frame(made.summary(), as_json=False)
     if len(made.onsets):
         print_frame(made.onsets, as_json=False)
@@ -99,6 +128,25 @@ def forecast(
         typer.echo("back-test on this table, the smaller sizes predicting the larger:")
         print_frame(tested.summary(), as_json=False)
     typer.echo(f"report: {page}")
+    if digest is not None:
+        typer.echo(f"sealed: {seal}, SHA-256 {digest} (publish it: it shows later that the file is the same)")
+
+
+def _opened(
+    path: Path, results: Path, loss: str | None, sha256: str | None, ledger: Path | None, as_json: bool
+) -> None:
+    from onset.work.sealed import open_sealed
+
+    found = open_sealed(path, results, loss=loss, sha256=sha256, ledger=ledger)
+    if as_json:
+        print_json(found.to_json())
+        return
+    print_frame(found.scores, as_json=False)
+    print_frame(found.summary(), as_json=False)
+    if found.missing:
+        typer.echo(f"{found.missing} predictions have no score in the results")
+    typer.echo(f"SHA-256 {found.sha256}: " + ("as it was sealed" if found.as_sealed else "NOT as it was sealed"))
+    typer.echo(f"signature: {found.signature}" if found.signature else "not signed")
 
 
 @app.command()

@@ -15,7 +15,7 @@ from onset.metrics import info as metrics
 from onset.plots import curves, forecasts, frames, onsets, performance, theme, words
 from onset.plots.palette import sizes
 from onset.plots.theme import Chart
-from onset.results import Analysis, Backtest, Forecast, SizeEffect, Threshold
+from onset.results import Analysis, Backtest, Forecast, OpenedForecast, SizeEffect, Threshold
 from onset.stats.loss_law import LossLaw
 from onset.stats.prediction.curve_fit import Fit
 
@@ -87,6 +87,11 @@ def _backtest(result: Backtest) -> Chart:
     headline = {(str(task), metrics.headline(rows["metric"])) for task, rows in pairs.groupby("task")}
     frame = frames.predicted(result.predictions, headline, known)
     return forecasts.against_truth(frame, known, level=words.percent(result.level))
+
+
+@plot.register
+def _opened(result: OpenedForecast) -> Chart:
+    return forecasts.calibration(result)
 
 
 @plot.register

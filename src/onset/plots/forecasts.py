@@ -13,6 +13,7 @@ from onset.plots import theme, words
 from onset.plots.frames import METHODS, span
 from onset.plots.palette import CHANCE, Sizes, sizes
 from onset.plots.theme import Chart
+from onset.results import OpenedForecast
 
 MOST_PANELS = 12
 PREDICTED = "#b3261e"
@@ -98,6 +99,21 @@ def _target(rows: pd.DataFrame, seen: pd.DataFrame, known: Sizes) -> Chart:
             x=x, y=y("score"), tooltip=tooltip
         ),
     )
+
+
+def calibration(opened: OpenedForecast, *, width: int = 300) -> Chart:
+    """How many scores lay below each quantile of their forecasts; a calibrated forecast lies on the diagonal."""
+    frame = opened.calibration()
+    ends = alt.Scale(domain=[0, 1])
+    x = alt.X("stated:Q", title="Stated probability", scale=ends)
+    y = alt.Y("observed:Q", title="Share of scores below", scale=ends)
+    diagonal = alt.Chart(pd.DataFrame({"stated": [0, 1], "observed": [0, 1]})).mark_line(
+        color=CHANCE, strokeDash=[5, 4]
+    )
+    base = alt.Chart(frame).encode(x=x, y=y)
+    return alt.layer(
+        diagonal.encode(x=x, y=y), base.mark_line(color=PREDICTED), base.mark_point(filled=True, color=PREDICTED)
+    ).properties(width=width, height=width)
 
 
 def loss_law(law: Any, *, width: int = 520) -> Chart:

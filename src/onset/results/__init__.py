@@ -36,13 +36,14 @@ from onset.results.findings import (
 )
 from onset.results.folder import load, load_forecast, save
 from onset.results.forecasts import Backtest, Forecast
+from onset.results.sealed import OpenedForecast, SealedForecast
 
 __all__ = [
     "VERSION", "Analysis", "Backtest", "ChanceSource", "Claim", "Comparison", "ConvertedThreshold", "Difference",
     "Direction", "Drawable",
     "EffectVerdict", "FactorEffect", "FactorSummary", "FamilyFinding", "FamilyOffset", "Finding", "Forecast",
     "Interval", "LogBayesFactor", "LossChoice", "LossInterval", "LossMeasure", "LossName", "LossShift",
-    "MetricComparison", "Predictor", "Record", "Result", "Robustness", "SizeEffect", "SpikeEffect",
-    "SpikeVerdict", "Threshold", "Verdict", "Width",
+    "MetricComparison", "OpenedForecast", "Predictor", "Record", "Result", "Robustness", "SealedForecast", "SizeEffect",
+    "SpikeEffect", "SpikeVerdict", "Threshold", "Verdict", "Width",
     "check_level", "load", "load_forecast", "save",
 ]  # fmt: skip

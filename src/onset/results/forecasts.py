@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from pydantic import Field
 
 from onset.results.base import Frame, Result, Table
 
@@ -16,6 +17,12 @@ class Forecast(Result):
     high, verdict, why``."""
     onsets: Table
     """One row a task and size: ``tokens`` with ``tokens_low, tokens_high`` until the onset, the same for ``flops``."""
+    levels: tuple[float, ...] = ()
+    """Probabilities of the quantiles."""
+    quantiles: Table = Field(default_factory=pd.DataFrame)
+    """One row a predicted score: ``target, task, metric, loss_name, loss_unit, quantiles`` (a list, as ``levels``)."""
+    targets: Table = Field(default_factory=pd.DataFrame)
+    """One row a target as it was asked for, with its number in ``target``."""
     notes: tuple[str, ...] = ()
     observations: Frame = None
     """What the forecast was learnt from."""

@@ -25,6 +25,9 @@ from onset.stats.prediction.predicted_score import PredictedScore, learn
 DRAWS = 1000
 """Draws behind each interval."""
 
+QUANTILES = (0.025, *(round(0.05 * step, 2) for step in range(1, 20)), 0.975)
+"""Probabilities of the quantiles that a forecast keeps."""
+
 KEYS = ("task", "metric")
 
 Measure = tuple[str, str]
@@ -63,8 +66,9 @@ def forecast(
             where="loss_name",
             advice="add a column loss_name to the targets, or choose one measure with --loss",
         )
+    numbered = wanted.assign(asked=np.arange(len(wanted)))
     made = [
-        _of_measure(rows, wanted[_of(wanted, measure)], measure, thresholds, level, seed, law, schedule)
+        _of_measure(rows, numbered[_of(wanted, measure)], measure, thresholds, level, seed, law, schedule)
         for measure, rows in measures
         if _of(wanted, measure).any()
     ]
@@ -72,8 +76,10 @@ def forecast(
     if not scores:
         raise OnsetError("no task of the table is asked for", advice="leave out the targets' task and metric columns")
     onsets = [part for _, part, _ in made if not part.empty]
+    told = pd.concat(scores, ignore_index=True)
     return Forecast(
-        level=level, scores=pd.concat(scores, ignore_index=True),
+        level=level, scores=told.drop(columns=["quantiles", "asked"]), levels=QUANTILES, quantiles=_quantiles(told),
+        targets=wanted.assign(target=np.arange(len(wanted))),
         onsets=pd.concat(onsets, ignore_index=True) if onsets else pd.DataFrame(), observations=obs,
         notes=tuple(dict.fromkeys(note for _, _, notes in made for note in notes)),
     )  # fmt: skip
@@ -141,6 +147,14 @@ def _notes(obs: pd.DataFrame, wanted: pd.DataFrame, losses: Array, law: LossLaw 
     return notes
 
 
+def _quantiles(scores: pd.DataFrame) -> pd.DataFrame:
+    """The quantiles of every score that was predicted, as lists."""
+    rows = scores[scores["verdict"] == "predicted"].rename(columns={"target": "named", "asked": "target"})
+    kept = rows[["target", "task", "metric", "loss_name", "loss_unit"]].reset_index(drop=True)
+    kept["quantiles"] = pd.Series([list(map(float, one)) for one in rows["quantiles"]], dtype=object)
+    return kept
+
+
 def thresholds_of(findings: list[Finding] | tuple[Finding, ...]) -> Thresholds:
     """The thresholds of emergent findings, as ``forecast`` takes them."""
     return {finding.key: finding.threshold.interval if finding.threshold else None for finding in findings}
@@ -199,7 +213,7 @@ def _predicted(
 ) -> pd.DataFrame:  # fmt: skip
     """Scores of one task at the targets; a target whose run or family is in the table is of that run or family."""
     base = wanted.assign(task=rows["task"].iloc[0], metric=rows["metric"].iloc[0])
-    base["loss"] = np.median(losses, axis=0)
+    base["loss"], base["quantiles"] = np.median(losses, axis=0), None
     if isinstance(learnt, str):
         return base.assign(score=np.nan, low=np.nan, high=np.nan, verdict="refused", why=learnt)
     families, runs = (base[name] if name in base else [None] * len(base) for name in ("family", "run"))
@@ -209,6 +223,7 @@ def _predicted(
         for place, (size, items, family, run) in enumerate(targets)
     ])  # fmt: skip
     low, middle, high = np.quantile(values, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=0)
+    base["quantiles"] = list(np.quantile(values, QUANTILES, axis=0).T)
     lowest, highest = learnt.span
     outside = (base["loss"] < lowest) | (base["loss"] > highest)
     why = np.where(outside, f"beyond the losses seen ({lowest:.3g} to {highest:.3g})", "within the losses seen")

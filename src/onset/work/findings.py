@@ -84,6 +84,7 @@ def write_forecast(
     *,
     level: float = 0.95,
     loss: str | None = None,
+    schedule: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Forecast, Backtest | OnsetError, Path]:
     """Forecast the targets of a CSV table from ``source``; write forecast.csv, onsets.csv, backtest.csv and the page.
@@ -101,7 +102,8 @@ def write_forecast(
             f"cannot read the targets: {error}", where=targets, advice="give a CSV with a column loss, or params,tokens"
         ) from error
     analysis = analyze(observations, source=str(source), level=level, progress=progress)
-    made = forecast(observations, wanted, thresholds=thresholds_of(analysis.findings), level=level)
+    known = thresholds_of(analysis.findings)
+    made = forecast(observations, wanted, thresholds=known, level=level, schedule=schedule)
     tested: Backtest | OnsetError
     try:
         tested = backtest(observations, level=level, progress=progress)
@@ -109,11 +111,11 @@ def write_forecast(
         tested = error
     write_text(out / "forecast.csv", made.scores.to_csv(index=False))
     write_text(out / "onsets.csv", made.onsets.to_csv(index=False))
-    known = None if isinstance(tested, OnsetError) else tested
-    if known is not None:
-        write_text(out / "backtest.csv", known.summary().to_csv(index=False))
-    save(analysis, out, forecast=made, backtest=known)
-    return made, tested, _page(analysis, out, source, made, known)
+    shown = None if isinstance(tested, OnsetError) else tested
+    if shown is not None:
+        write_text(out / "backtest.csv", shown.summary().to_csv(index=False))
+    save(analysis, out, forecast=made, backtest=shown)
+    return made, tested, _page(analysis, out, source, made, shown)
 
 
 def _page(
