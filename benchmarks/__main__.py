@@ -32,7 +32,8 @@ def commands() -> list[tuple[str, list[str] | None, str]]:
         ("planted.py", [], ""),
         ("size_effect.py", [], ""),
         ("size_effects.py", ["--peers", "20"], ""),
-        ("forecast.py", [], ""),
+        ("forecast_planted.py", [], ""),
+        ("forecast.py", [] if shared else None, "" if shared else "ONSET_SHARED not set"),
     ]
 
 

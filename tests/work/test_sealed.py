@@ -54,11 +54,10 @@ def test_a_sealed_forecast_is_scored_against_what_came(made: Forecast, results: 
     assert opened.as_sealed
     assert len(opened.scores) == 2
     assert opened.missing == 0
-    seen = table()
-    seen = seen[seen["run"] == "r4"]["score"].to_numpy()[[3, 7]]
-    np.testing.assert_allclose(opened.scores["seen"], seen)
+    rows = table()
+    np.testing.assert_allclose(opened.scores["seen"], rows[rows["run"] == "r4"]["score"].to_numpy()[[3, 7]])
     np.testing.assert_allclose(opened.scores["predicted"], made.scores["score"], atol=0.005)
-    assert opened.summary().loc[0, "crps"] < 0.03
+    assert float(opened.summary()["crps"].iloc[0]) < 0.03
     assert len(opened.calibration()) == 19
     with pytest.raises(OnsetError, match="not overwritten"):
         files.write(made, "table.csv", tmp_path / "sealed.json")

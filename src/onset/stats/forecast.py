@@ -203,7 +203,7 @@ def _possible_losses(wanted: pd.DataFrame, law: LossLaw | None, rng: np.random.G
     for family, rows in open_.groupby(families, sort=False):
         params, tokens = (rows[name].to_numpy(float) for name in ("params", "tokens"))
         drawn = law.sample(params, tokens, rng, noise=False, family=str(family))[pick]
-        losses[:, rows.index] = drawn * np.exp(law.spread * rng.standard_normal((DRAWS, 1)))
+        losses[:, rows.index] = drawn * np.exp(law.deviation(params) * rng.standard_normal((DRAWS, 1)))
     return losses
 
 

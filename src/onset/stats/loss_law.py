@@ -29,6 +29,10 @@ FLOOR = 1e-3
 UNKNOWN = 5e-3
 """The same where the schedule is unknown: the law's form is then a guess."""
 
+BEYOND = 0.02
+"""Standard deviation of log loss a decade of size beyond the largest one seen: what held-out sizes of published tables
+were missed by (benchmarks/forecast.py)."""
+
 RESAMPLES = 60
 """Tables drawn anew behind each interval."""
 
@@ -91,8 +95,13 @@ class LossLaw(Drawable):
             which = self.families.index(family) if known else rng.integers(count, size=len(loss))
             loss = loss * np.exp(self.offsets[1:][np.arange(len(loss)), which])[:, None]
         if noise:
-            loss = loss * np.exp(self.spread * rng.standard_normal((len(loss), 1)))
+            loss = loss * np.exp(self.deviation(params) * rng.standard_normal((len(loss), 1)))
         return loss
+
+    def deviation(self, params: Vector) -> Vector:
+        """Standard deviation of the log loss of a new run at sizes, besides that of the law's parameters."""
+        decades = np.maximum(np.log10(params / self.seen[1]), 0.0) if self.seen[1] > 0 else np.zeros(len(params))
+        return np.asarray(np.hypot(self.spread, BEYOND * decades))
 
 
 @dataclass(frozen=True)
