@@ -81,6 +81,15 @@ def test_levels_may_be_grouped_and_unknown_ones_are_refused() -> None:
         parse_groups("corpus=web")
 
 
+def test_too_few_runs_are_a_reason_and_no_error() -> None:
+    """Lost: an interval from a prior, or a crash, where two runs are all that there is."""
+    made = table()
+    two = made[made["run"].isin(sorted(made["run"].unique())[:2])]
+    (found,) = factor_effects(two, names=["tokens"])
+    assert found.verdict == "not_asked"
+    assert "too few runs" in found.why
+
+
 def test_few_rows_are_a_reason_and_no_error() -> None:
     found = factor_effects(table().groupby("run").head(1).iloc[:4])
     assert {one.verdict for one in found} == {"not_asked"}

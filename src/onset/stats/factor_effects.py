@@ -195,6 +195,9 @@ def _asked(factor: Factor, models: _Models, confounded: tuple[str, ...], margin:
     found, curve = models.ask(factor)
     if (curve.visible > 0.5).sum() < 6:
         return _not_asked(factor.name, "too few observations are above chance for an effect to show", margin)
+    if found.between.freedom < 1:
+        reason = "the table has too few runs to say how runs of one level differ"
+        return _not_asked(factor.name, reason, margin, confounded)
     data, k = models.data, factor.columns.shape[1]
     contrast, high, low = farthest_apart(found.mean) if factor.unit == "contrast" else (np.ones(1), 0, 0)
     pairs = k * (k + 1) // 2 if factor.unit == "contrast" else 1

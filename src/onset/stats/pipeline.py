@@ -151,7 +151,7 @@ def _finding(pair: tuple[pd.DataFrame, Threshold], settings: Settings) -> Findin
     """The finding of one group, from its threshold."""
     rows, found = pair
     spearman, pearson = correlations(rows)
-    present = found.verdict in ("emergent", "smooth")
+    present = _present(found)
     sizes = rows.params.nunique() > 1
     return Finding(
         **_fields(found),
@@ -163,6 +163,11 @@ def _finding(pair: tuple[pd.DataFrame, Threshold], settings: Settings) -> Findin
         factors=_factors(rows, found, settings) if present else (),
         families=_families(rows, found, settings) if rows.family.nunique() > 1 else {},
     )
+
+
+def _present(found: Threshold) -> bool:
+    """Whether there is an ability that size and other factors may change, its verdict decided or not."""
+    return found.verdict in ("emergent", "smooth") or found.onset is not None
 
 
 def _fields(found: Threshold) -> Mapping[str, object]:
@@ -208,7 +213,7 @@ def _families(rows: pd.DataFrame, found: Threshold, settings: Settings) -> dict[
     made: dict[str, FamilyFinding] = {}
     for name, family in rows.groupby("family", sort=True):
         spearman, pearson = correlations(family)
-        asked = found.verdict in ("emergent", "smooth") and family.params.nunique() > 1
+        asked = _present(found) and family.params.nunique() > 1
         effect = _size_effect(family, found, settings) if asked else None
         made[str(name)] = FamilyFinding(
             n_points=len(family), n_runs=int(family.run.nunique()), spearman=spearman, pearson=pearson,

@@ -41,17 +41,18 @@ def _offsets(rows: pd.DataFrame, level: float) -> pd.DataFrame | None:
         return None
     member = (data.family[:, None] == np.arange(1, families)[None, :]).astype(float)
     curve = fit_curve(data, member, within_family=False)
-    if (curve.visible > 0.5).sum() < 6:
+    effect = curve.effect
+    if (curve.visible > 0.5).sum() < 6 or effect.between.freedom < 1:
         return None
     unit = data.sign * data.points_per_unit
-    order = np.argsort(np.r_[0.0, curve.effect.mean])
+    order = np.argsort(np.r_[0.0, effect.mean])
     middle = order[(families - 1) // 2]
     table = []
     for family, name in enumerate(data.families):
         contrast = np.zeros(families)
         contrast[family] += 1.0
         contrast[middle] -= 1.0
-        found = interval_of(curve.effect, contrast[1:], level, unit)
+        found = interval_of(effect, contrast[1:], level, unit)
         table.append((name, found.value, found.low, found.high))
     return pd.DataFrame(table, columns=["family", "offset", "low", "high"])
 
