@@ -145,6 +145,21 @@ def test_scores_that_go_by_progress_are_not_blamed_on_size() -> None:
     assert "confounded with progress" in found.why
 
 
+def test_what_every_run_learns_in_its_last_phase_is_said_to_go_by_progress() -> None:
+    """Lost: three runs that jump in their annealing, at other losses each, with no word of the schedule."""
+    rng, frames = np.random.default_rng(5), []
+    for number in range(3):
+        loss = np.sort(rng.uniform(1.8 + 0.1 * number, 3.2, 20))[::-1]
+        score = rng.binomial(1000, 0.25, 20) / 1000
+        score[-3:] = 0.55 + rng.normal(0, 0.01, 3)
+        frames.append(pd.DataFrame({"run": f"r{number}", "params": 10 ** (8 + 0.5 * number), "loss": loss,
+                                    "tokens": 2e9 * np.arange(1, 21), "score": score}))  # fmt: skip
+    table = pd.concat(frames).assign(task="t", metric="accuracy", chance=0.25, n_examples=1000)
+    found = size_effect(table)
+    assert found.verdict == "inconclusive"
+    assert "go by the progress of a run" in found.why
+
+
 def test_nothing_to_compare_is_said() -> None:
     one = plant()
     assert "of one size" in size_effect(one.assign(params=1e9)).why

@@ -30,7 +30,7 @@ from onset.stats.mixed.smooth_curve import SmoothCurve, fit_curve, progress_colu
 
 FEWEST_ROWS = 6
 WIDEST = 2.0
-"""Ability: four standard errors of more than this say that nothing could be compared."""
+"""Ability: a wider interval says that nothing could be compared."""
 
 MOST_LEVELS = 24
 """Offsets are listed one by one for up to this many sizes."""
@@ -85,7 +85,11 @@ def size_effect(
         data = at_equal_compute(data)
     curve = fit_curve(data, data.log_params[:, None], within_family=within_family)
     refusal = _invisible(curve)
-    return _nothing(asked, refusal) if refusal else _judged(curve, asked)
+    if not refusal:
+        return _judged(curve, asked)
+    if asked.at == "loss" and (held := _progress_held(curve)) is not None:
+        refusal += f". {_goes_by_progress(*held)}; what a run learns late passes for a difference of runs"
+    return _nothing(asked, refusal)
 
 
 def _judged(curve: SmoothCurve, asked: _Asked) -> SizeEffect:
@@ -131,23 +135,33 @@ def _along_loss(curve: SmoothCurve, asked: _Asked) -> LossShift | None:
     return LossShift(nats_per_decade=found.value, low=found.low, high=found.high, margin=asked.loss_margin)
 
 
+def _progress_held(curve: SmoothCurve) -> tuple[SmoothCurve, float] | None:
+    """The curve with the progress of the run held equal, and its gain, where scores go by progress at equal loss."""
+    columns = progress_columns(curve.data)
+    if columns is None:
+        return None
+    data = curve.data
+    other = fit_curve(data, data.log_params[:, None], within_family=curve.by_family, beside=columns, wide=True)
+    gain = other.model.log_likelihood - curve.model.log_likelihood
+    return (other, gain) if gain >= PROGRESS_EVIDENCE else None
+
+
+def _goes_by_progress(_: SmoothCurve, gain: float) -> str:
+    return f"Scores also go by the progress of a run at equal loss (log likelihood +{gain:.0f})"
+
+
 def _with_progress(
     curve: SmoothCurve, found: Interval, verdict: EquivalenceVerdict, asked: _Asked
 ) -> tuple[Interval, EquivalenceVerdict, str]:
     """Size with the progress of the run held equal, where scores go by progress at equal loss."""
-    columns = progress_columns(curve.data)
-    if columns is None or asked.at != "loss":
+    made = _progress_held(curve) if asked.at == "loss" else None
+    if made is None:
         return found, verdict, ""
-    data = curve.data
-    other = fit_curve(data, data.log_params[:, None], within_family=curve.by_family, beside=columns)
-    gain = other.model.log_likelihood - curve.model.log_likelihood
-    if gain < PROGRESS_EVIDENCE:
-        return found, verdict, ""
-    told = f" Scores also go by the progress of a run at equal loss (log likelihood +{gain:.0f})"
-    if _invisible(other):
-        told += f". With it held equal, {_invisible(other)}: size is confounded with progress {PROGRESS_IS}."
+    other, told = made[0], f" {_goes_by_progress(*made)}"
+    if refusal := _invisible(other):
+        told += f". With it held equal, {refusal}: size is confounded with progress {PROGRESS_IS}."
         return found, "inconclusive", told
-    unit = data.sign * data.points_per_unit
+    unit = curve.data.sign * curve.data.points_per_unit
     held = interval_of(other.effect, _ONE, asked.level, unit)
     again = judge(held, asked.margin)
     told += "; it is held equal here."
@@ -190,7 +204,13 @@ def _invisible(curve: SmoothCurve) -> str:
             f"{runs} runs say nothing of how runs of one size differ, so chance cannot be told from size; "
             "one more run, of any size in a family of two sizes, would give an interval"
         )
-    if 4.0 * found.covariance[0, 0] ** 0.5 > WIDEST:
+    low, high = found.interval(_ONE, 0.95)
+    if high - low > WIDEST and found.between.freedom < 3:
+        return (
+            f"runs differ by so much at equal loss that {found.between.freedom} degree(s) of freedom between runs give "
+            "no interval within the range of the score; more runs would"
+        )
+    if high - low > WIDEST:
         return "sizes do not overlap in loss, so the curve and the effect of size cannot be told apart"
     return ""
 

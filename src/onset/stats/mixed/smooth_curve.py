@@ -145,6 +145,7 @@ class _Design:
     effects: Array
     by_family: bool
     beside: Array
+    wide: bool = False
 
     def columns(self, visible: Array) -> tuple[Array, list[Block]]:
         """Fixed columns (effects, straight part, family offsets) and random blocks (curve, families, others)."""
@@ -160,7 +161,7 @@ class _Design:
             deviations = np.hstack([shape * member[:, [family]] for family in range(member.shape[1])])
             blocks.append(Block("family", deviations, FAMILY_PRIOR))
         if self.beside.shape[1]:
-            blocks.append(Block("beside", self.beside, FAMILY_PRIOR))
+            blocks.append(Block("beside", self.beside, FAMILY_PRIOR, wide=self.wide))
         return np.hstack(fixed), blocks
 
 
@@ -170,20 +171,21 @@ def fit_curve(
     *,
     within_family: bool = True,
     beside: Array | None = None,
+    wide: bool = False,
     even: bool = False,
     steps: int = 40,
 ) -> SmoothCurve:
     """Fit the curve, with effect columns (n, k) beside it; needs 4 rows at two losses or more.
 
     ``within_family`` gives families offsets and deviations of their own, so that an effect is one within families.
-    ``beside`` are further random columns (n, m) with a variance of their own; ``even`` lays the knots for prediction
-    beyond the losses seen (``Spline.over``).
+    ``beside`` are further random columns (n, m) with a variance of their own, with ``wide`` of any size; ``even`` lays
+    the knots for prediction beyond the losses seen (``Spline.over``).
     """
     asked = np.zeros((len(data), 0)) if effects is None else effects
     columns = asked - asked.mean(axis=0) if asked.size else asked
     design = _Design(
         data, Spline.over(data.loss, data.ability, even=even), columns, within_family and len(data.families) > 1,
-        np.zeros((len(data), 0)) if beside is None else beside,
+        np.zeros((len(data), 0)) if beside is None else beside, wide,
     )  # fmt: skip
     pilot = _fit(replace(design, effects=columns[:, :0]), None, steps=min(steps, 12))
     curve = _fit(design, pilot, steps)
@@ -195,15 +197,18 @@ def fit_curve(
     return _fit(design, replace(curve, slope=secant), steps)
 
 
-def progress_columns(data: CurveData, bins: int = 10) -> Array | None:
-    """(n, bins - 1) steps at equal shares of a run, for scores that go by progress; None where it is not known.
+def progress_columns(data: CurveData, most: int = 24) -> Array | None:
+    """(n, k) steps along the progress of a run, for scores that go by progress; None where it is not known.
 
-    Cumulative steps with a common variance are a random walk over the progress of a run.
+    Cumulative steps with a common variance are a random walk. Steps lie between all shares of a run that the table
+    has, where these are few enough, so that a phase that begins at one of them is met exactly.
     """
     counts = np.bincount(data.run)
     if not np.isfinite(data.progress).all() or counts.max() < 4 or np.ptp(data.progress) <= 0:
         return None
-    return np.asarray((data.progress[:, None] > np.arange(1, bins)[None, :] / bins).astype(float))
+    shares = np.unique(np.round(data.progress, 3))
+    steps = (shares[1:] + shares[:-1]) / 2 if len(shares) <= most + 1 else np.arange(1, 20) / 20
+    return np.asarray((data.progress[:, None] > steps[None, :]).astype(float))
 
 
 def _secant(curve: SmoothCurve, reach: float) -> Array:
