@@ -110,6 +110,7 @@ def scores(judgements: pd.DataFrame) -> dict[str, float]:
     onset = judgements[judgements["onset"].notna() & judgements["onset_loss"].notna()]
     return {
         "curves": len(judgements),
+        "could be told": judgements["can_tell"].mean() if "can_tell" in judgements else math.nan,
         "right": right.mean(),
         "inconclusive": open_.mean(),
         "wrong": (~right & ~open_).mean(),
