@@ -316,6 +316,16 @@ def test_scattered_scores_above_chance_are_named() -> None:
     assert "no curve follows" in found.why
 
 
+def test_one_lucky_checkpoint_is_no_run_above_chance() -> None:
+    """Where chance is 0 a single score of .1 is clear of it by many errors; the others of its run are all 0."""
+    loss = np.linspace(4, 1.7, 20)
+    lucky = runs(loss, [0.0 * loss] * 4, items=1000).assign(chance=0.0)
+    lucky.loc[30, "score"] = 0.1
+    found = threshold(lucky)
+    assert found.verdict == "at_chance"
+    assert "run(s) score above chance" not in found.why
+
+
 def test_fixed_levels_are_warned_about() -> None:
     """Models that give one label to all items score .38 or .62 on a yes-no task: a step of labels, not of ability."""
     loss = np.linspace(6, 3, 40)

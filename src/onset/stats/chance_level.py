@@ -17,14 +17,21 @@ EACH, ALL = 0.15, 0.4
 
 
 def runs_above_chance(model: CurveModel) -> tuple[str, ...]:
-    """Runs whose scores together exceed chance by ``CLEAR`` standard errors, items counted once."""
+    """Runs whose scores together exceed chance by ``CLEAR`` standard errors, items counted once.
+
+    Of a run with three checkpoints or more the best does not count: one lucky checkpoint is no run above chance.
+    """
     data = model.window.data
     if data.chance.value is None:
         return ()
     # By their own item error, and not by a noise that was fitted to explain the scatter of such runs.
     items, _ = item_variance(data, np.zeros(len(data)))
-    total = np.bincount(data.run, data.ability / items) / np.bincount(data.run, 1.0 / items)
-    own = 1.0 / np.bincount(data.run, 1.0 / items)
+    weight = 1.0 / items
+    for run in np.flatnonzero(np.bincount(data.run) >= 3):
+        mine = np.flatnonzero(data.run == run)
+        weight[mine[np.argmax(data.ability[mine] / np.sqrt(items[mine]))]] = 0.0
+    own = 1.0 / np.bincount(data.run, weight)
+    total = np.bincount(data.run, data.ability * weight) * own
     clear = total / np.sqrt(own + float(np.median(items)))
     return tuple(name for run, name in enumerate(data.runs) if clear[run] > CLEAR)
 
