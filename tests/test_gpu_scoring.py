@@ -1,4 +1,4 @@
-"""The benchmark for GPUs goes through on a processor, so that a rented GPU does not meet its first mistake."""
+"""The benchmarks for GPUs go through on a processor, so that a rented GPU does not meet their first mistake."""
 
 from __future__ import annotations
 
@@ -45,4 +45,20 @@ def test_it_goes_through_on_a_processor(tmp_path: Path) -> None:
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "| mmlu | onset, scoring |" in table
     assert "| hellaswag | onset, scoring |" in table
+    assert "the numbers mean nothing" in table
+
+
+@pytest.mark.slow
+def test_training_goes_through_on_a_processor(tmp_path: Path) -> None:
+    command = [
+        sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--device", "cpu", "--sizes", "tiny", "--rounds", "1",
+        "--out", str(tmp_path / "table.md"),
+    ]  # fmt: skip
+    ran = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "| tiny | 125,248 |" in table
+    assert "killed 2 times and resumed: equal to the last bit to one left alone" in table
     assert "the numbers mean nothing" in table
