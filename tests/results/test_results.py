@@ -162,6 +162,20 @@ def test_text_is_short_and_html_and_latex_are_escaped() -> None:
     assert "2.710 [2.700, 2.720]" in text
 
 
+def test_intervals_are_one_frame() -> None:
+    """Lost: estimates with their intervals for a reader's own table or figure."""
+    one = finding().conf_int()
+    assert list(one.columns) == ["task", "metric", "loss_name", "quantity", "estimate", "low", "high"]
+    quantities = list(one["quantity"])
+    assert quantities[:3] == ["onset", "threshold", "width"]
+    assert "pp_per_decade" in quantities
+    corpus = FactorEffect(factor="corpus", verdict="differs", pp=2.0, low=1.0, high=3.0).conf_int()
+    assert corpus.to_dict("records") == [{"quantity": "corpus (pp)", "estimate": 2.0, "low": 1.0, "high": 3.0}]
+    assert (one["low"] <= one["estimate"]).all()
+    assert len(analysis(finding(), finding("arc")).conf_int()) == 2 * len(one)
+    assert Threshold(verdict="inconclusive", why="too few").conf_int().empty
+
+
 def test_frames_by_name() -> None:
     """Lost: residuals, curves and effects as frames for a reader's own figures."""
     made = analysis(finding(), finding("arc"))

@@ -146,7 +146,7 @@ def test_any_frame_will_do(table: Make) -> None:
     arrow = pa.Table.from_pandas(frame, preserve_index=False)
     for table_of in (arrow, frame.to_dict("list"), frame.to_dict("records")):
         pd.testing.assert_frame_equal(check(table_of), expected)
-    polars = pytest.importorskip("polars", reason="polars is not installed")
+    polars = pytest.importorskip("polars", reason="polars is not installed (extra dev)")
     pd.testing.assert_frame_equal(check(polars.from_arrow(arrow)), expected)
 
 

@@ -184,6 +184,9 @@ class Analysis(Result):
         several = frame.empty or frame["loss_name"].nunique() > 1
         return frame if several else frame.drop(columns="loss_name")
 
+    def _estimates(self) -> list[dict[str, Any]]:
+        return [row for finding in self.findings for row in finding._estimates()]
+
     def to_frame(self, kind: str = "summary") -> pd.DataFrame:
         """A frame by name.
 

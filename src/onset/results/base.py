@@ -117,6 +117,18 @@ class Result(Record, Drawable):
             name: value for name, value in held.items() if isinstance(value, pd.DataFrame)
         }
 
+    def conf_int(self) -> pd.DataFrame:
+        """One row an estimate with an interval: ``quantity, estimate, low, high``, behind what names it, if anything.
+
+        The level is that of the result (``level``). What was not estimated has no row.
+        """
+        made = pd.DataFrame(self._estimates())
+        return made if len(made) else pd.DataFrame(columns=["quantity", "estimate", "low", "high"])
+
+    def _estimates(self) -> list[dict[str, Any]]:
+        """Rows of ``conf_int``."""
+        return []
+
     def to_latex(self) -> str:
         """The summary as a LaTeX table (booktabs), names escaped, sentences left out."""
         from onset.results.text import latex
@@ -135,6 +147,11 @@ class Result(Record, Drawable):
     def _repr_html_(self) -> str:
         table = self.summary().to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.4g}")
         return f"<div><p>{html.escape(self._headline())}</p>{table}</div>"
+
+
+def estimate(quantity: str, value: float | None, low: float | None, high: float | None) -> list[dict[str, Any]]:
+    """The row of ``conf_int`` of one quantity; none where it was not estimated."""
+    return [] if value is None else [{"quantity": quantity, "estimate": value, "low": low, "high": high}]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from onset.results.base import Frame, Result, Table
+from onset.results.base import Frame, Result, Table, estimate
 
 COLUMNS = (
     "task", "metric", "model", "reference", "score_reference", "score", "difference", "low", "high", "p", "q",
@@ -32,6 +34,13 @@ class Comparison(Result):
         """One row a task, metric and model: scores, difference with interval, adjusted p-value, number of items."""
         shown = ["task", "metric", "model", "score_reference", "score", "difference", "low", "high", "q", "differs"]
         return self.rows[[*shown, "n_items", "n_clusters", "gained", "lost"]]
+
+    def _estimates(self) -> list[dict[str, Any]]:
+        return [
+            {"task": row["task"], "metric": row["metric"], "model": row["model"], **made}
+            for row in self.rows.to_dict("records")
+            for made in estimate("difference", row["difference"], row["low"], row["high"])
+        ]
 
     def _headline(self) -> str:
         count = int(self.rows["differs"].sum())

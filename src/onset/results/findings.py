@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from onset.errors import OnsetError
-from onset.results.base import Frame, Interval, Record, Result
+from onset.results.base import Frame, Interval, Record, Result, estimate
 from onset.results.text import interval
 
 Verdict = Literal["emergent", "smooth", "at_chance", "inconclusive"]
@@ -93,6 +93,8 @@ class SizeEffect(Result):
     why: str = ""
     level: float = 0.95
     """Level of ``low`` and ``high``."""
+    degrees_of_freedom: int | None = None
+    """Of the t distribution of the interval: runs less what is said of runs as wholes."""
     by: str = "params"
     at: Literal["loss", "flops"] = "loss"
     """What is held equal."""
@@ -114,6 +116,11 @@ class SizeEffect(Result):
             "why": self.why,
         }  # fmt: skip
         return pd.DataFrame([row])
+
+    def _estimates(self) -> list[dict[str, Any]]:
+        shift = self.along_loss
+        along = [] if shift is None else estimate("nats_per_decade", shift.nats_per_decade, shift.low, shift.high)
+        return estimate("pp_per_decade", self.pp_per_decade, self.low, self.high) + along
 
     def predict(self, loss: ArrayLike) -> pd.DataFrame:
         """The common curve at losses: ``loss, score, low, high``; missing outside of those compared."""
@@ -150,6 +157,9 @@ class FactorEffect(Result):
                "high": _number(self.high), "unit": self.unit, "margin": self.margin,
                "confounded_with": ", ".join(self.confounded_with), "why": self.why}  # fmt: skip
         return pd.DataFrame([row])
+
+    def _estimates(self) -> list[dict[str, Any]]:
+        return estimate(f"{self.factor} (pp)", self.pp, self.low, self.high)
 
     def _headline(self) -> str:
         return f"FactorEffect: {self.factor} {self.verdict} {interval(self.pp, self.low, self.high, 1)}".rstrip()
@@ -256,6 +266,13 @@ class Threshold(Result):
         """One row: verdict, onset loss, width and threshold with intervals, log Bayes factors, counts, why."""
         return pd.DataFrame([self._row()])
 
+    def _estimates(self) -> list[dict[str, Any]]:
+        made = []
+        for name, found in (("onset", self.onset), ("threshold", self.threshold)):
+            made += [] if found is None else estimate(name, found.loss, found.low, found.high)
+        width = self.width
+        return made + ([] if width is None else estimate("width", width.nats, width.low, width.high))
+
     def _row(self) -> dict[str, Any]:
         factor = self.log_bayes_factor or LogBayesFactor()
         return {
@@ -292,6 +309,13 @@ class Finding(Threshold):
     """For loss, flops, params and tokens."""
     factors: tuple[FactorEffect, ...] = ()
     families: dict[str, FamilyFinding] = Field(default_factory=dict)
+
+    def _estimates(self) -> list[dict[str, Any]]:
+        rows = super()._estimates()
+        rows += [] if self.size_effect is None else self.size_effect._estimates()
+        for one in self.factors:
+            rows += estimate(f"{one.factor} (pp)", one.pp, one.low, one.high)
+        return [{"task": self.task, "metric": self.metric, "loss_name": self.loss_name, **row} for row in rows]
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -96,10 +96,13 @@ def _judged(curve: SmoothCurve, asked: _Asked) -> SizeEffect:
     data = curve.data
     unit = data.sign * data.points_per_unit
     found = interval_of(curve.effect, _ONE, asked.level, unit)
-    verdict, told = judge(found, asked.margin), ""
+    verdict, told, freedom = judge(found, asked.margin), "", curve.effect.between.freedom
     shift = _along_loss(curve, asked)
     if verdict != "equivalent":
-        found, verdict, told = _with_progress(curve, found, verdict, asked)
+        made = _progress_held(curve) if asked.at == "loss" else None
+        if made is not None:
+            found, verdict, told = _with_progress(made, curve, found, verdict, asked)
+            freedom = freedom if _invisible(made[0]) else made[0].effect.between.freedom
     if shift is not None and asked.loss_margin is not None:
         along = judge(Interval(shift.nats_per_decade, shift.low, shift.high), asked.loss_margin)
         verdict = _either(verdict, along)
@@ -113,6 +116,7 @@ def _judged(curve: SmoothCurve, asked: _Asked) -> SizeEffect:
     return SizeEffect(
         verdict=verdict, pp_per_decade=found.value, low=found.low, high=found.high, margin=asked.margin,
         within_family=curve.by_family, why=why + where + told, level=asked.level, at=asked.at, along_loss=shift,
+        degrees_of_freedom=freedom,
         levels=_levels(curve, asked.level), curve=curve_frame(curve, asked.level), residuals=residual_frame(curve),
     )  # fmt: skip
 
@@ -151,12 +155,9 @@ def _goes_by_progress(_: SmoothCurve, gain: float) -> str:
 
 
 def _with_progress(
-    curve: SmoothCurve, found: Interval, verdict: EquivalenceVerdict, asked: _Asked
+    made: tuple[SmoothCurve, float], curve: SmoothCurve, found: Interval, verdict: EquivalenceVerdict, asked: _Asked
 ) -> tuple[Interval, EquivalenceVerdict, str]:
     """Size with the progress of the run held equal, where scores go by progress at equal loss."""
-    made = _progress_held(curve) if asked.at == "loss" else None
-    if made is None:
-        return found, verdict, ""
     other, told = made[0], f" {_goes_by_progress(*made)}"
     if refusal := _invisible(other):
         told += f". With it held equal, {refusal}: size is confounded with progress {PROGRESS_IS}."
