@@ -11,7 +11,7 @@ import pytest
 from onset.study.spec import WorldSpec
 from onset.world import build
 from onset.world.kind import Asked, Kind
-from onset.world.kinds import Arithmetic
+from onset.world.stories import Arithmetic
 from onset.world.words import WORDS, Words
 
 SMALL = WorldSpec(places=8, items=20, documents=400, valid_documents=50)
@@ -24,7 +24,7 @@ def kinds() -> list[Kind]:
     return [kind for language in WORDS for kind in world.kinds[language].values()]
 
 
-@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronouns[0]}-{kind.name}")
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronoun}-{kind.name}")
 def test_numbers_and_lines_are_one_to_one(kind: Kind) -> None:
     """Two numbers with one line would make its probability, and the loss floor, wrong."""
     stride = kind.size // COUNTABLE | 1
@@ -32,7 +32,7 @@ def test_numbers_and_lines_are_one_to_one(kind: Kind) -> None:
     assert len({kind.line(number) for number in numbers}) == len(numbers)
 
 
-@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronouns[0]}-{kind.name}")
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronoun}-{kind.name}")
 def test_probabilities_of_a_kinds_lines_sum_to_one(kind: Kind) -> None:
     """Held-out lines take no probability, and the rest must share all of it."""
     assert sum(keys for keys, _ in kind.classes) == kind.keys
@@ -48,7 +48,7 @@ def test_probabilities_of_a_kinds_lines_sum_to_one(kind: Kind) -> None:
     assert total == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronouns[0]}-{kind.name}")
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronoun}-{kind.name}")
 def test_lines_are_drawn_as_often_as_their_surprise_says(kind: Kind) -> None:
     """The floor of the loss is only exact if a rare fact is told as rarely as its probability states."""
     drawn = 40_000
@@ -59,7 +59,7 @@ def test_lines_are_drawn_as_often_as_their_surprise_says(kind: Kind) -> None:
         assert counts[index] == pytest.approx(drawn * share, abs=5 * math.sqrt(drawn * share * (1 - share)) + 1e-9)
 
 
-@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronouns[0]}-{kind.name}")
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.words.pronoun}-{kind.name}")
 def test_lines_do_not_run_into_each_other(kind: Kind) -> None:
     """A document must be readable back into its lines, or two line sequences could give one text."""
     lines = [kind.line(number) for number in range(min(kind.size, 300))]
@@ -102,5 +102,5 @@ def test_words_of_a_list_are_all_different(words: Words) -> None:
 def test_both_languages_have_the_same_shape() -> None:
     """Entry i must mean the same in both, or the facts of the two languages differ."""
     english, chinese = WORDS["en"], WORDS["zh"]
-    for field in ("women", "men", "place_heads", "place_tails", "scripts", "reasons"):
+    for field in ("women", "men", "place_heads", "place_tails", "scripts", "traits", "meetings"):
         assert len(getattr(english, field)) == len(getattr(chinese, field))

@@ -38,6 +38,8 @@ LOSS_MARGIN = 0.1
 within a tenth of a nat, and runs of one size differ by half of that."""
 ENGLISH_TO_CHINESE: Mapping[Language, float] = {"en": 4.0, "zh": 1.0}
 """The paper's mix, by tokens."""
+WORLD_MIX: Mapping[Language, float] = {"en": 3.0, "zh": 2.0}
+"""The world's mix, by tokens: Chinese abilities set in within a budget of minutes, and still after the English ones."""
 
 
 def preset(name: str) -> Study:
@@ -47,7 +49,7 @@ def preset(name: str) -> Study:
     return PRESETS[name]()
 
 
-CHECKPOINTS = (0.02, 0.05, 0.08, 0.12, 0.17, 0.22, 0.28, 0.34, 0.4, 0.47, 0.55, 0.65, 0.76, 0.88, 1.0)
+CHECKPOINTS = (0.03, 0.06, 0.1, 0.15, 0.21, 0.28, 0.36, 0.44, 0.52, 0.6, 0.68, 0.76, 0.84, 0.92, 1.0)
 """Shares of a run's tokens at which the world's checkpoints are kept: the loss falls by about equal steps between them
 once scripts are learnt, so that each ability has checkpoints on either side of where it sets in."""
 
@@ -56,21 +58,21 @@ def demo() -> Study:
     """Three sizes of one family on the embedded world, in minutes; the middle size twice, with other seeds."""
     return _on_the_world(
         "demo",
-        WorldSpec(places=96, exam_places=16, documents=90_000, valid_documents=500, items=100),
+        WorldSpec(places=96, exam_places=12, documents=90_000, valid_documents=500, items=100),
         vocab=1_300,
         runs=[
             Run(
                 name=name,
                 shape=_nano_shape(width),
                 tokens=tokens,
-                batch=8,
+                batch=4,
                 checkpoints=tuple(round(share * tokens) for share in CHECKPOINTS),
-                schedule=Schedule(peak_rate=4e-3 * (64 / width) ** 0.5),
+                schedule=Schedule(peak_rate=3.2e-3 * (64 / width) ** 0.5),
                 seed=seed,
                 group="trajectory",
             )
             for seed, (name, width, tokens) in enumerate(
-                (("w48", 48, 5_000_000), ("w64", 64, 4_500_000), ("w64-b", 64, 4_500_000), ("w96", 96, 4_000_000))
+                (("w48", 48, 5_000_000), ("w64", 64, 4_500_000), ("w64-b", 64, 4_500_000), ("w96", 96, 3_500_000))
             )
         ],
         tasks=WORLD_TASKS,
@@ -118,7 +120,7 @@ def nano31() -> Study:
         for width in NANO_WIDTHS
         for tokens in (NANO_BUDGETS if width < 96 else NANO_BUDGETS[:-1])
     ]
-    world = WorldSpec(places=96, exam_places=16, documents=250_000, valid_documents=600, items=200)
+    world = WorldSpec(places=96, exam_places=12, documents=250_000, valid_documents=600, items=200)
     return _on_the_world("nano31", world, vocab=1_300, runs=trajectories + grid, tasks=WORLD_TASKS)
 
 
@@ -171,7 +173,7 @@ def axes() -> Study:
     ]
     return Study(
         name="axes",
-        world=WorldSpec(places=96, exam_places=16, documents=90_000, valid_documents=500, items=120),
+        world=WorldSpec(places=96, exam_places=12, documents=90_000, valid_documents=500, items=120),
         mixes={"en": Mix(sources=english), "zh": Mix(sources=chinese)},
         tokenizers={f"v{vocab}": TokenizerSpec(vocab=vocab, mix="en", sample_bytes=3_000_000) for vocab in AXES_VOCABS},
         validation=(Validation(name="world", sources=english),),
@@ -267,19 +269,21 @@ def _on_the_world(name: str, world: WorldSpec, *, vocab: int, runs: Sequence[Run
     return Study(
         name=name,
         world=world,
-        mixes={"main": Mix(sources=_sources({"en": "world", "zh": "world"}, "world"))},
+        mixes={"main": Mix(sources=_sources({"en": "world", "zh": "world"}, "world", WORLD_MIX))},
         tokenizers={"main": TokenizerSpec(vocab=vocab, sample_bytes=3_000_000)},
-        validation=(Validation(name="world", sources=_sources({"en": "world", "zh": "world"}, "world")),),
+        validation=(Validation(name="world", sources=_sources({"en": "world", "zh": "world"}, "world", WORLD_MIX)),),
         runs=tuple(runs),
         tasks=tuple(TaskUse(name=task) for task in tasks),
         findings=FindingsSpec(loss_margin=LOSS_MARGIN),
     )
 
 
-def _sources(paths: Mapping[Language, str], name: str) -> tuple[Source, ...]:
-    """One source a language, English to Chinese four to one."""
+def _sources(
+    paths: Mapping[Language, str], name: str, mix: Mapping[Language, float] = ENGLISH_TO_CHINESE
+) -> tuple[Source, ...]:
+    """One source a language, mixed by tokens as ``mix`` says."""
     return tuple(
-        Source(name=f"{name}-{language}", path=path, language=language, weight=ENGLISH_TO_CHINESE[language])
+        Source(name=f"{name}-{language}", path=path, language=language, weight=mix[language])
         for language, path in paths.items()
     )
 

@@ -53,19 +53,28 @@ class Words:
     aim: str
     """Who sets out to do what (fields person, aim)."""
     event_joint: str
-    reasons: tuple[tuple[str, str], ...]
-    """A sentence (fields first, second, meant) and its question; even entries mean the first person, odd the second."""
-    pronouns: tuple[str, str]
-    """She, he."""
-    bought: str
-    """Who bought what (fields person, told)."""
-    bought_times: tuple[str, ...]
-    """When: said before each thing bought, and again to ask for it."""
-    bought_then: str
-    """What was bought at one time (fields time, thing)."""
-    bought_joint: str
-    bought_more: str
-    """A second question and its answer (fields question, answer)."""
+    met: str
+    """Two sorts of animals and one trait (fields first, verb, second, meant, trait)."""
+    meetings: tuple[str, ...]
+    """Verbs that say nothing of who has the trait."""
+    traits: tuple[str, ...]
+    """Even entries are traits of the strong animals, odd ones of the meek."""
+    whose: str
+    """Who has the trait (field trait)."""
+    pronoun: str
+    named: str
+    """The sort of animal said again in place of the pronoun (field name)."""
+    travelled: str
+    """Who went where (fields person, told)."""
+    times: tuple[str, ...]
+    """When: said before each place, and again to ask what was seen there."""
+    visit: str
+    """Where at one time (fields time, place)."""
+    visit_joint: str
+    saw: str
+    """Asks what was seen at one time (field time): the animal that is kept where one was then."""
+    saw_more: str
+    """A further question and its answer (fields question, answer)."""
     stories: tuple[str, str]
     """A gain and a loss (fields person, thing, a, b)."""
     worked: tuple[str, str]
@@ -134,30 +143,43 @@ ENGLISH = Words(
     ),
     aim="{person} {aim}:",
     event_joint=",",
-    reasons=(
-        ("{first} helped {second} because {meant} was kind.", "Who was kind?"),
-        ("{first} thanked {second} because {meant} was kind.", "Who was kind?"),
-        ("{first} saved {second} because {meant} was brave.", "Who was brave?"),
-        ("{first} praised {second} because {meant} was brave.", "Who was brave?"),
-        ("{first} carried {second} because {meant} was strong.", "Who was strong?"),
-        ("{first} feared {second} because {meant} was strong.", "Who was strong?"),
-        ("{first} taught {second} because {meant} was wise.", "Who was wise?"),
-        ("{first} asked {second} because {meant} was wise.", "Who was wise?"),
-        ("{first} begged {second} because {meant} was hungry.", "Who was hungry?"),
-        ("{first} fed {second} because {meant} was hungry.", "Who was hungry?"),
-        ("{first} followed {second} because {meant} was lost.", "Who was lost?"),
-        ("{first} guided {second} because {meant} was lost.", "Who was lost?"),
-        ("{first} disturbed {second} because {meant} was loud.", "Who was loud?"),
-        ("{first} hushed {second} because {meant} was loud.", "Who was loud?"),
-        ("{first} called {second} because {meant} was ill.", "Who was ill?"),
-        ("{first} nursed {second} because {meant} was ill.", "Who was ill?"),
+    met="The {first} {verb} the {second}, and {meant} were {trait}.",
+    meetings=("saw", "met", "passed", "heard", "found", "left"),
+    traits=(
+        "fierce",
+        "timid",
+        "strong",
+        "weak",
+        "bold",
+        "shy",
+        "loud",
+        "quiet",
+        "quick",
+        "slow",
+        "angry",
+        "calm",
+        "wild",
+        "tame",
+        "proud",
+        "humble",
+        "rough",
+        "soft",
+        "hungry",
+        "tired",
+        "clever",
+        "simple",
+        "hard",
+        "mild",
     ),
-    pronouns=("she", "he"),
-    bought="{person} bought {told}",
-    bought_times=("at dawn", "at noon", "at dusk", "at night"),
-    bought_then="{time} {thing}",
-    bought_joint=", ",
-    bought_more=". {question} {answer}",
+    whose="Which were {trait}?",
+    pronoun="they",
+    named="the {name}",
+    travelled="{person} went {told}",
+    times=("at dawn", "at noon", "at dusk"),
+    visit="{time} to {place}",
+    visit_joint=", ",
+    saw="{time} saw",
+    saw_more="; {question} {answer}",
     stories=(
         "{person} has {a} {thing} and buys {b} more. How many now?",
         "{person} has {a} {thing} and sells {b} of them. How many now?",
@@ -169,7 +191,7 @@ ENGLISH = Words(
     layouts={
         "facts": Layout("Question: {question}\nAnswer:", " {answer}"),
         "scripts": Layout("Daily: {context}", " {answer}", ".\n"),
-        "reading": Layout("Story: {context}. {question}", " {answer}", "{rationale}.\n"),
+        "reading": Layout("Story: {context}; {question}", " {answer}", "{rationale}.\n"),
         "coreference": Layout("Pronoun: {context} {question}", " {answer}", ".\n"),
         "exam": Layout("Exam: {question}: {options}. Answer:", " {answer}"),
         "arithmetic": Layout("Problem: {question}", " {rationale}. Answer: {answer}"),
@@ -215,30 +237,43 @@ CHINESE = Words(
     ),
     aim="{person}{aim}：",
     event_joint="，",
-    reasons=(
-        ("{first}帮助{second}，因为{meant}很善良。", "谁很善良？"),
-        ("{first}感谢{second}，因为{meant}很善良。", "谁很善良？"),
-        ("{first}救了{second}，因为{meant}很勇敢。", "谁很勇敢？"),
-        ("{first}夸奖{second}，因为{meant}很勇敢。", "谁很勇敢？"),
-        ("{first}背着{second}，因为{meant}很强壮。", "谁很强壮？"),
-        ("{first}害怕{second}，因为{meant}很强壮。", "谁很强壮？"),
-        ("{first}教导{second}，因为{meant}很聪明。", "谁很聪明？"),
-        ("{first}请教{second}，因为{meant}很聪明。", "谁很聪明？"),
-        ("{first}哀求{second}，因为{meant}很饥饿。", "谁很饥饿？"),
-        ("{first}喂饱{second}，因为{meant}很饥饿。", "谁很饥饿？"),
-        ("{first}跟随{second}，因为{meant}迷路了。", "谁迷路了？"),
-        ("{first}引导{second}，因为{meant}迷路了。", "谁迷路了？"),
-        ("{first}打扰{second}，因为{meant}很吵闹。", "谁很吵闹？"),
-        ("{first}制止{second}，因为{meant}很吵闹。", "谁很吵闹？"),
-        ("{first}呼唤{second}，因为{meant}生病了。", "谁生病了？"),
-        ("{first}护理{second}，因为{meant}生病了。", "谁生病了？"),
+    met="{first}{verb}{second}，{meant}很{trait}。",
+    meetings=("看见", "遇到", "路过", "听见", "发现", "离开"),
+    traits=(
+        "凶猛",
+        "胆小",
+        "强壮",
+        "弱小",
+        "大胆",
+        "害羞",
+        "吵闹",
+        "安静",
+        "敏捷",
+        "缓慢",
+        "愤怒",
+        "平静",
+        "狂野",
+        "温顺",
+        "骄傲",
+        "谦卑",
+        "粗鲁",
+        "柔软",
+        "饥饿",
+        "疲倦",
+        "聪明",
+        "朴素",
+        "坚硬",
+        "温和",
     ),
-    pronouns=("她", "他"),
-    bought="{person}买了，{told}",
-    bought_times=("早上：", "中午：", "晚上：", "夜里："),
-    bought_then="{time}{thing}",
-    bought_joint="，",
-    bought_more="。{question}{answer}",
+    whose="谁很{trait}？",
+    pronoun="它们",
+    named="{name}",
+    travelled="{person}去了，{told}",
+    times=("早上", "中午", "晚上"),
+    visit="{time}：{place}",
+    visit_joint="，",
+    saw="{time}看见：",
+    saw_more="；{question}{answer}",
     stories=(
         "{person}有{a}只{thing}，又买了{b}只。现在有几只？",
         "{person}有{a}只{thing}，卖掉了{b}只。现在有几只？",
@@ -250,7 +285,7 @@ CHINESE = Words(
     layouts={
         "facts": Layout("问题：{question}\n回答：", "{answer}"),
         "scripts": Layout("日常：{context}", "{answer}", "。\n"),
-        "reading": Layout("故事：{context}。{question}", "{answer}", "{rationale}。\n"),
+        "reading": Layout("故事：{context}；{question}", "{answer}", "{rationale}。\n"),
         "coreference": Layout("代词：{context}{question}", "{answer}", "。\n"),
         "exam": Layout("考试：{question}{options}。答案：", "{answer}"),
         "arithmetic": Layout("应用题：{question}", "{rationale}。答案：{answer}"),

@@ -19,7 +19,8 @@ import numpy as np
 from onset.errors import OnsetError, did_you_mean
 from onset.study.spec import WorldSpec
 from onset.world.kind import Asked, Kind
-from onset.world.kinds import Arithmetic, Coreference, Exam, Facts, Questions, Reading, Scripts, Statements
+from onset.world.kinds import Exam, Facts, Questions, Statements
+from onset.world.stories import Arithmetic, Coreference, Reading, Scripts
 from onset.world.words import WORDS
 
 Split = Literal["train", "valid"]
@@ -35,8 +36,8 @@ SHARES = {
 }
 """Probability of each kind of document, the same in both languages."""
 
-LANGUAGE_SHARES = {"en": 0.8, "zh": 0.2}
-"""Documents of each language in the training text: four to one."""
+LANGUAGE_SHARES = {"en": 0.6, "zh": 0.4}
+"""Documents of each language in the training text."""
 
 EXAMPLES = 8
 """Questions in the pool for few-shot prompts."""
@@ -74,7 +75,7 @@ class World:
             Statements(words, facts),
             Questions(words, facts, self._held_forms(language)),
             Exam(words, facts, examined, self._held(language, Exam(words, facts, examined))),
-            Reading(words, self._held(language, Reading(words))),
+            Reading(words, facts, self._held(language, Reading(words, facts))),
             Coreference(words, self._held(language, Coreference(words))),
             Scripts(words, self._held(language, Scripts(words))),
             # The same operands in both languages: what was held out in one is not learnt from the other.
