@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 
 class OnsetError(Exception):
@@ -63,11 +66,24 @@ EXTRAS = {
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra: of the checkout that this code runs from, or of the published package."""
+    """The command that installs an extra: of the checkout that this code runs or was installed from, or by name."""
     root = Path(__file__).resolve().parents[2]
     if (root / "pyproject.toml").is_file():
         return f"pip install -e '{root}[{extra}]'"
+    if (folder := _installed_from()) is not None:
+        return f"pip install '{folder}[{extra}]'"
     return f"pip install 'onset-lm[{extra}]'"
+
+
+def _installed_from() -> Path | None:
+    """The folder that the package was installed from, as pip keeps it (PEP 610); None where it is not there."""
+    try:
+        said = metadata.distribution("onset-lm").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return None
+    url = urlparse(json.loads(said).get("url", "")) if said else urlparse("")
+    folder = Path(unquote(url.path))
+    return folder if url.scheme == "file" and (folder / "pyproject.toml").is_file() else None
 
 
 def absent(error: ModuleNotFoundError) -> OnsetError | None:

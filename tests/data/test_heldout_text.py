@@ -33,6 +33,9 @@ def test_two_files_of_a_folder_are_one_text_in_two_languages(tmp_path: Path) -> 
     found = texts_of([f"en:{tmp_path / 'en.txt'}", f"zh:{tmp_path / 'zh.txt'}"], told.append)
     assert found == {tmp_path.name: {"en": tmp_path / "en.txt", "zh": tmp_path / "zh.txt"}}
     assert told == []
+    assert texts_of([str(tmp_path / "en.txt"), str(tmp_path / "zh.txt")]) == found, "the names say the languages"
+    (tmp_path / "zh.held.txt").write_text("一些中文", encoding="utf-8")
+    assert texts_of([str(tmp_path / "zh.held.txt")], pytest.fail) == {"held": {"zh": tmp_path / "zh.held.txt"}}
 
 
 def test_chinese_text_that_is_stored_as_english_is_told(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from onset.models.transformer import Decoder
 from onset.score import huggingface as hub
 from onset.score.causal import CausalLM
 from onset.score.encoding import Encoder
-from onset.score.heldout import Unigram, losses, measure, ratio_stderr
+from onset.score.figures import ratio_stderr
+from onset.score.heldout import Unigram, losses, measure
 from onset.store.text import documents as read_documents
 from onset.study.spec import Shape, TokenizerSpec
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -199,3 +201,21 @@ def test_a_server_that_begins_no_text_needs_a_text_that_does(toy: Path) -> None:
     assert row["tokens"] == sum(len(ids) for ids in load(toy).encoder.ids(DOCUMENTS[:2]))
     server.shutdown()
     server.server_close()
+
+
+def test_a_served_model_is_asked_where_torch_is_not_installed(address: str) -> None:
+    """Lost otherwise: gigabytes of packages on the machine that only asks."""
+    script = (
+        "import sys\n"
+        "for name in ('torch', 'transformers', 'tokenizers', 'safetensors'): sys.modules[name] = None\n"
+        "from onset.score.server import ServedModel, ServerScorer\n"
+        "from onset.score import server_loss\n"
+        "from onset.tasks.catalogue import find\n"
+        "from onset.work.jobs import evaluate, losses\n"
+        f"model = ServedModel.of('{address}#toy')\n"
+        "requests = find(['addition_1digit'])[0].with_use(limit=2).requests()\n"
+        "print(all(one.logprob < 0 for one in ServerScorer(model).score(requests)))\n"
+        "print(server_loss.measure(model, {'en': ['A red lamp.']}).rows[0]['bits_per_byte'] > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True", "True"], done.stderr

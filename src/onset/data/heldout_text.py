@@ -70,7 +70,8 @@ def texts_of(given: Sequence[str], warn: Callable[[str], None] = lambda line: No
 
     The name is the file's, without its endings and without a language before or after it (``en.valid.jsonl.gz`` and
     ``valid_zh.txt`` are both of ``valid``); a file called after its language alone takes its folder's name.
-    Without a language the text is taken for English. ``warn`` is told of a text that looks like the other language.
+    Without a language before the file or in its name the text is taken for English. ``warn`` is told of a text that
+    looks like the other language.
     """
     texts: dict[str, dict[str, Text]] = {}
     for one in given:
@@ -81,7 +82,7 @@ def texts_of(given: Sequence[str], warn: Callable[[str], None] = lambda line: No
             texts.setdefault(rest, {})[PUBLIC[rest].language] = PUBLIC[rest]
             continue
         if language not in {"en", "zh"}:
-            language, rest = "en", one
+            language, rest = _language_of(Path(one)) or "en", one
         path = there(Path(rest), "text")
         name = name_of(path)
         by_language = texts.setdefault(name, {})
@@ -101,6 +102,13 @@ def name_of(path: Path) -> str:
     if stem in ("en", "zh"):
         return path.resolve().parent.name or stem
     return re.sub(r"^(en|zh)[._-]|[._-](en|zh)$", "", stem)
+
+
+def _language_of(path: Path) -> Language | None:
+    """The language that a file's name begins or ends with, if it does."""
+    stem = ENDINGS.sub("", path.name) or path.name
+    found = re.search(r"^(en|zh)(?:[._-]|$)|[._-](en|zh)$", stem)
+    return None if found is None else "zh" if "zh" in found.groups() else "en"
 
 
 def _seems(path: Path) -> Language | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onset.score import attention as sharing
+from onset.score.answers import Answered
 from onset.score.batches import padded, prefix_of
 from onset.score.causal import CausalLM, not_finite
 from onset.score.encoding import Encoder, Ids
@@ -68,16 +69,6 @@ class Answer:
         """What was generated before the first stop text."""
         made = encoder.decode(self.ids)
         return made[: min((at for at in (made.find(text) for text in self.stop) if at >= 0), default=len(made))]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What a model says to a prompt."""
-
-    text: str | None
-    """None where the question alone leaves no room in the context."""
-    cut_shots: int
-    """Shots dropped from the left of the prompt to make room."""
 
 
 def generate(lm: CausalLM, requests: Sequence[Request], batch_tokens: int) -> list[Answered]:

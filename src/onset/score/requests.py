@@ -11,11 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onset.score.answers import Missing
 from onset.score.encoding import Ask, Encoder, Ids, Pair
 from onset.tasks.task import Request
 
@@ -26,7 +27,6 @@ WORTH_TOKENS = 256
 ATTENTION_PRICE = 1000.0
 """Row length at which attention costs about as much as all matrices together; decides if answers share a row."""
 
-Missing = Literal["too long", "empty"]
 Value = TypeVar("Value")
 
 

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from onset.score import generate as generation
+from onset.score.answers import Answered, Scored
 from onset.score.batches import Engine, batch_size
 from onset.score.causal import CausalLM
-from onset.score.generate import Answered
-from onset.score.requests import Missing, prepare
+from onset.score.requests import prepare
 from onset.tasks.task import Request
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What a model says of one request."""
-
-    logprob: float | None
-    """Nats, of the continuation given the prompt; None where ``missing``."""
-    logprob_uncond: float | None
-    """Nats, of the continuation given the bare prompt; None where not asked or ``missing``."""
-    tokens: int
-    """Tokens of the continuation."""
-    bytes: int
-    """UTF-8 bytes of the continuation."""
-    cut_shots: int
-    """Shots dropped from the left of the prompt to fit the model's context."""
-    missing: Missing | None = None
-    """Why there is no log-probability: question and continuation alone exceed the context, or nothing to score."""
 
 
 class Scorer:

@@ -18,8 +18,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from onset.errors import OnsetError
-from onset.score.generate import Answered
-from onset.score.scorer import Scored
+from onset.score.answers import Answered, Scored
 from onset.tasks.task import Request, Sampling
 
 TOGETHER = 8

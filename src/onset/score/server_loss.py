@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onset.errors import OnsetError
-from onset.score.heldout import Measured, figures
+from onset.score.figures import Measured, figures
 from onset.score.server import PromptTooLong, ServedModel, shared, together
 
 SHORTEST = 16

@@ -16,9 +16,10 @@ from onset.tasks.task import Item, Request, Task
 from onset.work.chunks import chunk_file, chunks, join, told_of
 
 if TYPE_CHECKING:
+    from onset.score.answers import Scored
     from onset.score.causal import CausalLM
     from onset.score.heldout import Unigram
-    from onset.score.scorer import Scored, Scorer
+    from onset.score.scorer import Scorer
     from onset.score.server import ServedModel, ServerScorer
 
 Texts = Mapping[str, Mapping[str, Sequence[str]]]
@@ -47,7 +48,7 @@ def write_losses(
     ``columns`` adds values to the rows of a (text, language); ``kept`` are rows of other texts that the parts go on
     holding; ``settings`` are those of ``heldout.measure``, and ``begin`` of ``server_loss.measure``.
     """
-    from onset.score import heldout, server_loss
+    from onset.score import server_loss
     from onset.score.server import ServedModel
 
     rows, documents = ([dict(row) for row in part] for part in kept)
@@ -55,6 +56,8 @@ def write_losses(
         if isinstance(lm, ServedModel):
             found = server_loss.measure(lm, by_language, begin=settings.get("begin"))
         else:
+            from onset.score import heldout  # a served model is measured where torch is not installed
+
             whole = {setting: value for setting, value in settings.items() if setting != "begin"}
             found = heldout.measure(lm, by_language, unigram=unigram, **whole)
         key = {"run": rundir.name, "step": step, "text": name}

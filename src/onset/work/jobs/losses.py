@@ -79,7 +79,6 @@ def measure(
     lm: CausalLM | ServedModel, texts: Texts, rundir: RunDir, step: int, measuring: Measuring, record: Record
 ) -> None:
     """Measure one set of weights on the texts and write its parts anew, with what they hold of other texts."""
-    from onset.score.heldout import Unigram
     from onset.score.server import ServedModel
 
     said, kept = _kept(rundir, step, set(texts))
@@ -90,6 +89,8 @@ def measure(
                 "unigrams are counted in the model's tokens, which a server does not tell", where=lm.address,
                 advice="leave --reference out, or measure the weights",
             )  # fmt: skip
+        from onset.score.heldout import Unigram
+
         unigram = Unigram.of_texts(list(documents(measuring.reference)), lm.encoder, lm.vocab)
     columns: dict[tuple[str, str], contamination.Columns] = {}
     for name, by_language in texts.items():
@@ -139,7 +140,7 @@ def compare(parts: Mapping[str, pd.DataFrame], level: float = 0.95) -> pd.DataFr
     """
     from scipy import stats
 
-    from onset.score.heldout import ratio_stderr
+    from onset.score.figures import ratio_stderr
 
     names = list(parts)
     rows = []
