@@ -109,8 +109,8 @@ def findings_table(analysis: Analysis) -> Table:
     counted = any(finding.n_examples for finding in analysis.findings)
     names = ["task", "metric", *(["loss"] if several else []), *(["questions"] if counted else []), "verdict",
              "onset loss", "threshold", "size effect (pp per decade)"]  # fmt: skip
-    for name in names:
-        table.add_column(name, overflow="fold")
+    for name in names:  # what befell the questions is long: it stands below the verdict, in lines
+        table.add_column(name, overflow="fold", max_width=44 if name == "verdict" else None)
     for finding in headline_findings(analysis):
         loss = [Text(finding.loss_name)] if several else []
         verdict = Text(finding.verdict.replace("_", " "), style=VERDICT_STYLES[finding.verdict])
