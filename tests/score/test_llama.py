@@ -21,7 +21,7 @@ TEXTS = ["The capital of Arle is Venn.", " a", "阿尔的首都是文恩。", "W
 
 def by_library(folder: Path) -> CausalLM:
     raw = json.loads((folder / "config.json").read_text())
-    return hub._load_any(folder, raw, str(folder), "float32", "cpu", allow_bin=False, trust_remote_code=False)
+    return hub._load_any(folder, raw, str(folder), "float32", ("cpu",), allow_bin=False, trust_remote_code=False)
 
 
 @pytest.mark.parametrize("tokenizer", ["byte-level", "unigram", "sentencepiece"])
