@@ -175,7 +175,7 @@ def main() -> None:
     if not theirs.empty:
         same = ours.iloc[: options.against]
         print(side_by_side({"the same curves": same, "hinge and bootstrap": theirs}))
-        print(f"\ntime ratio {theirs['seconds'].sum() / same['seconds'].sum():.3g}\n")
+        print(f"\nseconds a curve, ours by theirs: {same['seconds'].sum() / theirs['seconds'].sum():.3g}\n")
     print(table(strata(ours).drop(columns="seconds"), digits=2))
 
 

@@ -1,7 +1,7 @@
 """Onset loss and threshold beside a long Markov chain of the same model, on planted tables.
 
     pip install emcee
-    python benchmarks/reference.py [--tables 20] [--seed 71] [--steps 1500]
+    python benchmarks/reference.py [--tables 20] [--seed 71] [--steps 800]
 
 The reference shares the definition of the model with `onset.stats.curve` (functional forms, priors, columns of shared
 errors, estimated noise) and nothing of its computation: the covariance is dense and its coefficients are integrated
@@ -167,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=20)
     parser.add_argument("--seed", type=int, default=71)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=800)
     options = parser.parse_args()
     rows = []
     for index in range(options.tables):

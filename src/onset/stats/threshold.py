@@ -116,7 +116,7 @@ class _Found:
         comparison = model.comparison
         reached = float(np.quantile(self.draws.excess[0], 0.5 + self.level / 2))
         floor = window.floor != 0.0 and data.chance.value is not None
-        end = _upper_end(data)
+        end = _upper_end(window.data)
         base = Evidence(
             chance=data.chance.value, unit=data.loss_unit, log_bf_ability=comparison.log_bf_ability,
             log_bf_threshold=self.log_bf_threshold, upper_bound=reached / window.room,
@@ -148,7 +148,7 @@ class _Found:
         return replace(
             base, checkpoints=(int(above.sum()), int((~above).sum())),
             runs=(len(set(data.run[above].tolist())), len(set(data.run[~above].tolist()))),
-            level_errors=_errors_of_mean(data, above),
+            level_errors=_errors_of_mean(window.data, window.data.loss > eta.value),
             clear_of_chance=robustness.together(model, errors, rest), clear_runs=sum(one > 2.0 for one in by_run),
             without_run=left.run, decisive_run=left.decisive_run, without_checkpoint=left.checkpoint,
         )  # fmt: skip
