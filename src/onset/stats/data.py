@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -93,19 +94,28 @@ class CurveData:
         """Percentage points in one unit of ``ability``; of an unbounded metric, hundredths of its unit."""
         return 100.0 if self.bounded else 100.0 * self.scale
 
-    @property
+    @cached_property
     def ability(self) -> Array:
         """(n,) distance from chance as a fraction of the metric's range, positive where better."""
-        return self.sign * (self.score - (self.chance.value or 0.0)) / self.scale
+        made = self.sign * (self.score - (self.chance.value or 0.0)) / self.scale
+        made.flags.writeable = False
+        return np.asarray(made)
 
     def to_score(self, ability: Array) -> Array:
         """Ability in the units of the score."""
         return np.asarray((self.chance.value or 0.0) + self.sign * self.scale * ability)
 
-    @property
+    @cached_property
+    def first(self) -> Bools:
+        """(n,) whether a row is the first of its run."""
+        made = np.ones(len(self), dtype=bool)
+        made[1:] = self.run[1:] > self.run[:-1]
+        return made
+
+    @cached_property
     def starts(self) -> Ints:
         """First row of each run."""
-        return np.flatnonzero(np.r_[True, np.diff(self.run) > 0]) if len(self) else np.zeros(0, dtype=np.int64)
+        return np.flatnonzero(self.first)
 
     @property
     def position(self) -> Array:

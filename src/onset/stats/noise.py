@@ -98,9 +98,9 @@ class Banded:
     def of(cls, own: Array, drift: Array, memory: float, first: NDArray[np.bool_]) -> Banded:
         """From the independent variance, the standard deviation of the drift at each row, and its correlation."""
         spread = drift + 1e-9
-        before = np.r_[1.0, spread[:-1]]
-        ratio = np.where(first, 0.0, memory * spread / before)
-        earlier = np.r_[0.0, own[:-1]]
+        ratio, earlier = np.zeros_like(own), np.zeros_like(own)
+        np.divide(memory * spread[1:], spread[:-1], out=ratio[1:], where=~first[1:])
+        earlier[1:] = own[:-1]
         fresh = spread**2 * np.where(first, 1.0, 1.0 - memory**2)
         band = np.zeros((2, len(own)))
         band[0] = own + ratio**2 * earlier + fresh + _TINY
@@ -168,10 +168,9 @@ def noise_of(data: CurveData, parts: Components, there: Array, slope: Array, ite
     ``there`` is ``presence`` (n,), ``slope`` the ability per unit of loss at each row (n,), ``items`` the item
     variance of ability (n,).
     """
-    first = np.r_[True, np.diff(data.run) > 0]
     steep = np.abs(slope) * float(data.loss.min())
     own = parts.items**2 * items + (parts.loss * steep) ** 2
-    banded = Banded.of(own, parts.drift * there, parts.memory, first)
+    banded = Banded.of(own, parts.drift * there, parts.memory, data.first)
     columns = np.column_stack([parts.run * there, parts.shift * steep])
     white = banded.whiten(columns)
     starts = data.starts

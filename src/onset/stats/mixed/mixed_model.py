@@ -181,9 +181,8 @@ def _unpack(theta: Array) -> tuple[Components, Array]:
 def products(rows: Rows, stacked: Array, parts: Components, low_rank: Array | None = None) -> Products:
     """Products of ``stacked`` (n, p), y last; ``low_rank`` (n, 2) in place of the rows' own columns of runs."""
     data = rows.data
-    first = np.r_[True, np.diff(data.run) > 0]
     own = parts.items**2 * rows.items + (parts.loss * rows.low_rank[:, 1]) ** 2
-    banded = Banded.of(own, parts.drift * rows.there, parts.memory, first)
+    banded = Banded.of(own, parts.drift * rows.there, parts.memory, data.first)
     white = banded.whiten(np.hstack([rows.low_rank if low_rank is None else low_rank, stacked]))
     columns, effects = white[:, 2:], white[:, :2]
     starts = data.starts
@@ -209,9 +208,11 @@ def _with_runs(made: Products, run: float, shift: float) -> tuple[Array, float]:
 
 def _solved(own: Array, log_det: float, n_fixed: int, spread: Array) -> tuple[float, Array, Array]:
     """Restricted log likelihood, coefficients, and the Cholesky factor of their precision (in scaled columns)."""
-    scale = np.r_[np.ones(n_fixed), spread]
+    scale = np.concatenate([np.ones(n_fixed), spread])
     precision = scale[:, None] * own[:-1, :-1] * scale
-    precision[np.diag_indices(len(scale))] += np.r_[np.full(n_fixed, 1e-9), np.ones(len(spread))]
+    diagonal = precision.reshape(-1)[:: len(scale) + 1]
+    diagonal[:n_fixed] += 1e-9
+    diagonal[n_fixed:] += 1.0
     target = scale * own[:-1, -1]
     factor = _cholesky(precision)
     half = linalg.solve_triangular(factor, target, lower=True, check_finite=False)
