@@ -11,20 +11,34 @@ from onset.language import noted
 VERDICTS = (
     noted("The score exceeds chance at the highest losses seen already; no threshold is seen."),
     noted(
-        "The score exceeds chance, and smooth curves explain it better than curves with a threshold (log Bayes factor "
+        "The score exceeds chance; smooth curves explain it better than curves with a threshold (log Bayes factor "
         "{factor})."
     ),
     noted(
-        "The score exceeds chance at losses below {loss} [{low}, {high}], and smooth curves explain it better than "
-        "curves with a threshold (log Bayes factor {factor})."
+        "The score exceeds chance at losses below {loss} [{low}, {high}], and half of its rise comes within {width} "
+        "{unit} of there; smooth curves explain it better than curves with a threshold (log Bayes factor {factor})."
     ),
     noted(
-        "The score exceeds chance, but whether it has a threshold is not decided (log Bayes factor {factor}, {needed} "
-        "would show one); more items, or checkpoints around the onset, would tell."
+        "The score exceeds chance, but whether it has a threshold is not decided (log Bayes factor {factor}; {needed} "
+        "would show one, {smooth} a smooth curve); more items, or checkpoints around the onset, would tell."
     ),
     noted(
         "The score exceeds chance at losses below {loss} [{low}, {high}], but whether it has a threshold is not decided "
-        "(log Bayes factor {factor}, {needed} would show one); more items, or checkpoints around the onset, would tell."
+        "(log Bayes factor {factor}; {needed} would show one, {smooth} a smooth curve); more items, or checkpoints "
+        "around the onset, would tell."
+    ),
+    noted(
+        "the scores above it exceed chance as well, by {errors} standard errors; more items would tell that level from "
+        "chance"
+    ),
+    noted("runs set in at losses too far apart for one threshold ({runs})"),
+    noted(
+        "{count} of {runs} run(s) score above chance ({chance}) by more than their error ({names}), but no curve "
+        "follows: how they depend on the loss is not shown."
+    ),
+    noted(
+        "At high losses the score stands at {floor}, below chance ({chance}), and rises to chance; at the lowest "
+        "losses, more than {score} is excluded."
     ),
     noted("Curves with a threshold are favoured, but {failed}."),
     noted("Curves with a threshold near a loss of {loss} are favoured, but {failed}."),

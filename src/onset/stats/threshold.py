@@ -125,7 +125,7 @@ class _Found:
             floor=float(data.to_score(np.array(window.floor))) if floor else None,
             below_chance=window.floor < 0 if floor else _below_chance(data, eta), from_the_start=self._from_the_start(),
             reaches=float((self.draws.excess[0] > 0).mean()) >= 0.5 + self.level / 2,
-            beyond_errors=window.beyond_errors, onset=_tuple(self.onset), threshold=_tuple(eta),
+            beyond_errors=window.beyond_errors, onset=_tuple(self.onset), threshold=_tuple(eta), width=width.value if (width := self.width()) else None,
             rise_span=window.span, losses=self.seen, n_runs=len(data.runs),
             onset_by_run=tuple(self.unequal.by_run.items()) if self.unequal else (),
             runs_above_chance=() if self.shown else runs_above_chance(model),

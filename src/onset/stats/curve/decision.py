@@ -73,6 +73,8 @@ class Evidence:
     onset: tuple[float, float, float] | None = None
     threshold: tuple[float, float, float] | None = None
     """Median and interval, given that there is one."""
+    width: float | None = None
+    """Onset width, where an onset loss is told."""
     rise_span: float = math.nan
     losses: tuple[float, float] = (math.nan, math.nan)
     """Lowest and highest seen."""
@@ -118,8 +120,8 @@ def decide(evidence: Evidence) -> Decision:
     if evidence.log_bf_threshold <= SMOOTH:
         return Decision(
             "smooth",
-            f"The score exceeds chance{_from(evidence)}, and smooth curves explain it better than curves with a "
-            f"threshold (log Bayes factor {evidence.log_bf_threshold:.1f}).",
+            f"The score exceeds chance{_from(evidence)}{_rise(evidence)}; smooth curves explain it better than curves "
+            f"with a threshold (log Bayes factor {evidence.log_bf_threshold:.1f}).",
         )
     if evidence.log_bf_threshold < THRESHOLD:
         return Decision(
@@ -252,6 +254,13 @@ def _from(evidence: Evidence) -> str:
         return ""
     value, low, high = evidence.onset
     return f" at losses below {value:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _rise(evidence: Evidence) -> str:
+    """How narrow the rise is: a curve without a corner may still be at chance for long and rise within little."""
+    if evidence.onset is None or evidence.width is None:
+        return ""
+    return f", and half of its rise comes within {evidence.width:.2g} {evidence.unit} of there"
 
 
 def _emergent(evidence: Evidence) -> str:
