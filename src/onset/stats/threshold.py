@@ -7,6 +7,7 @@ put together as a result. docs/statistics.md states the model and its error rate
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -104,6 +105,7 @@ class _Found:
         by_run = self.unequal.log_bf_threshold
         return min(common, by_run, key=abs) if common * by_run > 0 else 0.0
 
+    @cached_property
     def width(self) -> Quantiles | None:
         """The onset width, in the unit of the loss; None where no onset loss is told."""
         if self.onset is None:
@@ -125,7 +127,8 @@ class _Found:
             floor=float(data.to_score(np.array(window.floor))) if floor else None,
             below_chance=window.floor < 0 if floor else _below_chance(data, eta), from_the_start=self._from_the_start(),
             reaches=float((self.draws.excess[0] > 0).mean()) >= 0.5 + self.level / 2,
-            beyond_errors=window.beyond_errors, onset=_tuple(self.onset), threshold=_tuple(eta), width=width.value if (width := self.width()) else None,
+            beyond_errors=window.beyond_errors, onset=_tuple(self.onset), threshold=_tuple(eta),
+            width=self.width.value if self.width else None,
             rise_span=window.span, losses=self.seen, n_runs=len(data.runs),
             onset_by_run=tuple(self.unequal.by_run.items()) if self.unequal else (),
             runs_above_chance=() if self.shown else runs_above_chance(model),
@@ -175,7 +178,7 @@ class _Found:
         draws = self.draws if side is None or not self.draws.side(side).count else self.draws.side(side)
         still = verdict == "at_chance" and not self.model.window.free_floor
         drawn = DrawnCurve(self.model, draws, self.level, still=still)
-        width = self.width()
+        width = self.width
         notes = [*label_bias_note(self.data, self._above()), *_chance_note(self.data)]
         if self.unequal is not None:
             told = ", ".join(f"{name} {loss:.3g}" for name, loss in self.unequal.by_run.items())
