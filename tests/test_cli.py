@@ -139,6 +139,16 @@ def test_an_extra_that_is_absent_is_one_sentence(package: str, words: tuple[str,
     assert "Traceback" not in done.stderr
 
 
+def test_where_torch_is_absent_it_is_what_is_named(tmp_path: Path) -> None:
+    """Lost otherwise: a newcomer who installs psutil, and is asked for the next package each time."""
+    code = "import sys; sys.modules.update(torch=None, psutil=None); from onset.cli import main; main()"
+    words = [sys.executable, "-c", code, "demo", "--out", "o"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "needs the package 'torch', which is not installed" in done.stderr
+    assert "[lm]" in done.stderr
+
+
 def test_a_query_is_written_as_csv(tmp_path: Path) -> None:
     """Lost otherwise: rows that a spreadsheet or another program could read have to be copied from a table."""
     done = onset("query", str(tmp_path), "SELECT 1 AS a, 'x,y' AS b", "--csv")

@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -91,4 +92,6 @@ def absent(error: ModuleNotFoundError) -> OnsetError | None:
     package = (error.name or "").partition(".")[0]
     if package not in EXTRAS:
         return None
+    if EXTRAS[package] == EXTRAS["torch"] and find_spec("torch") is None:
+        package = "torch"  # what is missed first may be a small one of those that come with it
     return OnsetError(f"this needs the package '{package}', which is not installed", advice=install(EXTRAS[package]))

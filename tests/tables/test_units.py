@@ -36,6 +36,28 @@ def test_counts_in_millions_or_billions_are_asked_about(table: Make, column: str
     assert notes(check(frame)) == []
 
 
+@pytest.mark.parametrize(
+    ("params", "tokens", "step"), [(230_000, 61_440, 30), (61_472, 61_440, 30), (2e6, 61_440, None)]
+)
+def test_small_trainings_are_not_asked_about(table: Make, params: float, tokens: float, step: float | None) -> None:
+    """Lost: "61440 tokens ... millions?" over a first try of the user's own."""
+    frame = table()
+    share = frame.tokens / frame.tokens.max()
+    small = frame.assign(params=params, tokens=tokens * share, step=None if step is None else step * share)
+    assert notes(check(small)) == []
+
+
+def test_sizes_in_millions_are_asked_about_beside_counted_tokens(table: Make) -> None:
+    """Lost: models of 70,000 million parameters taken for ones of 70,000."""
+    frame = table()
+    millions = frame.assign(params=70_000, tokens=1.4e12 * frame.tokens / frame.tokens.max())
+    millions["step"] = millions.tokens / 4e6
+    (asked,) = notes(check(millions))
+    assert "70000 parameters" in asked
+    (asked,) = notes(check(millions.assign(params=7e10, tokens=millions.tokens / 1e6)))
+    assert "tokens in the longest" in asked
+
+
 def test_an_exact_copy_of_a_run_counts_once_and_is_told(table: Make) -> None:
     """Lost: the same evidence counted twice, and intervals too narrow."""
     frame = table()
@@ -124,6 +146,14 @@ def test_bits_among_nats_are_asked_about(table: Make) -> None:
     middle.loc[late, "loss"] /= math.log(2)
     assert any("in the middle of the run" in note for note in notes(check(middle)))
     assert notes(check(frame)) == []
+
+
+def test_a_spike_of_the_loss_is_no_change_of_unit(table: Make) -> None:
+    """Lost: BigScience's tr12b, whose loss rose 1.39-fold at one checkpoint, suspected of bits."""
+    frame = table()
+    spike = frame.groupby("run").cumcount() == 3
+    frame.loc[spike, "loss"] *= 1.4
+    assert not any("bits" in note for note in notes(check(frame)))
 
 
 def test_an_index_is_not_a_column_and_a_name_stands_once(table: Make) -> None:

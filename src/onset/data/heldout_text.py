@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from onset.errors import OnsetError, did_you_mean
+from onset.errors import OnsetError, did_you_mean, install
 from onset.store.text import documents, files
 from onset.study.fingerprints import sha256
 from onset.study.spec import Language
@@ -152,7 +152,7 @@ def _rows(text: PublicText) -> Iterable[Mapping[str, Any]]:
         import datasets
     except ImportError as error:
         raise OnsetError(
-            "reading public data sets needs the package 'datasets'", where=text.hub, advice="pip install 'onset-lm[lm]'"
+            "reading public data sets needs the package 'datasets'", where=text.hub, advice=install("lm")
         ) from error
     revision = None if Path(text.hub).is_dir() else text.revision
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from onset.errors import OnsetError, did_you_mean
+from onset.errors import OnsetError, did_you_mean, install
 from onset.study.shapes import HuggingFaceShape
 
 Part = Literal["embedding", "matrices", "experts", "vectors", "head"]
@@ -240,7 +240,7 @@ def _kind_of(shape: HuggingFaceShape, where: str) -> Any:
         raise OnsetError(
             "architectures of transformers need torch and transformers",
             where=where,
-            advice="pip install 'onset-lm[lm]'",
+            advice=install("lm"),
         ) from error
     if shape.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         known = list(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)

@@ -23,9 +23,13 @@ UNITS = {
 """Units of loss and what they may be called."""
 
 FEWEST = 1e5
-"""A largest model of fewer parameters, or a longest run of fewer tokens, is in millions or billions."""
+"""A largest model of fewer parameters, or a longest run of fewer tokens, may be in millions or billions."""
 TOKENS_A_PARAMETER = 1e-3
 """A longest run of fewer tokens for each parameter of the largest model is in millions or billions."""
+TOKENS_A_STEP = 32
+"""So many tokens or more at each step of the optimizer are counts: few batches hold as many millions."""
+MOST_A_PARAMETER = 1e5
+"""More counted tokens for each parameter, and the parameters are in millions or billions."""
 BITS = 1 / math.log(2.0)
 """Bits in a nat."""
 WHOLE = 0.02
@@ -40,15 +44,27 @@ def loss_unit(name: str) -> str:
 
 
 def doubtful_counts(frame: pd.DataFrame) -> list[str]:
-    """Questions about params and tokens that can hardly be counts: "618 parameters in the largest model?"."""
+    """Questions about params and tokens that can hardly be counts: "618 parameters in the largest model?".
+
+    Small trainings are no cause to ask: tokens are counts where each step has enough of them, and then so are the
+    parameters that go with them.
+    """
     asked = []
     advice = "are counts: multiply by 1e6 where they are in millions, by 1e9 where in billions"
     params, tokens = frame.params.max(), frame.tokens.max()
-    if 0 < params < FEWEST:
+    counted = _tokens_a_step(frame) >= TOKENS_A_STEP
+    small = 0 < params < FEWEST and not (counted and tokens <= MOST_A_PARAMETER * params)
+    if small:
         asked.append(f"{short(params)} parameters in the largest model? 'params' {advice}")
-    if 0 < tokens < FEWEST or 0 < tokens < TOKENS_A_PARAMETER * params:
+    if tokens > 0 and not counted and (tokens < TOKENS_A_PARAMETER * params or (small and tokens < FEWEST)):
         asked.append(f"{short(tokens)} tokens in the longest run? 'tokens' {advice}")
     return asked
+
+
+def _tokens_a_step(frame: pd.DataFrame) -> float:
+    """Tokens of a step, the median; NaN where steps are not known."""
+    rows = frame[(frame.step > 0) & (frame.tokens > 0)]
+    return float((rows.tokens / rows.step).median()) if len(rows) else math.nan
 
 
 def as_fractions(frame: pd.DataFrame) -> tuple[pd.DataFrame, Reasons, list[str]]:
@@ -149,8 +165,11 @@ def _jumps(track: pd.DataFrame, name: str) -> list[str]:
     ratio = track.loss / track.groupby("run").loss.shift(1)
     for run in track.run[(ratio > 0.94 * BITS) & (ratio < 1.01 * BITS)].unique():
         loss = track.loss[track.run == run].to_numpy(dtype=float)
-        at = int(np.argmax(loss[1:] / loss[:-1])) + 1
-        if len(loss) - at >= 2 and (loss[at:] / BITS <= loss[:at].min() * (1 + CLOSE)).all():
+        steps = loss[1:] / loss[:-1]
+        at = int(np.argmax(steps)) + 1
+        # A spike of the loss is no change of unit: one of the next checkpoints takes it back.
+        undone = (steps[at:] < float(np.median(steps)) / math.sqrt(BITS)).any()
+        if len(loss) - at >= 2 and not undone and (loss[at:] / BITS <= loss[:at].min() * (1 + CLOSE)).all():
             found.append(str(run))
     if not found:
         return []

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from onset.errors import OnsetError, did_you_mean
+from onset.errors import OnsetError, did_you_mean, install
 
 SHOWN = ("loss", "rate", "grad_norm", "tokens_per_second")
 """Values of a log line that are shown, each a curve over the steps."""
@@ -79,9 +79,7 @@ def check(names: Iterable[str]) -> None:
         if name not in KINDS:
             raise OnsetError(f"no log named '{name}'", advice=did_you_mean(name, KINDS))
         if find_spec(KINDS[name]) is None:
-            raise OnsetError(
-                f"the log '{name}' needs the library {KINDS[name]}", advice="install it: pip install 'onset-lm[logs]'"
-            )
+            raise OnsetError(f"the log '{name}' needs the library {KINDS[name]}", advice=install("logs"))
 
 
 def mirrors(names: Iterable[str], folder: Path, meta: Mapping[str, Any], before: list[dict[str, Any]]) -> list[Mirror]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from onset.errors import OnsetError
+from onset.errors import OnsetError, install
 from onset.work.piece import Control
 
 POLL_SECONDS = 2.0
@@ -30,7 +30,7 @@ def require_ray(address: str | None = None) -> str | None:
     except ImportError as error:
         raise OnsetError(
             "Ray is not installed, which the engine 'ray' and a training on several devices need",
-            advice="pip install 'onset-lm[ray]'",
+            advice=install("ray"),
         ) from error
     if found is not None and found.startswith("ray://"):
         raise OnsetError(
