@@ -12,7 +12,7 @@ from onset.errors import OnsetError
 from onset.plots import plot
 from onset.stats.curve import curves as laws
 from onset.stats.prediction.curve_fit import fit
-from onset.store.python_file import attribute
+from onset.study.python_file import attribute
 
 
 def table(direction: str = "higher", runs: int = 4, noise: float = 0.004) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +19,10 @@ from rich.console import Console
 from onset.errors import OnsetError
 from onset.store.lock import lock_study
 from onset.store.parts import read_about, read_part
-from onset.study.files import dump
+from onset.study.files import dump, load
+from onset.study.shapes import HuggingFaceShape
 from onset.study.spec import Study
-from onset.work.engines import LocalEngine
+from onset.work.engines import InlineEngine, LocalEngine
 from onset.work.ledger import StudyLedger, dtype_of
 from onset.work.resources import Machine
 from onset.work.study import run_study, status_rows, with_precision
@@ -142,6 +144,19 @@ def test_an_edited_study_gets_new_runs_and_leaves_the_old_untouched(small: Study
     after = content(tmp_path)
     assert {name: after[name] for name in before} == before
     assert len(list((tmp_path / "runs").glob("w16-*"))) == 2
+
+
+def test_an_architecture_of_ones_own_is_trained_and_scored(small: Study, tmp_path: Path) -> None:
+    """Its code is the study's own: no one has to allow it for every checkpoint."""
+    shutil.copy(Path(__file__).parents[2] / "examples" / "own_architecture.py", tmp_path / "mine.py")
+    kind = {"kind": "huggingface", "model_type": "mine.py:GatedConvForCausalLM", "context": 128}
+    shape = HuggingFaceShape.model_validate(kind | {"hidden_size": 16, "num_hidden_layers": 1})
+    run = small.runs[0].model_copy(update={"shape": shape, "tokens": 8_000, "checkpoints": 1})
+    (tmp_path / "study.toml").write_text(dump(small.model_copy(update={"runs": (run,), "tasks": small.tasks[:1]})))
+    outcome = run_study(load(tmp_path / "study.toml"), tmp_path / "out", engine=InlineEngine(), console=quiet())
+    assert not outcome.problems
+    (folder,) = (tmp_path / "out" / "runs").iterdir()
+    assert len(list(folder.glob("items/*/*.parquet"))) == len(list(folder.glob("loss/*.parquet"))) == 1
 
 
 def test_a_second_process_on_the_same_study_is_refused_by_name(small: Study, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from onset.adapters.join import GAP
 from onset.adapters.names import ByRun, Pattern
 from onset.adapters.source import Reading
 from onset.errors import OnsetError
-from onset.store.python_file import is_python
+from onset.study.python_file import is_python
 from onset.tables.files import write_table
 
 

@@ -40,7 +40,7 @@ from onset.adapters.formats import (
 )
 from onset.adapters.source import Format, NothingReadError, Reading, Results
 from onset.errors import OnsetError, did_you_mean
-from onset.store.python_file import attribute, is_python
+from onset.study.python_file import attribute, is_python
 
 GROUP = "onset.adapters"
 """Entry points by which installed packages offer formats."""

@@ -32,7 +32,7 @@ from onset.errors import OnsetError, did_you_mean
 from onset.metrics import info
 from onset.metrics.info import ChanceRule, Direction, Error, MetricInfo
 from onset.metrics.items import Answers, Bools, Floats, Ints, arranged
-from onset.store.python_file import attribute, is_python
+from onset.study.python_file import attribute, is_python
 
 GROUP = "onset.metrics"
 """Entry points of packages that offer metrics."""

@@ -1,6 +1,7 @@
 """What the trainer, the scorer and the cost model see of a model; any architecture that fulfils it can be trained.
 
-An architecture is one file that fulfils ``CausalModel`` and one line in ``onset.models.build``. Nothing outside this
+An architecture is one file that fulfils ``CausalModel`` and one line in ``onset.models.build``; one in the form of
+transformers is a file of the user's own (examples/own_architecture.py). Nothing outside this
 room names a class of model, but for the hand-written code of ``onset.cpu``, which knows the paper's decoder alone.
 """
 
@@ -57,6 +58,10 @@ class CausalModel(nn.Module, ABC):
     @abstractmethod
     def config(self, eos: int) -> dict[str, Any]:
         """config.json of the model in the transformers library; ``eos`` is the token that ends a text."""
+
+    def code(self) -> dict[str, str]:
+        """Files of code, text by name, without which a checkpoint cannot be loaded by transformers."""
+        return {}
 
     @abstractmethod
     def export(self) -> dict[str, Tensor]:

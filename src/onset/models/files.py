@@ -20,7 +20,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def save(model: CausalModel, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the weights, config.json and the tokenizer's files, each whole, into a folder.
+    """Write the weights, config.json, code and the tokenizer's files, each whole, into a folder.
 
     The weights are model.safetensors, or above ``SHARD`` several files with an index, as transformers reads them.
     """
@@ -33,6 +33,8 @@ def save(model: CausalModel, tokenizer: Tokenizer, folder: Path) -> None:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
         write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
     write_text(folder / "config.json", json.dumps(model.config(tokenizer.eos), indent=2) + "\n")
+    for name, text in model.code().items():
+        write_text(folder / name, text)
     tokenizer.save(folder)
 
 

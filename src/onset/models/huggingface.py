@@ -124,7 +124,12 @@ class HuggingFaceModel(CausalModel):
         found: dict[str, Any] = architectures.configuration(self.shape, self.vocab, eos).to_dict()
         if not any(name in found for name in CONTEXT_KEYS):
             found["max_position_embeddings"] = self.shape.context  # a state has no longest text: the training's is told
-        return found | {"architectures": [type(self.inner).__name__], "dtype": "float32"}
+        mapped = {"auto_map": where} if (where := architectures.code(self.shape)[1]) else {}
+        return found | {"architectures": [type(self.inner).__name__], "dtype": "float32"} | mapped
+
+    def code(self) -> dict[str, str]:
+        """See ``CausalModel``."""
+        return architectures.code(self.shape)[0]
 
     def export(self) -> dict[str, Tensor]:
         """See ``CausalModel``."""

@@ -190,14 +190,17 @@ def _config(folder: Path, raw: Mapping[str, Any], trust_remote_code: bool) -> An
     """The configuration of a causal language model, or an error that says why it is none."""
     file = folder / "config.json"
     from transformers import AutoConfig
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = str(raw.get("model_type"))
     if kind not in CONFIG_MAPPING_NAMES:
-        if raw.get("auto_map") and not trust_remote_code:
+        registered = kind in CONFIG_MAPPING  # by the study that it is of
+        if raw.get("auto_map") and not registered and not trust_remote_code:
             raise OnsetError(
-                "the model needs code of its own, which is not run unasked", where=folder, advice="allow remote code"
+                "the model needs code of its own, which is not run unasked",
+                where=folder,
+                advice="read the code in its folder, then allow it: --trust-remote-code",
             )
         if not raw.get("auto_map"):
             raise OnsetError(

@@ -1,4 +1,4 @@
-"""What an architecture of transformers is made of and costs, from its configuration alone.
+"""What an architecture of transformers, or of the user's own in its form, is made of and costs, from a configuration.
 
 The one file of this room that asks torch and transformers, and in its functions only: reading a study needs neither.
 A model is built with fake tensors (shapes without memory), so that sizes of any magnitude are told in a moment.
@@ -12,9 +12,11 @@ import logging
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 from onset.errors import OnsetError, did_you_mean, install
+from onset.study.python_file import attribute
 from onset.study.shapes import HuggingFaceShape
 
 Part = Literal["embedding", "matrices", "experts", "vectors", "head"]
@@ -87,6 +89,45 @@ def configuration(shape: HuggingFaceShape, vocab: int, eos: int = 0) -> Any:
             advice="choose an architecture without final_logit_softcapping",
         )
     return found
+
+
+def own_class(shape: HuggingFaceShape) -> Any:
+    """The class of a causal model that the user's own file defines, made known to transformers' automatic classes.
+
+    Raises OnsetError for a file that fails, a class that is no model of transformers, and a name that is taken.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]
+
+    path, model = attribute(shape.model_type, default="")
+    if not (isinstance(model, type) and issubclass(model, PreTrainedModel)) or model.config_class is None:
+        raise OnsetError(
+            f"'{shape.architecture}' is no model of transformers with a configuration",
+            where=path,
+            advice="derive it from PreTrainedModel and give it a config_class; see examples/own_architecture.py",
+        )
+    kind = model.config_class
+    if not kind.model_type or kind.model_type in CONFIG_MAPPING_NAMES:
+        raise OnsetError(
+            f"the model_type '{kind.model_type}' of the configuration is taken or empty",
+            where=path,
+            advice=f"give {kind.__name__} a model_type of its own",
+        )
+    AutoConfig.register(kind.model_type, kind, exist_ok=True)
+    AutoModelForCausalLM.register(kind, model, exist_ok=True)
+    return model
+
+
+def code(shape: HuggingFaceShape) -> tuple[dict[str, str], dict[str, str]]:
+    """Text by name of the file that defines an architecture of one's own, and what of it transformers is to load.
+
+    Both are empty for an architecture of transformers. The second is config.json's ``auto_map``.
+    """
+    if shape.own_file is None:
+        return {}, {}
+    path, model = Path(shape.own_file[0]), own_class(shape)
+    names = {"AutoConfig": model.config_class.__name__, "AutoModelForCausalLM": model.__name__}
+    return {path.name: path.read_text(encoding="utf-8")}, {one: f"{path.stem}.{name}" for one, name in names.items()}
 
 
 def experts_of(config: Any) -> tuple[int, int]:
@@ -242,6 +283,8 @@ def _kind_of(shape: HuggingFaceShape, where: str) -> Any:
             where=where,
             advice=install("lm"),
         ) from error
+    if shape.own_file is not None:
+        return own_class(shape).config_class
     if shape.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         known = list(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
         raise OnsetError(

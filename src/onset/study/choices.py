@@ -12,7 +12,7 @@ def chosen(run: Run) -> dict[str, dict[str, Any]]:
     """The choices of a run with where each is from: the rule's source, or 'given'."""
     shape = run.shape
     if isinstance(shape, HuggingFaceShape):
-        own = f"the rule of transformers for '{shape.model_type}'"
+        own = f"the rule of transformers for '{shape.architecture}'"
         return {
             "peak_rate": {"value": run.schedule.peak_rate, "source": "given"},
             "batch": {"value": run.batch, "source": "given"},

@@ -82,8 +82,8 @@ def active_parameters(shape: AnyShape, vocab: int) -> int:
 
 
 def architecture(shape: AnyShape) -> str:
-    """Name of a shape's architecture: 'transformer' for the paper's decoder, else transformers' name for it."""
-    return shape.model_type if isinstance(shape, HuggingFaceShape) else "transformer"
+    """Name of a shape's architecture: 'transformer' for the paper's decoder, else transformers' or the user's own."""
+    return shape.architecture if isinstance(shape, HuggingFaceShape) else "transformer"
 
 
 def layers(shape: AnyShape, vocab: int) -> int:

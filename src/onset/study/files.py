@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from onset.errors import OnsetError, did_you_mean
 from onset.study.fingerprints import sha256
-from onset.study.spec import HARNESS, OWN_FILE, Source, Study, TaskUse
+from onset.study.spec import HARNESS, OWN_FILE, HuggingFaceShape, Run, Source, Study, TaskUse
 
 WORLD = "world"
 """The path of a source that is the embedded world."""
@@ -63,7 +63,8 @@ def outline(study: str | Path | Study) -> tuple[Study, list[str]]:
         for name, spec in found.tokenizers.items()
     }
     here = None if found.data is None or found.data in absent else str(_expanded(found.data, base, "data"))
-    changed = {"tokenizers": tokenizers, "tasks": _task_files(found, base), "data": here}
+    runs = tuple(_with_own_shape(run, base) for run in found.runs)
+    changed = {"tokenizers": tokenizers, "tasks": _task_files(found, base), "data": here, "runs": runs}
     return found.model_copy(update=changed), list(absent.values())
 
 
@@ -157,7 +158,19 @@ def _resolved(study: Study, base: Path) -> Study:
     data = None if study.data is None else str(_expanded(study.data, base, "data"))
     found = {"mixes": mixes, "validation": validation, "tokenizers": tokenizers, "data": data}
     metrics = tuple(_own_file(name, base, f"metric '{name}'") for name in study.metrics)
-    return study.model_copy(update={**found, "tasks": _task_files(study, base), "metrics": metrics})
+    runs = tuple(_with_own_shape(run, base) for run in study.runs)
+    return study.model_copy(update={**found, "tasks": _task_files(study, base), "metrics": metrics, "runs": runs})
+
+
+def _with_own_shape(run: Run, base: Path) -> Run:
+    """The run with the absolute path and the digest of the file that defines its architecture, if there is one."""
+    shape = run.shape
+    if not isinstance(shape, HuggingFaceShape) or shape.own_file is None:
+        return run
+    file, name = shape.own_file
+    path = _expanded(file, base, f"the architecture of run '{run.name}'")
+    found = shape.model_copy(update={"model_type": f"{path}:{name}", "sha256": fingerprint(path)})
+    return run.model_copy(update={"shape": found})
 
 
 def _own_file(name: str, base: Path, who: str) -> str:

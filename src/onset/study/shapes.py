@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -14,7 +16,10 @@ from pydantic import (
     model_validator,
 )
 
-from onset.study.base import Spec
+from onset.study.base import Spec, without_defaults
+
+OWN_CLASS = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
+"""A class in a file of one's own."""
 
 
 class Shape(Spec):
@@ -66,11 +71,24 @@ class HuggingFaceShape(Spec):
 
     kind: Literal["huggingface"]
     model_type: str = Field(min_length=1)
-    """Name of the architecture in transformers, such as 'mamba2', 'olmoe', 'falcon_h1'."""
+    """Name of the architecture in transformers, such as 'mamba2', 'olmoe', 'falcon_h1', or one's own, FILE.py:CLASS."""
     context: int = Field(gt=1)
     """Tokens that a training sequence holds, and the longest prompt."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """The configuration's keys; what is not stated has the architecture's own default."""
+    sha256: str | None = None
+    """Digest of the file of an architecture of one's own; filled in when the study is loaded."""
+
+    @property
+    def own_file(self) -> tuple[str, str] | None:
+        """The file of an architecture of one's own and the class in it; None for one of transformers."""
+        found = OWN_CLASS.fullmatch(self.model_type)
+        return None if found is None else (found["file"], found["name"])
+
+    @property
+    def architecture(self) -> str:
+        """The architecture's name, as tables and pages tell it."""
+        return self.model_type if self.own_file is None else self.own_file[1]
 
     @model_validator(mode="before")
     @classmethod
@@ -85,10 +103,12 @@ class HuggingFaceShape(Spec):
     def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = handler(self)
         settings: dict[str, Any] = found.pop("settings")
-        return {**found, **settings}
+        return without_defaults({**found, **settings}, {"sha256": None})
 
     @model_validator(mode="after")
     def _free(self) -> Self:
+        if self.model_type.partition(":")[0].endswith(".py") and self.own_file is None:
+            raise ValueError("the model_type of an architecture of one's own is FILE.py:CLASS")
         taken = sorted(set(self.settings) & set(SET_BY_ONSET))
         if taken:
             raise ValueError(f"'{taken[0]}' is not to be stated: {SET_BY_ONSET[taken[0]]}")
@@ -97,6 +117,14 @@ class HuggingFaceShape(Spec):
     def key(self) -> str:
         """The shape as one text, equal for equal shapes."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+    def content(self) -> dict[str, Any]:
+        """The shape as JSON, free of paths: what digests are of."""
+        found = self.model_dump(mode="json")
+        if self.own_file is not None:
+            file, name = self.own_file
+            found["model_type"] = f"{PurePath(file).name}:{name}"
+        return found
 
 
 SET_BY_ONSET = {

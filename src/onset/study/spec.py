@@ -309,7 +309,7 @@ class Study(Spec):
         uses_world = any(source.path == "world" for mix in mixes.values() for source in mix.sources)
         identity = {
             "version": SPEC_VERSION,
-            "run": run.model_dump(mode="json", exclude={"name", "group", "tuning"}),
+            "run": _run_content(run, exclude={"name", "group", "tuning"}),
             "mixes": {name: _content(mix) for name, mix in mixes.items()},
             "tokenizer": tokenizer.model_dump(mode="json", exclude={"path"}),
             "precision": self.precision,
@@ -326,6 +326,7 @@ class Study(Spec):
             return _digest(self.identity(run))
         whole = self.model_dump(mode="json", exclude={"mixes", "validation", "tokenizers", "data", "state_minutes"})
         whole["version"] = SPEC_VERSION
+        whole["runs"] = [_run_content(run) for run in self.runs]
         whole["mixes"] = {name: _content(mix) for name, mix in self.mixes.items()}
         whole["tokenizers"] = {k: v.model_dump(mode="json", exclude={"path"}) for k, v in self.tokenizers.items()}
         whole["validation"] = [{"name": text.name, "sources": _content(text)} for text in self.validation]
@@ -340,6 +341,11 @@ def digest_of(value: object) -> str:
 def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _run_content(run: Run, exclude: set[str] | None = None) -> dict[str, Any]:
+    found = run.model_dump(mode="json", exclude=exclude)
+    return found | ({"shape": run.shape.content()} if isinstance(run.shape, HuggingFaceShape) else {})
 
 
 def _content(mix: Mix | Validation) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from onset.errors import OnsetError, did_you_mean
-from onset.store.python_file import attribute, is_python
+from onset.study.python_file import attribute, is_python
 from onset.study.spec import OWN_FILE
 from onset.tasks import answers
 from onset.tasks.fields import Answer, Fields, item_of

@@ -16,7 +16,7 @@ from rich.text import Text
 from onset.metrics import measures as metrics
 from onset.store.coverage import COUNTS, asked, sentence
 from onset.store.parts import read_part, write_text
-from onset.store.python_file import absolute
+from onset.study.python_file import absolute
 from onset.tables.study import METRICS_FILE, constant_answers, metrics_of
 from onset.work.jobs.foreign import ModelsLedger
 

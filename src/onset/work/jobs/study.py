@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onset.data.contamination import of_study
+from onset.study.architectures import own_class
+from onset.study.shapes import HuggingFaceShape
 from onset.work.jobs.evaluate import open_scorer, write_chunk, write_items, write_losses
 from onset.work.jobs.train import train_run
 from onset.work.ledger import StudyLedger
@@ -86,6 +88,9 @@ def _opened(
             control.report({"notice": f"checkpoint {piece.step} of {name} is damaged ({why}): it is made again"})
             set_aside(folder)
             return None
+        shape = ledger.study.run(piece.run).shape
+        if isinstance(shape, HuggingFaceShape) and shape.own_file is not None:
+            own_class(shape)  # code that the study itself names is run without being asked for
         _last[key] = open_scorer(folder, devices, ledger.dtype)
     return _last[key]
 
