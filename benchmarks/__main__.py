@@ -33,6 +33,7 @@ def commands() -> list[tuple[str, list[str] | None, str]]:
         ("size_effect.py", [], ""),
         ("size_effects.py", ["--peers", "20"], ""),
         ("forecast_planted.py", [], ""),
+        ("design.py", [], ""),
         ("forecast.py", [] if shared else None, "" if shared else "ONSET_SHARED not set"),
     ]
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from onset.results import Analysis, Comparison, Forecast, Interval, LossInterval, SizeEffect, Threshold
+    from onset.results import Analysis, Comparison, Design, Forecast, Interval, LossInterval, SizeEffect, Threshold
     from onset.study.spec import Study
 
 __version__ = "0.1.0"
 
-__all__ = ["analyze", "compare", "forecast", "load", "plot", "read", "size_effect", "threshold"]
+__all__ = ["analyze", "compare", "design", "forecast", "load", "plot", "read", "size_effect", "threshold"]
 
 
 def __dir__() -> list[str]:
@@ -188,6 +188,40 @@ def compare(
     from onset.work.compare import compare_scored
 
     return compare_scored(models, metrics, level=level, rate=rate, seed=seed)
+
+
+def design(
+    planned: str | Path | Sequence[float],
+    believed: pd.DataFrame | float,
+    *,
+    tokens: Sequence[float] = (),
+    checkpoints: int = 12,
+    items: float | None = None,
+    task: str | None = None,
+    metric: str | None = None,
+    law: str | None = None,
+    width: float = 0.1,
+    effect: float = 3.0,
+    margin: float = 1.0,
+    error: float = 3.0,
+    level: float = 0.95,
+    draws: int = 20,
+    seed: int = 0,
+) -> Design:
+    """What a planned family would tell: power for a threshold, a size effect, a forecast, by simulation.
+
+    ``planned`` is a study (a TOML file or a preset's name) or sizes in parameters, each trained on each of ``tokens``.
+    ``believed`` is a table of smaller runs, or the loss at which an ability is believed to set in. Asked for are a
+    threshold's interval below ``width`` (in the loss), a size effect of ``effect`` pp a decade found, none shown within
+    ``margin`` pp, and a run of ten times the compute foretold within ``error`` pp.
+    """
+    from onset.stats.design.power import Asked
+    from onset.work.design import believe, plan_family, run
+
+    belief, told = believe(believed, task=task, metric=metric, law=law, seed=seed)
+    family = plan_family(planned, tokens=tokens, checkpoints=checkpoints, items=items or told)
+    asked = Asked(width=width, effect=effect, margin=margin, error=error, level=level)
+    return run(family, belief, asked=asked, draws=draws, seed=seed)
 
 
 def plot(result: Any, **options: Any) -> Any:

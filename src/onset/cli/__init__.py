@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from onset.cli import studies, evaluate, compare, analyze, imports  # noqa: F401 - help lists commands in this order
+from onset.cli import studies, evaluate, compare, analyze, design, imports  # noqa: F401 - help lists commands in this order
 from onset.cli.app import app
 from onset.errors import OnsetError, absent
 

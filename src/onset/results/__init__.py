@@ -14,6 +14,7 @@ from onset.results.analysis import (
 )
 from onset.results.base import Drawable, Interval, Record, Result, check_level
 from onset.results.comparison import Comparison
+from onset.results.design import Design
 from onset.results.findings import (
     ChanceSource,
     Direction,
@@ -39,8 +40,8 @@ from onset.results.forecasts import Backtest, Forecast
 from onset.results.sealed import OpenedForecast, SealedForecast
 
 __all__ = [
-    "VERSION", "Analysis", "Backtest", "ChanceSource", "Claim", "Comparison", "ConvertedThreshold", "Difference",
-    "Direction", "Drawable",
+    "VERSION", "Analysis", "Backtest", "ChanceSource", "Claim", "Comparison", "ConvertedThreshold", "Design",
+    "Difference", "Direction", "Drawable",
     "EffectVerdict", "FactorEffect", "FactorSummary", "FamilyFinding", "FamilyOffset", "Finding", "Forecast",
     "Interval", "LogBayesFactor", "LossChoice", "LossInterval", "LossMeasure", "LossName", "LossShift",
     "MetricComparison", "OpenedForecast", "Predictor", "Record", "Result", "Robustness", "SealedForecast", "SizeEffect",

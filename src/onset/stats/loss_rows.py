@@ -106,7 +106,7 @@ def _rates(rows: pd.DataFrame, said: pd.Series | None) -> tuple[Vector, Basis]:
     if "learning_rate" in rows and rows["learning_rate"].notna().all():
         peak = rows.groupby("run")["learning_rate"].transform("max")
         return (rows["learning_rate"] / peak).to_numpy(float), "rate_known"
-    shapes = _shapes((rows["tokens"] / rows.groupby("run")["tokens"].transform("max")).to_numpy(float))
+    shapes = rate_shapes((rows["tokens"] / rows.groupby("run")["tokens"].transform("max")).to_numpy(float))
     if said is None:
         return shapes["cosine"], "rate_unknown"
     known = said.isin(list(shapes)).all()
@@ -114,7 +114,7 @@ def _rates(rows: pd.DataFrame, said: pd.Series | None) -> tuple[Vector, Basis]:
     return rate, "rate_known" if known else "rate_unknown"
 
 
-def _shapes(progress: Vector) -> dict[str, Vector]:
+def rate_shapes(progress: Vector) -> dict[str, Vector]:
     """The rate as a share of its peak by the share of a run that is done, under each schedule."""
     return {
         "cosine": 0.5 * (1.0 + np.cos(np.pi * progress)),
@@ -144,7 +144,7 @@ def _made(rows: pd.DataFrame, basis: Basis) -> LossRows:
     rate = rows["rate"].to_numpy(float) if "rate" in rows else np.zeros(len(rows))
     arrays = {name: rows[name].to_numpy(float) for name in ("params", "tokens", "loss")}
     if basis == "rate_unknown":
-        shapes = _shapes(rows["progress"].to_numpy(float))
+        shapes = rate_shapes(rows["progress"].to_numpy(float))
         arrays["possible_rates"] = np.array([shapes[name] for name in SCHEDULES])
     return LossRows(
         pd.factorize(rows["run"])[0], rate=rate, family=family, families=tuple(map(str, families)), basis=basis,

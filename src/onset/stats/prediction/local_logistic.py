@@ -24,6 +24,9 @@ PRIOR_COUNT = 2.0
 SIZE_PRIOR = 0.1
 """Standard deviation of what ten times the parameters change at equal loss, on the logit scale."""
 
+MOST_TURN = 0.2
+"""Relative distance above the lowest loss up to which a parabola's turn counts as one of the parabola alone."""
+
 _STEPS = 12
 _SLOPES = (100.0, 30.0, 100.0)
 
@@ -51,6 +54,20 @@ class LocalLogistic:
         """Change of the link by relative loss at the lowest loss."""
         return float(self.coefficients[1])
 
+    @property
+    def _turn(self) -> float:
+        """The loss below which a quadratic curve stays as it is: where it would turn back; zero where it does not.
+
+        A parabola through a steep rise that levels off falls again beyond it, which no score has said. Where nearly all
+        rows lie on its falling side, scores do fall, and it is left alone.
+        """
+        if self.degree < 2 or self.coefficients[2] == 0.0:
+            return 0.0
+        place = -float(self.coefficients[1]) / (2.0 * float(self.coefficients[2]))
+        return (
+            max(self.lowest * (1.0 + place), 0.0) if place < (MOST_TURN if self.coefficients[2] < 0 else 0.0) else 0.0
+        )
+
     def value(
         self, loss: Array, log_params: float = np.nan, family: str | None = None, run: str | None = None
     ) -> tuple[Array, Array]:
@@ -59,7 +76,7 @@ class LocalLogistic:
         A run or family of the table has its own intercept; another has the spread of the intercepts.
         """
         columns = np.zeros((len(loss), len(self.coefficients)))
-        columns[:, : self.degree + 1] = _powers(loss, self.lowest, self.degree)
+        columns[:, : self.degree + 1] = _powers(np.maximum(loss, self._turn), self.lowest, self.degree)
         first, extra = self.degree + 1, 0.0
         if np.isfinite(self.centre):
             columns[:, first] = log_params - self.centre if np.isfinite(log_params) else 0.0
