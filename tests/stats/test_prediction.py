@@ -135,3 +135,15 @@ def test_a_task_of_unknown_chance_that_does_not_rise_is_refused() -> None:
     assert isinstance(refused, str)
     assert "chance level is not known" in refused
     assert isinstance(made, PredictedScore)
+
+
+def test_a_parabola_is_held_where_it_would_turn_back() -> None:
+    """Lost otherwise: scores that level off are foretold to fall again."""
+    loss = np.tile(np.linspace(4.0, 2.6, 15), 2)
+    score = 0.25 + 0.5 * (1 - np.exp(-np.maximum(3.2 - loss, 0) / 0.2))
+    rows = pd.DataFrame({"run": np.repeat(["a", "b"], 15), "params": np.repeat([1e8, 4e8], 15), "loss": loss,
+                         "tokens": np.tile(np.arange(1, 16), 2), "score": score, "chance": 0.25,
+                         "n_examples": 5000, "metric": "accuracy", "task": "t"})  # fmt: skip
+    curve = fit(curve_data(rows), 0.25, 2)
+    value, _ = curve.value(np.array([2.6, 2.4, 2.2]))
+    assert np.all(np.diff(value) >= -1e-9)

@@ -39,6 +39,9 @@ def analyze(
         list[str] | None,
         typer.Option(help="Put levels of a factor together: COLUMN=GROUP:LEVEL,LEVEL; repeat for several."),
     ] = None,
+    smallest_sets: Annotated[
+        bool, typer.Option("--smallest-sets", help="Of a study: also find the fewest questions that keep each verdict.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write findings.json, results/, report.html and figures/ from a table or a study's folder."""
@@ -47,7 +50,7 @@ def analyze(
     with progress_bar("analysing") as progress:
         analysis, page = report(
             source, out, level=level, delta=delta, loss=loss, margin=margin, loss_margin=loss_margin,
-            set_aside=set_aside, groups=factor or (), progress=progress,
+            set_aside=set_aside, groups=factor or (), smallest_sets=smallest_sets, progress=progress,
         )  # fmt: skip
     if as_json:
         print_json(analysis.to_json())
@@ -55,6 +58,20 @@ def analyze(
     for note in analysis.notes:
         typer.echo(f"note: {note}")
     print_findings(analysis, page)
+    if smallest_sets:
+        _sets(out)
+
+
+def _sets(out: Path) -> None:
+    """How few questions keep each verdict."""
+    from onset.results import load_questions
+
+    found = load_questions(out)
+    if found is None or found.smallest.empty:
+        typer.echo("no questions: sets are looked for in the item rows of a study's folder")
+        return
+    typer.echo("fewest questions that keep the verdict, taken by information (results/items.parquet, column rank):")
+    print_frame(found.smallest, as_json=False)
 
 
 @app.command("report")

@@ -31,12 +31,14 @@ from onset.results.findings import (
     SizeEffect,
     SpikeEffect,
     SpikeVerdict,
+    TaskQuality,
     Threshold,
     Verdict,
     Width,
 )
-from onset.results.folder import load, load_forecast, save
+from onset.results.folder import load, load_forecast, load_questions, save, save_questions
 from onset.results.forecasts import Backtest, Forecast
+from onset.results.questions import Questions
 from onset.results.sealed import OpenedForecast, SealedForecast
 
 __all__ = [
@@ -44,7 +46,7 @@ __all__ = [
     "Difference", "Direction", "Drawable",
     "EffectVerdict", "FactorEffect", "FactorSummary", "FamilyFinding", "FamilyOffset", "Finding", "Forecast",
     "Interval", "LogBayesFactor", "LossChoice", "LossInterval", "LossMeasure", "LossName", "LossShift",
-    "MetricComparison", "OpenedForecast", "Predictor", "Record", "Result", "Robustness", "SealedForecast", "SizeEffect",
-    "SpikeEffect", "SpikeVerdict", "Threshold", "Verdict", "Width",
-    "check_level", "load", "load_forecast", "save",
+    "MetricComparison", "OpenedForecast", "Predictor", "Questions", "Record", "Result", "Robustness",
+    "SealedForecast", "SizeEffect", "SpikeEffect", "SpikeVerdict", "TaskQuality", "Threshold", "Verdict", "Width",
+    "check_level", "load", "load_forecast", "load_questions", "save", "save_questions",
 ]  # fmt: skip

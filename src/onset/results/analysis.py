@@ -191,7 +191,8 @@ class Analysis(Result):
         """A frame by name.
 
         ``summary``, ``observations``, ``curve``, ``residuals``, ``predictors``, ``factors``, ``families``,
-        ``metric_comparisons``, ``factor_summary``, ``loss_measures``, ``converted``, ``claims`` or ``spikes``.
+        ``quality``, ``metric_comparisons``, ``factor_summary``, ``loss_measures``, ``converted``, ``claims`` or
+        ``spikes``.
         """
         return super().to_frame(kind)
 
@@ -209,6 +210,8 @@ class Analysis(Result):
             (one, pd.DataFrame([{"family": name, **_family(value.to_json())} for name, value in one.families.items()]))
             for one in self.findings
         ]
+        quality = [(one, pd.DataFrame([one.quality.to_json()])) for one in self.findings if one.quality is not None]
+        made |= {"quality": _stacked(quality)}
         made |= {"predictors": _stacked(predictors), "factors": _stacked(factors), "families": _stacked(families)}
         return super()._frames() | made
 

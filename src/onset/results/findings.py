@@ -218,6 +218,21 @@ class MetricComparison(Record):
     why: str
 
 
+class TaskQuality(Record):
+    """How well a task tells checkpoints apart under one metric."""
+
+    signal_to_noise: float
+    """Score at the lowest tenth of losses less that at the highest, over the noise of one score."""
+    noise_pp: float
+    """Standard deviation of a score about its neighbours in loss, in pp."""
+    monotonicity: float | None = None
+    """Rank correlation of score with training within runs, their mean."""
+    proxy: str | None = None
+    """Of a discontinuous metric: the continuous metric of the same items that agrees best with it."""
+    proxy_agreement: float | None = None
+    """Their rank correlation over checkpoints."""
+
+
 class Threshold(Result):
     """What one (task, metric, loss measure) says of the onset of an ability."""
 
@@ -309,6 +324,8 @@ class Finding(Threshold):
     """For loss, flops, params and tokens."""
     factors: tuple[FactorEffect, ...] = ()
     families: dict[str, FamilyFinding] = Field(default_factory=dict)
+    quality: TaskQuality | None = None
+    """None with fewer than six scores."""
 
     def _estimates(self) -> list[dict[str, Any]]:
         rows = super()._estimates()

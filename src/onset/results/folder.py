@@ -11,6 +11,7 @@ import pandas as pd
 from onset.errors import OnsetError
 from onset.results.analysis import VERSION, Analysis
 from onset.results.forecasts import Backtest, Forecast
+from onset.results.questions import Questions
 from onset.store.parts import whole_file, write_text
 
 FRAMES = ("curve", "residuals")
@@ -68,6 +69,23 @@ def load_forecast(folder: str | Path) -> tuple[Forecast | None, Backtest | None]
         None if texts[0] is None else Forecast.from_json(texts[0]),
         None if texts[1] is None else Backtest.from_json(texts[1]),
     )
+
+
+def save_questions(found: Questions, out: str | Path) -> Path:
+    """Write results/items.parquet (one row a question) and results/questions.json below ``out``; returns the latter."""
+    folder = Path(out) / "results"
+    if found.items is not None:
+        _write(found.items, folder / "items.parquet")
+    write_text(folder / "questions.json", _text(found.to_json()))
+    return folder / "questions.json"
+
+
+def load_questions(folder: str | Path) -> Questions | None:
+    """When each question is learnt, of a folder that ``onset analyze`` wrote; None where it has none."""
+    here = Path(folder) / "results"
+    if not (path := here / "questions.json").is_file():
+        return None
+    return Questions.from_json(path.read_text(encoding="utf-8")).with_changes(items=_read(here / "items.parquet"))
 
 
 def _text(content: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ from onset.stats.mixed import factors
 from onset.stats.mixed.equivalence import MARGIN
 from onset.stats.parallel import Workers, cores
 from onset.stats.predictors import predictors
+from onset.stats.quality import with_quality
 from onset.stats.questions import with_questions
 from onset.stats.size_effect import size_effect
 from onset.stats.spikes import spike_effects
@@ -95,7 +96,7 @@ def analyze(
         pairs = list(zip(curves, found, strict=True))
         findings = tuple(workers.map(partial(_finding, settings=settings), pairs, done=step))
         spikes = _spikes(rows, settings, workers)
-    findings = with_questions(findings, rows, obs.attrs.get("notes", ()))
+    findings = with_quality(with_questions(findings, rows, obs.attrs.get("notes", ())), rows)
     return Analysis(
         source=source, level=level, delta=delta, margin=margin, loss_margin=loss_margin, findings=findings,
         notes=(*obs.attrs.get("notes", ()), *disagreeing_splits(findings), *multiplicity_note(findings),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,27 @@ def paired_values(models: Sequence[Scored], metrics: Sequence[str] | None = None
     kept, notes = _one_form(forms, len(models))
     frame = frame[frame["digest"].eq(frame["task"].map(kept))]
     return frame[["model", "task", "metric", "item", "value", "cluster"]].reset_index(drop=True), notes
+
+
+def answers(folder: Path) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Credits of each item at each checkpoint of a study, a task at a time: its name, metric and ``run, step, item,
+    value``.
+
+    The metric is accuracy of choices and exact match of free answers. A task asked in two forms has two names, as in
+    the observations. Runs that failed are left out.
+    """
+    parts: dict[tuple[str, str], list[Path]] = {}
+    for run in run_dirs(folder):
+        for part in sorted(run.path.glob("items/[0-9]*/*.parquet")) if run.failed is None else ():
+            task, _, digest = part.stem.rpartition("-")
+            parts.setdefault((task, digest), []).append(part)
+    names = [task for task, _ in parts]
+    for (_, digest), files in parts.items():
+        rows = pd.concat([read_part(file) for file in files], ignore_index=True)
+        task = str(rows["task"].iloc[0])
+        several = names.count(files[0].stem.rpartition("-")[0]) > 1
+        metric = "exact_match" if rows["correct"].notna().any() else "accuracy"
+        yield f"{task}@{digest}" if several else task, metric, item_values(rows, metric).dropna(subset=["value"])
 
 
 def _values(rows: pd.DataFrame, metrics: Sequence[str]) -> list[pd.DataFrame]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from onset.errors import OnsetError
 from onset.report import page
-from onset.results import Analysis, Backtest, Forecast, check_level, load, load_forecast, save
+from onset.results import Analysis, Backtest, Forecast, check_level, load, load_forecast, save, save_questions
 from onset.stats import loss_comparison
 from onset.stats.backtest import backtest
 from onset.stats.forecast import forecast, thresholds_of
@@ -20,6 +20,7 @@ from onset.study.files import parse
 from onset.study.spec import FindingsSpec
 from onset.tables.observations import read, sift
 from onset.work.facts import gather
+from onset.work.questions import learnt
 
 AUTO = "auto"
 """In place of a loss measure: the one that the data shows to be best, else the default."""
@@ -36,14 +37,16 @@ def report(
     loss_margin: float | None = None,
     set_aside: bool = False,
     groups: Sequence[str] = (),
+    smallest_sets: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Analysis, Path]:
     """Analyse ``source`` and write findings.json, results/, report.html and figures/ below ``out``.
 
     Margins that are not given are the study's own, or one percentage point. ``loss`` ``auto`` takes the loss measure
     that predicts held-out families best, where the data can tell it from the default: see ``loss_comparison``.
-    With ``set_aside`` rows that contradict themselves go to set_aside.csv; without it they are one OnsetError.
-    Returns the analysis and the page's path.
+    Of a study's folder results/items.parquet and questions.json say which question is learnt when; with
+    ``smallest_sets`` also how few questions keep each verdict. With ``set_aside`` rows that contradict themselves go to
+    set_aside.csv; without it they are one OnsetError. Returns the analysis and the page's path.
     """
     check_level(level)
     observations = _observations(source, out, None if loss == AUTO else loss, set_aside)
@@ -67,6 +70,8 @@ def report(
     )
     analysis = with_claims(loss_comparison.compare(analysis, source, default=default))
     save(analysis, out)
+    if (found := learnt(source, analysis, smallest=smallest_sets)) is not None:
+        save_questions(found, out)
     return analysis, _page(analysis, out, source)
 
 

@@ -1,0 +1,1 @@
+"""Which question is learnt when: curves of single items by loss, an item response model, the order of abilities."""
