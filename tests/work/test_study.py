@@ -25,7 +25,8 @@ from onset.study.spec import Study
 from onset.work.engines import InlineEngine, LocalEngine
 from onset.work.ledger import StudyLedger, dtype_of
 from onset.work.resources import Machine
-from onset.work.study import run_study, status_rows, with_precision
+from onset.work.status import rows as status_rows
+from onset.work.study import run_study, with_precision
 
 
 def quiet() -> Console:
@@ -65,7 +66,7 @@ def test_a_study_ends_whole_and_a_second_call_owes_nothing(small: Study, tmp_pat
     again = run_study(small, tmp_path, console=quiet())
     assert again.done == outcome.done
     assert content(tmp_path) == before
-    assert {row["state"] for row in status_rows(small, tmp_path)} == {"trained"}
+    assert {row["state"] for row in status_rows(tmp_path)} == {"trained"}
 
 
 def test_evaluations_are_in_the_precision_that_the_study_was_begun_with(small: Study, tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_a_loss_that_is_not_finite_stops_its_run_alone_and_is_told(small: Study,
     place = StudyLedger(study, tmp_path)
     assert place.rundir(study.runs[1]).done
     assert not place.rundir(wild).done
-    states = {row["run"]: row["state"] for row in status_rows(study, tmp_path)}
+    states = {row["run"]: row["state"] for row in status_rows(tmp_path)}
     assert states == {"wild": "failed", "w24": "trained"}
 
 

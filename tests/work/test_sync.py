@@ -19,7 +19,8 @@ from onset.study.files import dump
 from onset.study.spec import Study
 from onset.work import sync as stored
 from onset.work.engines import InlineEngine
-from onset.work.study import kept, run_study, status_rows
+from onset.work.status import rows as status_rows
+from onset.work.study import kept, run_study
 
 pytest.importorskip("fsspec", reason="fsspec is not installed")
 
@@ -65,13 +66,13 @@ def test_a_study_in_a_store_is_that_of_a_folder_and_another_machine_goes_on_with
     rows = next(store.glob("runs/w16-*/items/00000005/world_scripts_en-*.parquet"))
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*.safetensors")}
     rows.unlink()
-    assert [row["evaluated"] for row in status_rows(small, kept(url, logs=True))] == [2, 3]
+    assert [row["evaluated"] for row in status_rows(kept(url, logs=True))] == [2, 3]
     done(small, url)
     assert content(store) == content(tmp_path / "folder")
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*.safetensors")} == before, "trained again"
     weights = [path.parent.name for path in (tmp_path / "scratch-two").rglob("model.safetensors")]
     assert weights == ["00000005"], "only the weights that were asked are fetched"
-    assert all(row["last_loss"] for row in status_rows(small, kept(url, logs=True)))
+    assert all(row["last_loss"] for row in status_rows(kept(url, logs=True)))
 
 
 def test_a_checkpoint_that_is_damaged_in_the_store_is_made_again_and_never_scored(

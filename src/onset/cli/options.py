@@ -25,6 +25,10 @@ Engine = Annotated[str, typer.Option(help="Who does the work: local processes, o
 Logs = Annotated[
     list[str] | None, typer.Option("--log", help="Show trainings in tensorboard, wandb or wandb-offline too.")
 ]
+Serve = Annotated[
+    bool, typer.Option("--serve", help="Show the page meanwhile on 127.0.0.1: progress, losses, findings so far.")
+]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the page; by default 8717 or a free one.")]
 Level = Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")]
 Loss = Annotated[str | None, typer.Option("--loss", help="The loss measure, NAME[:UNIT]; analyze: auto for the best.")]
 Models = Annotated[

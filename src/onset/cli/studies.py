@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onset.cli.app import app
-from onset.cli.options import Engine, Json, Logs, Out, StudyName, Workers
+from onset.cli.options import Engine, Json, Logs, Out, Port, Serve, StudyName, Workers
 from onset.cli.printing import print_findings, print_json, progress_bar, terminal
 from onset.errors import OnsetError
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
 
 @app.command()
-def demo(out: Out = Path("out/demo"), workers: Workers = None) -> None:
+def demo(out: Out = Path("out/demo"), workers: Workers = None, serve: Serve = False, port: Port = None) -> None:
     """Run the embedded study end to end: train a family, ask it twelve tasks, write the findings and a page."""
-    _run(_load("demo"), out, workers, "local")
+    with _served(out, serve, port):
+        _run(_load("demo"), out, workers, "local", evaluations_first=serve)
 
 
 @app.command()
@@ -104,6 +106,8 @@ def run(
     evaluate_first: Annotated[
         bool, typer.Option(help="Score a checkpoint before the next training begins, so that scores come early.")
     ] = False,
+    serve: Serve = False,
+    port: Port = None,
 ) -> None:
     """Do all that is pending of a study: text, trainings, evaluations, findings, page. Run again to resume."""
     from onset.work.engines import choose_engine
@@ -113,27 +117,70 @@ def run(
         engine, workers, len(loaded.runs), out=out, threads=threads, processes=processes, gpus=gpus,
         address=ray_address,
     )  # fmt: skip
-    _run(loaded, out, workers, chosen, tuple(log or ()), evaluate_first)
+    with _served(out, serve, port):
+        _run(loaded, out, workers, chosen, tuple(log or ()), evaluate_first or serve)
 
 
 @app.command()
 def status(out: Annotated[str, typer.Argument(metavar="DIR")], as_json: Json = False) -> None:
     """Say what is done and what is pending: of a study, or of a folder of 'onset eval' or 'onset loss'."""
-    from onset.study.files import parse
-    from onset.work.study import evaluation_rows, kept, status_rows
+    from onset.work.status import rows as status_rows
+    from onset.work.study import kept
 
     folder = kept(out, logs=True)
-    specification = folder / "study.toml"
-    if specification.exists():
-        rows = status_rows(parse(specification.read_text(encoding="utf-8"), where=specification), folder)
-    elif not (rows := evaluation_rows(folder)):
-        raise OnsetError("no study here", where=specification, advice="give the folder of 'onset run ... --out'")
+    if not (rows := status_rows(folder)):
+        raise OnsetError(
+            "no study here", where=folder / "study.toml", advice="give the folder of 'onset run ... --out'"
+        )
     if as_json:
         print_json(rows)
         return
     from onset.work.text_tables import status_table
 
     terminal().print(status_table(rows))
+
+
+@app.command()
+def serve(
+    source: Annotated[
+        Path, typer.Argument(metavar="DIR|TABLE", help="A study's folder, one of 'onset eval', or a table.")
+    ],
+    port: Port = None,
+    host: Annotated[
+        str, typer.Option(help="Address to serve at; others than this machine's need --public.")
+    ] = "127.0.0.1",
+    public: Annotated[bool, typer.Option("--public", help="Let whoever reaches this machine read the page.")] = False,
+    language: Annotated[str, typer.Option(help="Language in which the page opens: en or zh.")] = "en",
+) -> None:
+    """Show the page of a folder on 127.0.0.1 and renew it as the folder grows, until Ctrl-C."""
+    if not source.exists():
+        raise OnsetError(
+            "there is nothing to serve", where=source, advice="give a study's folder or a table; or 'onset run --serve'"
+        )
+    from onset.work.live import LivePage
+
+    with LivePage(source, host=host, port=port, public=public, chosen=language) as page:
+        typer.echo(f"page: {page.url} (Ctrl-C ends it)")
+        with suppress(KeyboardInterrupt):
+            page.wait()
+
+
+def _served(out: Path | str, wanted: bool, port: int | None) -> AbstractContextManager[object]:
+    """The page of a study while it runs, where that is wanted."""
+    if not wanted:
+        if port is not None:
+            raise typer.BadParameter("--port is for --serve")
+        return nullcontext()
+    from onset.store.object_store import is_url, study_folder
+    from onset.work.live import LivePage
+
+    if is_url(out):
+        raise OnsetError(
+            "a study in a store has no page while it runs", where=out, advice="leave out --serve; or give a folder"
+        )
+    page = LivePage(study_folder(out), port=port, of_command=True)
+    terminal(stderr=True).print(f"page: {page.url}", highlight=False)
+    return page
 
 
 def _load(study: str) -> Study:

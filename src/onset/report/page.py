@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 
 from onset import language
 from onset.errors import OnsetError
+from onset.language import noted
 from onset.metrics import info as scales
 from onset.plots import figures, files, frames, onsets, panels, words
 from onset.plots.facts import StudyFacts
@@ -59,21 +60,19 @@ def write(
     backtest: Backtest | None = None,
     pictures: bool = True,
     chosen: str = "en",
-    live: bool = False,
 ) -> Path:
     """Write ``out/report.html`` and ``out/figures/*.{svg,pdf,png}``; returns the path of the page.
 
     Without ``study``, as for a table of others, the page does without the sections on runs, training and items.
     ``forecast`` and ``backtest`` add a section of their own. ``pictures=False`` leaves the figure files out.
-    ``chosen`` is the language of the figures and the one in which the page opens. A ``live`` page asks the server that
-    it came from for news. Raises OnsetError for an analysis without findings or rows, and where ``out`` cannot be
-    written.
+    ``chosen`` is the language of the figures and the one in which the page opens. Raises OnsetError for an analysis
+    without findings or rows, and where ``out`` cannot be written.
     """
     report = Report(analysis, study, forecast, backtest)
     path = Path(out) / REPORT
     with language.use(chosen):
         book = prepare(report)
-        write_text(path, html(book, report, live=live))
+        write_text(path, html(book, report))
         if pictures:
             figures.write_all(book, Path(out) / FIGURES, analysis=analysis, forecast=forecast, backtest=backtest)
     return path
@@ -100,8 +99,8 @@ def prepare(report: Report) -> list[Drawing]:
     return book
 
 
-def html(book: list[Drawing], report: Report, *, live: bool = False) -> str:
-    """The page as one text, opening in the language in use."""
+def html(book: list[Drawing], report: Report, *, live: str = "") -> str:
+    """The page as one text, opening in the language in use; a page that is ``live`` asks that address for news."""
     chosen = language.current()
     at = tasks.places(book)
     datasets: dict[str, Any] = {}
@@ -120,7 +119,7 @@ def html(book: list[Drawing], report: Report, *, live: bool = False) -> str:
     return shell(title(report), bodies, read, book[0], live=live)
 
 
-def shell(name: str, bodies: Mapping[str, Markup], read: Any, main: Drawing | None, *, live: bool) -> str:
+def shell(name: str, bodies: Mapping[str, Markup], read: Any, main: Drawing | None, *, live: str) -> str:
     """The whole document around its bodies, of which the first is shown."""
     scripts = [_bundle(), script()]
     chosen, *others = bodies
@@ -129,6 +128,25 @@ def shell(name: str, bodies: Mapping[str, Markup], read: Any, main: Drawing | No
         scripts=[Markup(one) for one in scripts], hashes=[_hash(one) for one in scripts],
         style=Markup(style(None if main is None else main.points.sizes)), data=Markup(data.safe_json(read)), live=live,
     )  # fmt: skip
+
+
+WAITING = noted("Waiting for the first scores and losses.")
+MAKING = noted("Findings are being made.")
+
+
+def waiting(name: str, live: str, lead: str = WAITING) -> str:
+    """A page before there are findings: it asks the address ``live`` how far the runs are."""
+    chosen = language.current()
+    bodies: dict[str, Markup] = {}
+    said: dict[str, Any] = {}
+    for code in (chosen, *(one for one in language.LANGUAGES if one != chosen)):
+        with language.use(code):
+            given = {"name": name, "language": code, "languages": language.LANGUAGES, "live": live,
+                     "lead": language._(lead)}  # fmt: skip
+            bodies[code] = Markup(_environment().get_template("waiting.html").render(given))
+            said[code] = {"losses": [], "alone": {}, "axes": {}, "words": texts.script_words()}
+    read = {"losses": [], "datasets": {}, "texts": said, "latex": [], "language": chosen}
+    return shell(name, bodies, read, None, live=live)
 
 
 def body(given: Mapping[str, Any]) -> Markup:
@@ -143,7 +161,7 @@ def title(report: Report) -> str:
 
 def sections(
     book: list[Drawing], report: Report, rows: list[content.FindingRow], at: Mapping[str, int],
-    alone: Mapping[str, Any], datasets: dict[str, Any], *, drawn: bool, live: bool,
+    alone: Mapping[str, Any], datasets: dict[str, Any], *, drawn: bool, live: str,
 ) -> dict[str, Any]:  # fmt: skip
     """What the template sets, by the names that it uses."""
     main, analysis, study = book[0], report.analysis, report.study

@@ -19,6 +19,7 @@ from onset.store.parts import whole_file, write_text
 from onset.study.files import parse
 from onset.study.spec import FindingsSpec
 from onset.tables.observations import read, sift
+from onset.work.cached import standing
 from onset.work.facts import gather
 from onset.work.questions import learnt
 
@@ -48,6 +49,22 @@ def report(
     ``smallest_sets`` also how few questions keep each verdict. With ``set_aside`` rows that contradict themselves go to
     set_aside.csv; without it they are one OnsetError. Returns the analysis and the page's path.
     """
+    analysis = _analysed(
+        source, out, level=level, delta=delta, loss=loss, margin=margin, loss_margin=loss_margin, set_aside=set_aside,
+        groups=groups, progress=progress,
+    )  # fmt: skip
+    save(analysis, out)
+    if (found := learnt(source, analysis, smallest=smallest_sets)) is not None:
+        save_questions(found, out)
+    return analysis, _page(analysis, out, source)
+
+
+def _analysed(
+    source: Path, out: Path, *, level: float = 0.95, delta: float = DELTA, loss: str | None = None,
+    margin: float | None = None, loss_margin: float | None = None, set_aside: bool = False,
+    groups: Sequence[str] = (), progress: Progress | None = None,
+) -> Analysis:  # fmt: skip
+    """See ``report``; nothing but set_aside.csv is written."""
     check_level(level)
     observations = _observations(source, out, None if loss == AUTO else loss, set_aside)
     default = None
@@ -68,11 +85,33 @@ def report(
         groups=groups,
         progress=progress,
     )
-    analysis = with_claims(loss_comparison.compare(analysis, source, default=default))
-    save(analysis, out)
-    if (found := learnt(source, analysis, smallest=smallest_sets)) is not None:
-        save_questions(found, out)
-    return analysis, _page(analysis, out, source)
+    return with_claims(loss_comparison.compare(analysis, source, default=default))
+
+
+def live_page(source: Path, events: str) -> str:
+    """The page of a study, a folder of findings or a table as it stands, which asks the address ``events`` for news.
+
+    Findings that still stand are not made again; nothing is written.
+    """
+    kept = _standing(source)
+    analysis = kept or _analysed(source, source)
+    about = source if kept is None or (source / "runs").is_dir() else Path(analysis.source)
+    study = gather(about) if about.is_dir() else None
+    made, tested = load_forecast(source) if kept is not None else (None, None)
+    if made is not None and made.observations is None:
+        made = made.with_changes(observations=analysis.observations)
+    report = page.Report(analysis, study, made, tested)
+    return page.html(page.prepare(report), report, live=events)
+
+
+def _standing(source: Path) -> Analysis | None:
+    """Findings of that folder that are as new as its rows; None where there are none."""
+    if not (source / "findings.json").is_file():
+        return None
+    if not (source / "runs").is_dir():  # those of a table, which lies elsewhere
+        return load(source)
+    kept = standing(source)
+    return None if kept is None else kept[0]
 
 
 def report_again(folder: Path) -> tuple[Analysis, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tomllib
 from contextlib import AbstractContextManager
@@ -15,7 +14,6 @@ from onset.errors import OnsetError
 from onset.store.lock import lock_study
 from onset.store.object_store import is_url, study_folder
 from onset.store.parts import sweep, write_text
-from onset.store.rundir import RunDir, run_dirs
 from onset.study import cost as sizing
 from onset.study.files import dump
 from onset.study.spec import Study
@@ -163,82 +161,3 @@ def _check(ledger: StudyLedger) -> None:
             where=ledger.out,
             advice="choose another folder with --out, or declare fewer checkpoints",
         )
-
-
-def status_rows(study: Study, out: Path) -> list[dict[str, object]]:
-    """One row a run: its state, checkpoints and evaluations done and declared."""
-    ledger = StudyLedger(study, Path(out))
-    rows: list[dict[str, object]] = []
-    for run in study.runs:
-        rundir = ledger.rundir(run)
-        declared = ledger.steps(run)
-        whole = set(rundir.steps())
-        failed = rundir.failed
-        state = "failed" if failed else "trained" if rundir.done else "begun" if whole else "pending"
-        rows.append(
-            {
-                "run": run.name,
-                "folder": rundir.name,
-                "state": state,
-                "checkpoints": len(whole & set(declared)),
-                "declared": len(declared),
-                "evaluated": sum(not ledger.missing(run.name, step) for step in declared),
-                "last_loss": last_loss(rundir.log_path),
-                "why": failed,
-            }
-        )
-    return rows
-
-
-def evaluation_rows(folder: Path) -> list[dict[str, object]]:
-    """One row a run of a folder of ``onset eval`` or ``onset loss``: its checkpoints, and which lack a task or text.
-
-    What counts as whole is every task and held-out text that any checkpoint of the folder has.
-    """
-    found = {rundir: _evaluated(rundir) for rundir in run_dirs(folder)}
-    wanted = {part for steps in found.values() for parts in steps.values() for part in parts}
-    rows: list[dict[str, object]] = []
-    for rundir, steps in found.items():
-        absent = {part: sum(part not in parts for parts in steps.values()) for part in sorted(wanted)}
-        lacking = [f"{part} at {count} of {len(steps)} checkpoints" for part, count in absent.items() if count]
-        whole = sum(parts >= wanted for parts in steps.values())
-        rows.append(
-            {
-                "run": str(rundir.meta().get("run", rundir.name)),
-                "folder": rundir.name,
-                "state": "evaluated" if steps and whole == len(steps) else "pending",
-                "checkpoints": len(steps),
-                "declared": len(steps),
-                "evaluated": whole,
-                "last_loss": None,
-                "why": f"pending: {', '.join(lacking)}" if lacking else None,
-            }
-        )
-    return rows
-
-
-def _evaluated(rundir: RunDir) -> dict[int, set[str]]:
-    """What each checkpoint of a run has of tasks (by the names of their parts) and of held-out losses."""
-    steps: dict[int, set[str]] = {}
-    for part in sorted(rundir.path.glob("items/*/*")):
-        has = steps.setdefault(int(part.parent.name), set())
-        if part.suffix == ".parquet" and not part.name.startswith("."):
-            has.add(part.stem)
-    for part in sorted(rundir.path.glob("loss/[0-9]*.parquet")):
-        steps.setdefault(int(part.stem), set()).add("held-out loss")
-    return steps
-
-
-def last_loss(log: Path) -> float | None:
-    """The training loss of a log's last line, or None."""
-    if not log.exists():
-        return None
-    lines = log.read_text(encoding="utf-8").splitlines()
-    for line in reversed(lines):
-        try:
-            value = json.loads(line).get("loss")
-        except json.JSONDecodeError:
-            continue  # the last line may be half-written by a process at work
-        if isinstance(value, float):
-            return value
-    return None

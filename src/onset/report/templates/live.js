@@ -15,9 +15,15 @@ function live(root) {
   });
   source.addEventListener("page", () => {
     state.textContent = words.updated;
-    location.reload();
+    const dialog = root.querySelector("dialog[open]");
+    if (dialog) dialog.addEventListener("close", renew); else renew(); // nobody's reading is broken off
   });
   source.addEventListener("error", () => { state.textContent = words.lost; });
+}
+
+function renew() {
+  remember("view", JSON.stringify(view));
+  location.reload();
 }
 
 let source = null;

@@ -41,6 +41,10 @@ function remembered(name) {
   try { return sessionStorage.getItem(`onset-${name}`); } catch { return null; }
 }
 
+// A live page that was renewed goes on as its reader left it.
+const living = document.querySelector("meta[name=onset-live]");
+const left = living && JSON.parse(remembered("view"));
+if (left && left.loss < data.losses.length) Object.assign(view, left, { language: view.language });
 start();
-const before = remembered("language");
-if (before && document.querySelector("meta[name=onset-live]")) choose(before);
+const before = living && remembered("language");
+if (before) choose(before);
