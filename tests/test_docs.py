@@ -31,7 +31,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 def commands() -> list[tuple[str, str]]:
     """The commands of onset in the blocks of README and docs: file and line, continued lines joined."""
     found = []
-    for file in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for file in [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]:
         for block in re.findall(r"^ *```\w*\n(.*?)^ *```", file.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
             lines = block.replace("\\\n", " ").splitlines()
             found += [(file.name, line.strip()) for line in lines if line.strip().startswith("onset ")]
