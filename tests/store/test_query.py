@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
+from onset.store.parts import ITEMS, write_part
 from onset.store.query import query
-from onset.store.rundir import run_dirs
+from onset.store.rundir import RunDir, run_dirs
 
 
 def test_the_three_views_hold_what_the_study_holds(study_folder: Path) -> None:
@@ -21,8 +23,35 @@ def test_the_three_views_hold_what_the_study_holds(study_folder: Path) -> None:
     assert 0.25 < scores.best[0] <= 1
 
 
+def test_an_answer_is_right_where_the_right_choice_is_likeliest(study_folder: Path) -> None:
+    """A user could not see which question is learnt when: of choices each row alone tells nothing."""
+    answers = query(study_folder, "SELECT run, step, avg(correct::INT) AS score FROM answers "
+                                  "WHERE task = 'world_exam_en' GROUP BY ALL ORDER BY ALL")  # fmt: skip
+    scores = query(study_folder, "SELECT run, step, score FROM observations "
+                                 "WHERE task = 'world_exam_en' AND metric = 'accuracy' ORDER BY run, step")  # fmt: skip
+    assert answers.score.tolist() == pytest.approx(scores.score.tolist())
+    signs = query(study_folder, "SELECT count(*) AS n FROM answers WHERE correct != (margin > 0)")
+    assert signs.n[0] == 0
+
+
+def test_free_answers_and_missing_numbers_are_told_as_they_are(tmp_path: Path) -> None:
+    rundir = RunDir(tmp_path / "runs" / "r")
+    rundir.create({"run": "r"})
+    row = {"run": "r", "step": 1, "task": "t", "digest": "ab" * 32, "choice": 0, "gold": True}
+    free = [
+        {**row, "item": "a", "text": "four", "correct": True},
+        {**row, "item": "b", "text": "five", "correct": False},
+    ]
+    choices = [{**row, "item": "c", "logprob": -1.0}, {**row, "item": "c", "choice": 1, "gold": False, "logprob": None}]
+    write_part(rundir.items(1, "t", "ab" * 32), free + choices, ITEMS)
+    rows = query(tmp_path, "SELECT item, correct, text FROM answers ORDER BY item")
+    assert rows.correct.tolist()[:2] == [True, False]
+    assert rows.text.tolist()[:2] == ["four", "five"]
+    assert pd.isna(rows.correct[2])
+
+
 def test_a_study_without_parts_has_empty_views(tmp_path: Path) -> None:
-    for view in ("items", "losses", "observations"):
+    for view in ("items", "answers", "losses", "observations"):
         assert query(tmp_path, f"SELECT * FROM {view}").empty
     assert "score" in query(tmp_path, "SELECT * FROM observations").columns
 

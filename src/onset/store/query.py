@@ -1,4 +1,4 @@
-"""SQL over a study's folder: views ``items``, ``losses``, ``asked`` and ``observations``, read only.
+"""SQL over a study's folder: views ``items``, ``answers``, ``losses``, ``asked`` and ``observations``, read only.
 
 The statement sees these views and nothing else: no file, no network, no setting can be reached from it.
 """
@@ -20,16 +20,26 @@ from onset.store.coverage import asked
 from onset.store.parts import SCHEMAS, read_part
 from onset.store.rundir import run_dirs
 
+ANSWERS = """
+SELECT run, step, task, digest, item,
+    CASE WHEN count(correct) > 0 THEN bool_or(correct)
+         WHEN count(logprob) = count(*) THEN max(logprob) FILTER (gold) > max(logprob) FILTER (NOT gold) END AS correct,
+    CASE WHEN count(logprob) = count(*) THEN max(logprob) FILTER (gold) - max(logprob) FILTER (NOT gold) END AS margin,
+    any_value(text) AS text
+FROM items GROUP BY ALL
+"""
+"""One row a question: whether it is right, and by how many nats the right choice is likelier than any other."""
+
 PARTS = {"items": "items/[0-9]*/*.parquet", "losses": "loss/[0-9]*.parquet"}
 
 
 def query(folder: str | Path, sql: str) -> pd.DataFrame:
-    """The rows that one SELECT statement gives over the views ``items``, ``losses``, ``asked`` and ``observations``.
+    """The rows that one SELECT statement gives over a study's views.
 
-    ``observations`` (scores joined to the study's first loss, see ``onset.read``) and ``asked`` (what could not be
-    asked or was cut, one row a checkpoint and task) are computed when the statement names them. A study without parts
-    has empty views. Raises OnsetError for SQL that is wrong or that is no single SELECT, for a folder that does not
-    exist, and for a part cut short.
+    ``items`` has a row a choice, ``answers`` a row a question, ``losses`` a row a text. ``observations`` (scores joined
+    to the study's first loss, see ``onset.read``) and ``asked`` (what could not be asked or was cut, by checkpoint
+    and task) are computed when the statement names them. A study without parts has empty views. Raises OnsetError for
+    SQL that is wrong or that is no single SELECT, for a folder that does not exist, and for a part cut short.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -38,6 +48,7 @@ def query(folder: str | Path, sql: str) -> pd.DataFrame:
         _only_select(database, sql)
         for view, pattern in PARTS.items():
             database.register(view, _parts(folder, view, pattern))
+        database.execute(f"CREATE VIEW answers AS {ANSWERS}")
         if re.search(r"\bobservations\b", sql, re.IGNORECASE):
             database.register("observations", _observations(folder))
         if re.search(r"\basked\b", sql, re.IGNORECASE):
@@ -98,6 +109,6 @@ def _explained(error: duckdb.Error, folder: Path) -> OnsetError:
     columns = "; ".join(f"{view}: {', '.join(SCHEMAS[view].names)}" for view in PARTS)
     return OnsetError(
         f"the SQL does not work: {str(error).strip()}",
-        advice=f"the views are {columns}; asked: {', '.join(ASKED)}; "
-        "observations: as 'SELECT * FROM observations LIMIT 1' shows",
+        advice=f"the views are {columns}; answers: run, step, task, digest, item, correct, margin, text; "
+        f"asked: {', '.join(ASKED)}; observations: as 'SELECT * FROM observations LIMIT 1' shows",
     )
