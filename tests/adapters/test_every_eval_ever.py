@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from uuid import UUID
 
 import pandas as pd
 import pytest
@@ -31,7 +32,10 @@ def test_every_eval_ever_goes_out_and_comes_back(tmp_path: Path) -> None:
     written = every_eval_ever.write(frame, tmp_path / "records")
     assert len(written) == 2
     record = json.loads(written[0].read_text())
+    assert record["schema_version"] == "0.3.0"
     assert record["model_info"]["additional_details"]["step"] == "10.0"
+    assert record["model_info"]["additional_details"]["model_availability"] == "unknown"
+    assert every_eval_ever.write(frame, tmp_path / "records") == written, "written again it would lie there twice"
     assert record["evaluation_results"][1]["metric_config"]["lower_is_better"] is True
     again = collect([str(tmp_path / "records")]).observations
     keys = ["step", "metric"]
@@ -47,9 +51,11 @@ def test_the_item_rows_of_a_study_go_out_as_samples_and_come_back(study_folder: 
     done = CliRunner().invoke(app, ["import", str(study_folder), "--out", str(tmp_path / "obs.csv"), "--records",
                                     str(tmp_path / "records"), "--items", str(tmp_path / "items.parquet")])  # fmt: skip
     assert done.exit_code == 0, (done.output, done.exception)
-    record = next((tmp_path / "records").glob("*[0-9].json"))
+    record = next((tmp_path / "records").glob("data/onset/unknown/run0/*.json"))
     told = json.loads(record.read_text())["detailed_evaluation_results"]
-    samples = record.with_name(told["file_path"])
+    assert UUID(record.stem).version == 4, "version 0.3 of the schema asks for such names"
+    samples = tmp_path / "records" / told["file_path"]
+    assert samples == record.with_name(f"{record.stem}_samples.jsonl")
     assert told["checksum"] == hashlib.sha256(samples.read_bytes()).hexdigest()
     assert told["total_rows"] == len(samples.read_text().splitlines())
     out = read_part(tmp_path / "items.parquet")

@@ -43,6 +43,52 @@ def test_a_table_in_which_no_run_has_finished_is_told(tmp_path: Path) -> None:
         registry.read(str(table), Reading())
 
 
+def export(folder: Path, history: list[dict[str, object]] | None) -> Path:
+    """The folder of wandb-export: two runs of one name and one that crashed, as dr-wandb 3.0.3 writes them."""
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"schema_version": 1, "name": "x", "entity": "e", "project": "p"}')
+    last = {"eval/c4_en/loss": 3.1, "eval/piqa_acc": 0.61, "throughput/total_tokens": 2e9, "_step": 1000}
+    runs = [
+        {"run": {"run_id": key, "name": name, "state": state, "config": {"n_params": 10**8, "lr": 3e-3},
+                 "summary_metrics": {**last, "_wandb": {"runtime": 9}, "samples": {"_type": "table"}}},
+         "exported_at": "2025-01-01T00:00:00"}
+        for key, name, state in (("a1", "small", "finished"), ("b2", "small", "running"), ("c3", "large", "crashed"))
+    ]  # fmt: skip
+    (folder / "runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
+    if history is not None:
+        (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history))
+    return folder
+
+
+def test_an_export_without_histories_has_the_runs_that_finished(tmp_path: Path) -> None:
+    frame = collect([str(export(tmp_path / "x", None))]).observations
+    assert frame[["run", "step", "tokens", "params", "loss", "score"]].to_numpy().tolist() == [
+        ["small-a1", 1000, 2e9, 1e8, 3.1, 0.61]
+    ]
+    assert any("did not finish, left out: 2" in note for note in frame.attrs["notes"])
+
+
+def test_an_export_of_histories_is_one_series_a_run(tmp_path: Path) -> None:
+    """Lost otherwise: two seeds of one name mixed into one run; a step that was logged in two rows."""
+    history: list[dict[str, object]] = [
+        {"run_id": key, "step": step, "timestamp": None, "extra": {}, "wandb_metadata": {}, "metrics": metrics}
+        for key, shift in (("a1", 0.0), ("c3", 0.1))
+        for step in (100, 200)
+        for metrics in ({"eval/c4_en/loss": 4 - step / 100 + shift, "throughput/total_tokens": 1e6 * step},
+                        {"eval/piqa_acc": step / 1000, "hist": {"bins": [1]}})
+    ]  # fmt: skip
+    folder = export(tmp_path / "x", history)
+    assert registry.detect(folder).name == "dr-wandb"  # type: ignore[union-attr]
+    frame = collect([str(folder)]).observations.sort_values(["run", "step"])
+    assert frame.run.tolist() == ["large", "large", "small-a1", "small-a1"]
+    assert frame.loss.tolist() == pytest.approx([3.1, 2.1, 3.0, 2.0])
+    assert frame.score.tolist() == [0.1, 0.2, 0.1, 0.2]
+    assert frame.tokens.tolist() == [1e8, 2e8, 1e8, 2e8]
+    (folder / "history.jsonl").write_text(json.dumps({**history[0], "run_id": "zz"}))
+    with pytest.raises(OnsetError, match=r"a run 'zz' that runs\.jsonl lacks"):
+        registry.read(str(folder), Reading())
+
+
 def speedrun(folder: Path, *losses: float) -> Path:
     folder.mkdir(parents=True)
     runs = [

@@ -20,6 +20,7 @@ import pandas as pd
 from onset.adapters.formats import (
     apple,
     bigscience,
+    dr_wandb,
     every_eval_ever,
     hf_eval_results,
     inspect_eval,
@@ -45,7 +46,7 @@ from onset.study.python_file import attribute, is_python
 GROUP = "onset.adapters"
 """Entry points by which installed packages offer formats."""
 
-FOLDERS: tuple[Format, ...] = (onset_folder.FORMAT, opencompass.FORMAT)
+FOLDERS: tuple[Format, ...] = (onset_folder.FORMAT, opencompass.FORMAT, dr_wandb.FORMAT)
 """Formats that are a folder as a whole."""
 FILES: tuple[Format, ...] = (
     wandb_chart.FORMAT, wandb_runs.FORMAT, nanochat.FORMAT, opencompass.SUMMARY, apple.FORMAT, wide.HISTORY,

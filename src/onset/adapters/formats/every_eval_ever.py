@@ -7,12 +7,14 @@ its single questions stand beside it (``every_eval_ever_samples``).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pandas as pd
 
@@ -23,8 +25,12 @@ from onset.errors import OnsetError
 from onset.metrics.info import bounds
 from onset.store.parts import write_text
 
-VERSION = "0.2.1"
-"""Version of the schema that is written; what is read is alike in 0.3."""
+VERSION = "0.3.0"
+"""Version of the schema that is written. What is read is alike in 0.2.1, the first with details of a model."""
+PLACE = ("data", "onset")
+"""Records of version 0.3 lie at ``data/<benchmark>/<developer>/<model>/<uuid>.json``, and their samples beside them."""
+UNKNOWN = {"deployment_type": "unknown", "model_availability": "unknown"}
+"""Details of a model that version 0.3 asks for, and that a table of observations does not have."""
 TRAINING = ("run", "step", "tokens", "params", "loss", "loss_name", "loss_unit")
 """Our details of a model."""
 
@@ -92,25 +98,36 @@ def write(
     organization: str = "unknown",
     retrieved: str = "0",
 ) -> list[Path]:
-    """Write a table of observations as records, one file a checkpoint, and return their paths.
+    """Write a table of observations as records below a folder, one file a checkpoint, and return their paths.
 
     ``items`` are item rows: those of a checkpoint go beside its record, as samples. ``organization`` is who provides
     the data; ``retrieved`` is the time of the record in seconds since 1970, as text.
     """
     written = []
     keys = ["run", "step", "tokens", "loss_name"]
-    for number, (_, rows) in enumerate(observations.groupby(keys, sort=True, dropna=False)):
+    for _, rows in observations.groupby(keys, sort=True, dropna=False):
         record = _record(rows, organization, retrieved)
-        name = re.sub(r"[^\w.-]+", "_", f"{rows.run.iloc[0]}-{number:05d}") + ".json"
-        path = Path(folder) / name
+        place = Path(*PLACE, _portable(organization), _portable(str(rows.run.iloc[0])), f"{_uuid(rows, record)}.json")
+        path = Path(folder) / place
         path.parent.mkdir(parents=True, exist_ok=True)
         if items is not None and len(own := _of_checkpoint(items, rows)):
-            record["detailed_evaluation_results"] = every_eval_ever_samples.write(
-                own, path, record["evaluation_id"], record["model_info"]["id"]
-            )
+            told = every_eval_ever_samples.write(own, path, record["evaluation_id"], record["model_info"]["id"])
+            told["file_path"] = place.with_name(told["file_path"]).as_posix()
+            record["detailed_evaluation_results"] = told
         write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         written.append(path)
     return written
+
+
+def _portable(name: str) -> str:
+    """A name that may be a folder anywhere."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "unknown"
+
+
+def _uuid(rows: pd.DataFrame, record: Mapping[str, Any]) -> UUID:
+    """The name of a record: of the form that the schema asks for, and the same whenever it is written again."""
+    key = json.dumps([record["evaluation_id"], str(rows.loss_name.iloc[0]), str(rows.tokens.iloc[0])])
+    return UUID(bytes=hashlib.sha256(key.encode()).digest()[:16], version=4)
 
 
 def _of_checkpoint(items: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -123,7 +140,7 @@ def _of_checkpoint(items: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _record(rows: pd.DataFrame, organization: str, retrieved: str) -> dict[str, Any]:
     first = rows.iloc[0]
-    details = {name: f"{first[name]}" for name in TRAINING if name in rows and pd.notna(first[name])}
+    details = UNKNOWN | {name: f"{first[name]}" for name in TRAINING if name in rows and pd.notna(first[name])}
     checkpoint = f"{first.run}@step{int(first.step)}" if pd.notna(first.step) else str(first.run)
     return {
         "schema_version": VERSION,

@@ -18,7 +18,7 @@ from onset.adapters.source import json_lines
 from onset.errors import OnsetError
 from onset.store.parts import ITEMS, write_text
 
-VERSION = "instance_level_eval_0.2.1"
+VERSION = "instance_level_eval_0.3.0"
 SUFFIX = "_samples.jsonl"
 OF_ROW = ("logprob", "logprob_uncond", "tokens", "bytes", "gold", "missing")
 """What is kept of each choice, as lists in ``metadata``."""
