@@ -67,12 +67,13 @@ class _Found:
         self.model, self.draws, self.level, self.delta, self.seed = model, draws, level, delta, seed
         self.data = model.data
         self.seen = (float(self.data.loss.min()), float(self.data.loss.max()))
+        self.runs = len(self.data.runs)
         self.ability = delta_as_ability(self.data, delta)
         self.shown = model.comparison.log_bf_ability >= ABILITY
         onset = draws.onset(self.ability)
         self.exceeds = float(np.isfinite(onset).mean())
-        self.unequal = unequal_runs(model, self.ability, seed) if self.shown else None
-        self.onset = self._joint(quantiles(onset, level, self.seen)) if self._onset_is_told() else None
+        self.unequal = unequal_runs(model, self.ability, seed, level) if self.shown else None
+        self.onset = self._joint(quantiles(onset, level, self.seen, self.runs)) if self._onset_is_told() else None
         self.eta = self._eta()
 
     def _onset_is_told(self) -> bool:
@@ -92,7 +93,7 @@ class _Found:
         if self.unequal is not None:
             return self._within(self.unequal.threshold)
         own = estimands.draws_of(self.model.comparison, self.model.rows, self.seed, side=True)
-        return quantiles(own.threshold, self.level, self.seen)
+        return quantiles(own.threshold, self.level, self.seen, self.runs)
 
     @property
     def log_bf_threshold(self) -> float:
@@ -110,7 +111,8 @@ class _Found:
         """The onset width, in the unit of the loss; None where no onset loss is told."""
         if self.onset is None:
             return None
-        return quantiles(np.maximum(self.draws.onset(self.ability) - self.draws.half(), 0.0), self.level)
+        fallen = np.maximum(self.draws.onset(self.ability) - self.draws.half(), 0.0)
+        return quantiles(fallen, self.level, (0.0, self.seen[1] - self.seen[0]), self.runs)
 
     def evidence(self) -> Evidence:
         """What the verdict is decided from."""

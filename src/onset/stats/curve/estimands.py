@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp, ndtr, ndtri
+from scipy.special import logsumexp, ndtr, ndtri, stdtrit
 from scipy.stats import qmc
 
 from onset.stats.curve.marginal_likelihood import ModelComparison, Sample
@@ -96,11 +96,20 @@ def draws_of(comparison: ModelComparison, rows: Rows, seed: int, side: bool | No
     return Draws(loss, excess, threshold, level)
 
 
-def quantiles(values: Array, level: float, inside: tuple[float, float] | None = None) -> Quantiles:
-    """Median and equal-tailed interval of draws, within bounds if given; NaN draws are left out."""
+def quantiles(
+    values: Array, level: float, inside: tuple[float, float] | None = None, runs: int | None = None
+) -> Quantiles:
+    """Median and equal-tailed interval of draws, within bounds if given; NaN draws are left out.
+
+    With ``runs`` the two sides of the interval are those of Student's t with as many degrees of freedom (at least
+    two): the draws hold the variance between runs fixed, and that many runs have told it.
+    """
     known = values[np.isfinite(values)]
     tail = (1 - level) / 2
     low, middle, high = np.quantile(known, [tail, 0.5, 1 - tail])
+    if runs is not None:
+        longer = float(stdtrit(max(runs, 2), 1 - tail) / ndtri(1 - tail))
+        low, high = middle - longer * (middle - low), middle + longer * (high - middle)
     if inside is not None:
         low, middle, high = np.clip([low, middle, high], *inside)
     return Quantiles(float(middle), float(low), float(high))

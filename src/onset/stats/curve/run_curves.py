@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 from scipy.stats import chi2
 from scipy.stats import t as student
 
@@ -45,7 +46,7 @@ class UnequalRuns:
     """Onset loss of each run."""
 
 
-def unequal_runs(model: CurveModel, delta: float, seed: int) -> UnequalRuns | None:
+def unequal_runs(model: CurveModel, delta: float, seed: int, level: float = 0.95) -> UnequalRuns | None:
     """The runs by themselves, where their onset losses differ by more than their errors; else None."""
     data, noise = model.window.data, model.noise
     counts = np.bincount(data.run)
@@ -58,7 +59,7 @@ def unequal_runs(model: CurveModel, delta: float, seed: int) -> UnequalRuns | No
     for run, samples in enumerate(fitted):
         on, off = (side_marginal(_side(samples, side)) for side in (True, False))
         ability = float(np.logaddexp(on, off) - np.log(2))
-        one = _onset(samples, model.rows, delta) if ability > LEAST_ABILITY else None
+        one = _onset(samples, model.rows, delta, level) if ability > LEAST_ABILITY else None
         mine = data.loss[data.run == run]
         if one is not None and mine.min() < one[0] < mine.max():
             found[run] = one
@@ -66,8 +67,9 @@ def unequal_runs(model: CurveModel, delta: float, seed: int) -> UnequalRuns | No
         return None
     factors = np.array([_factor(fitted[run]) for run in found])
     return UnequalRuns(
-        _joint(np.array([one[0] for one in found.values()]), [one[2] for one in found.values()]),
-        _joint(np.array([one[3][1] for one in found.values()]), [(one[3][0], one[3][2]) for one in found.values()]),
+        _joint(np.array([one[0] for one in found.values()]), [one[2] for one in found.values()], level),
+        _joint(np.array([one[3][1] for one in found.values()]), [(one[3][0], one[3][2]) for one in found.values()],
+               level),
         float(factors.mean()), float((factors.sum() - factors.max()) / (len(factors) - 1)),
         {data.runs[run]: one[0] for run, one in found.items()},
     )  # fmt: skip
@@ -106,23 +108,23 @@ def _factor(samples: list[Sample]) -> float:
 
 
 Onset = tuple[float, float, tuple[float, float], tuple[float, float, float]]
-"""Mean, standard deviation, 95 % interval, and threshold with its interval."""
+"""Median, standard deviation, interval, and threshold with its interval."""
 
 
-def _onset(samples: list[Sample], rows: Rows, delta: float) -> Onset | None:
+def _onset(samples: list[Sample], rows: Rows, delta: float, level: float) -> Onset | None:
     weight, onset, eta = posterior_of(samples, rows, delta, rows.window.room)
     known, kinked = np.isfinite(onset), np.isfinite(eta)
     if weight[known].sum() < 0.95 or not kinked.any():
         return None
-    low, middle, high = _quantiles(onset[known], weight[known])
-    sd = max((high - low) / 3.92, 1e-9)
-    return middle, sd, (low, high), _quantiles(eta[kinked], weight[kinked])
+    low, middle, high = _quantiles(onset[known], weight[known], level)
+    sd = max((high - low) / (2.0 * float(ndtri(0.5 + level / 2))), 1e-9)
+    return middle, sd, (low, high), _quantiles(eta[kinked], weight[kinked], level)
 
 
-def _quantiles(values: Array, weight: Array) -> tuple[float, float, float]:
+def _quantiles(values: Array, weight: Array, level: float) -> tuple[float, float, float]:
     order = np.argsort(values)
     share = np.cumsum(weight[order]) - weight[order] / 2
-    low, middle, high = np.interp([0.025, 0.5, 0.975], share / weight.sum(), values[order])
+    low, middle, high = np.interp([0.5 - level / 2, 0.5, 0.5 + level / 2], share / weight.sum(), values[order])
     return float(low), float(middle), float(high)
 
 
@@ -135,10 +137,10 @@ def _differ(found: dict[int, Onset]) -> bool:
     return bool(chi2.sf(float(weight @ (value - mean) ** 2), len(value) - 1) < UNEQUAL)
 
 
-def _joint(values: Array, intervals: list[tuple[float, float]]) -> tuple[float, float, float]:
+def _joint(values: Array, intervals: list[tuple[float, float]], level: float) -> tuple[float, float, float]:
     """Mean over runs; with up to three runs the interval spans theirs, with more it is Student's for the mean."""
     middle = float(values.mean())
     if len(values) <= 3:
         return middle, min(one[0] for one in intervals), max(one[1] for one in intervals)
-    half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    half = float(student.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     return middle, middle - half, middle + half
