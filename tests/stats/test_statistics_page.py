@@ -21,7 +21,7 @@ def test_the_examples_of_the_page_run_as_they_stand(
     for example in examples:
         exec(compile(example, str(PAGE), "exec"), names)
     told = capsys.readouterr().out
-    assert "emergent, onset loss 2.482 [2.474, 2.491]" in told
+    assert "emergent, onset loss 2.48 [2.47, 2.50]" in told
     assert "At equal loss" in told
     assert "eta=" in told
     assert (tmp_path / "exam.html").stat().st_size > 1000
