@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlparse
+
+LONG = 1000
+"""Characters of a line of a message; what is longer is cut, so that one cell cannot fill a terminal."""
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""Control characters but tab and new line, halves of characters, and signs that turn the direction of writing."""
+
+
+def printable(text: str, most: int | None = LONG) -> str:
+    """Foreign text as a terminal may show it: control characters written as codes, lines longer than ``most`` cut.
+
+    A terminal obeys escape sequences: a table's cell could set its title or hide what stands before it.
+    """
+    shown = _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    if most is None or len(shown) <= most:
+        return shown
+    return "\n".join(line if len(line) <= most else f"{line[: most - 3]}..." for line in shown.split("\n"))
 
 
 class OnsetError(Exception):
@@ -33,7 +51,7 @@ class OnsetError(Exception):
             lines.append(f"  where: {self.where}")
         if self.advice:
             lines.append(f"  do: {self.advice}")
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process borders: keep the three parts when pickled.

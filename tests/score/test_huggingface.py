@@ -140,5 +140,5 @@ def test_an_unknown_kind_or_dtype_is_told_with_the_nearest(copy: Path) -> None:
 def test_a_config_that_is_not_json_is_an_error(copy: Path) -> None:
     """Lost otherwise: a traceback."""
     (copy / "config.json").write_text("{")
-    with pytest.raises(OnsetError, match="cannot read"):
+    with pytest.raises(OnsetError, match="not valid JSON"):
         hub.load(copy)

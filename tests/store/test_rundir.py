@@ -30,7 +30,7 @@ def test_a_description_cut_short_is_named(tmp_path: Path) -> None:
     rundir = RunDir(tmp_path / "w32-aaaa")
     rundir.create({"run": "w32", "digest": "aaaa"})
     rundir.meta_path.write_text('{"run": "w3')
-    with pytest.raises(OnsetError, match="cannot read the run's description"):
+    with pytest.raises(OnsetError, match="restore this file, or move the run"):
         rundir.meta()
 
 

@@ -65,7 +65,7 @@ def test_a_bad_line_is_named_by_its_number(tmp_path: Path) -> None:
     """One bad line in ten thousand has to be found."""
     path = tmp_path / "t.eval.jsonl"
     path.write_text('{"id": "1"}\n\n{"id": "2"\n')
-    with pytest.raises(OnsetError, match="not JSON") as caught:
+    with pytest.raises(OnsetError, match="not valid JSON") as caught:
         read_rows(path)
     assert "line 3" in str(caught.value)
     path.write_text('{"id": "1"}\n["2"]\n')

@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from onset import reading as whole
 from onset.adapters.formats import (
     apple,
     bigscience,
@@ -105,6 +106,8 @@ def _read(file: Path, file_format: Format, reading: Reading, *, inside: bool) ->
 
     A table without results among other files (``inside``) is passed over, and told.
     """
+    if not file.is_dir():
+        whole.plain_file(file)
     try:
         results = file_format.read(file, reading)
     except NothingReadError as error:
@@ -142,7 +145,7 @@ def merged(parts: Sequence[Results]) -> Results:
 def _named(given: str) -> tuple[Format | None, str]:
     """The format that a source names, if it names one, and its path."""
     name, colon, rest = given.partition(":")
-    if not colon or Path(given).exists():
+    if not colon or whole.there(given):
         return None, given
     if own := _OWN.match(given):
         return named(own["format"]), own["path"]
@@ -161,7 +164,9 @@ def named(name: str) -> Format | None:
 
 
 def _expanded(pattern: str) -> list[Path]:
-    if Path(pattern).exists():
+    if whole.there(pattern):
+        if not Path(pattern).is_dir():
+            whole.plain_file(pattern)
         return [Path(pattern)]
     paths = sorted(glob.glob(pattern, recursive=True)) if any(sign in pattern for sign in "*?[") else []
     if not paths:

@@ -6,7 +6,6 @@ most hold only one of the two, and ``onset.adapters.join`` brings them together.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from onset import reading as whole
 from onset.adapters.names import Pattern
 from onset.errors import OnsetError
 
@@ -110,22 +110,10 @@ def header(path: Path) -> list[str]:
 
 def load_json(path: Path) -> Any:
     """The content of a JSON file, ``NaN`` allowed as trainers write it. Raises OnsetError for one cut short."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise OnsetError(f"cannot read the JSON file: {error}", where=path, advice="it may be cut short") from error
+    return whole.json_file(path)
 
 
 def json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
     """The objects of a JSON Lines file. Raises OnsetError, naming the line, for one that is cut short."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OnsetError(f"cannot read the file: {error}", where=path) from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            raise OnsetError(f"line {number} is not JSON: {error}", where=path, advice="it may be cut short") from error
+    for _, line in whole.json_lines(path):
+        yield line

@@ -19,7 +19,6 @@ A value with a unit or a sign that is no number is named by its line; nothing is
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 
 import pandas as pd
 
+from onset import reading
 from onset.errors import OnsetError, did_you_mean
 from onset.tables import files, losses
 from onset.tables.observations import COLUMNS
@@ -97,10 +97,7 @@ def apply(frame: pd.DataFrame, by: ColumnMap, where: object = None) -> pd.DataFr
 
 
 def _from_toml(path: Path) -> ColumnMap:
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OnsetError(f"cannot read the column map: {error}", where=path) from error
+    found = reading.toml_file(path)
     for section, values in found.items():
         if section not in SECTIONS or not isinstance(values, dict):
             raise OnsetError(f"unknown part '{section}'", where=path, advice=did_you_mean(section, SECTIONS))

@@ -9,7 +9,7 @@ import typer
 
 from onset.cli.app import app
 from onset.cli.options import Csv, Json, Level, Loss, Out
-from onset.cli.printing import print_findings, print_frame, print_json, progress_bar, records
+from onset.cli.printing import print_findings, print_frame, print_json, progress_bar, records, say
 from onset.errors import OnsetError
 
 
@@ -56,7 +56,7 @@ def analyze(
         print_json(analysis.to_json())
         return
     for note in analysis.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     print_findings(analysis, page)
     if smallest_sets:
         _sets(out)
@@ -68,9 +68,9 @@ def _sets(out: Path) -> None:
 
     found = load_questions(out)
     if found is None or found.smallest.empty:
-        typer.echo("no questions: sets are looked for in the item rows of a study's folder")
+        say("no questions: sets are looked for in the item rows of a study's folder")
         return
-    typer.echo("fewest questions that keep the verdict, taken by information (results/items.parquet, column rank):")
+    say("fewest questions that keep the verdict, taken by information (results/items.parquet, column rank):")
     print_frame(found.smallest, as_json=False)
 
 
@@ -135,18 +135,18 @@ def forecast(
         print_json(told | {"notes": list(made.notes), "sealed": digest})
         return
     for note in made.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     print_frame(made.summary(), as_json=False)
     if len(made.onsets):
         print_frame(made.onsets, as_json=False)
     if isinstance(tested, OnsetError):
-        typer.echo(f"no back-test: {tested.what}")
+        say(f"no back-test: {tested.what}")
     else:
-        typer.echo("back-test on this table, the smaller sizes predicting the larger:")
+        say("back-test on this table, the smaller sizes predicting the larger:")
         print_frame(tested.summary(), as_json=False)
-    typer.echo(f"report: {page}")
+    say(f"report: {page}")
     if digest is not None:
-        typer.echo(f"sealed: {seal}, SHA-256 {digest} (publish it: it shows later that the file is the same)")
+        say(f"sealed: {seal}, SHA-256 {digest} (publish it: it shows later that the file is the same)")
 
 
 def _opened(
@@ -161,9 +161,9 @@ def _opened(
     print_frame(found.scores, as_json=False)
     print_frame(found.summary(), as_json=False)
     if found.missing:
-        typer.echo(f"{found.missing} predictions have no score in the results")
-    typer.echo(f"SHA-256 {found.sha256}: " + ("as it was sealed" if found.as_sealed else "NOT as it was sealed"))
-    typer.echo(f"signature: {found.signature}" if found.signature else "not signed")
+        say(f"{found.missing} predictions have no score in the results")
+    say(f"SHA-256 {found.sha256}: " + ("as it was sealed" if found.as_sealed else "NOT as it was sealed"))
+    say(f"signature: {found.signature}" if found.signature else "not signed")
 
 
 @app.command()

@@ -10,7 +10,7 @@ import typer
 from onset.cli.app import app
 from onset.cli.evaluate import split
 from onset.cli.options import Json, Level, Metrics
-from onset.cli.printing import print_frame, print_json
+from onset.cli.printing import print_frame, print_json, say
 
 
 @app.command()
@@ -37,11 +37,11 @@ def compare(
     if as_json:
         print_json(found.to_json())
         return
-    typer.echo(f"differences from {found.reference}, on the same items:")
+    say(f"differences from {found.reference}, on the same items:")
     print_frame(found.summary(), as_json=False)
     told = int(found.rows["differs"].sum())
-    typer.echo(f"{told} of {len(found.rows)} differ, at a false discovery rate of {found.rate:.0%} for each metric")
+    say(f"{told} of {len(found.rows)} differ, at a false discovery rate of {found.rate:.0%} for each metric")
     if out is not None:
-        typer.echo(f"items that flipped: {out / 'flips.csv'}")
+        say(f"items that flipped: {out / 'flips.csv'}")
     for note in found.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")

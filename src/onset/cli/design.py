@@ -9,7 +9,7 @@ import typer
 
 from onset.cli.app import app
 from onset.cli.options import Json, Level, Loss
-from onset.cli.printing import print_frame, print_json, progress_bar
+from onset.cli.printing import print_frame, print_json, progress_bar, say
 from onset.errors import OnsetError
 
 if TYPE_CHECKING:
@@ -103,22 +103,22 @@ def _told(found: Design, out: Path | None) -> None:
     """The tables for a person."""
     hours = f", {found.flops / found.rate / 3600:.3g} GPU-hours" if found.rate else ""
     chosen = ", chosen among families of this budget" if found.chosen else ""
-    typer.echo(f"{found.family}: {len(found.runs)} runs, {found.flops:.3g} FLOPs{hours}{chosen}")
+    say(f"{found.family}: {len(found.runs)} runs, {found.flops:.3g} FLOPs{hours}{chosen}")
     print_frame(found.runs.round({"gpu_hours": 2}).dropna(axis="columns", how="all"), as_json=False)
-    typer.echo(f"probability of an answer ({found.draws} simulated tables; {found.level:.0%} intervals):")
+    say(f"probability of an answer ({found.draws} simulated tables; {found.level:.0%} intervals):")
     print_frame(_shares(found.summary()), as_json=False)
-    typer.echo("power against cost, over all tasks:")
+    say("power against cost, over all tasks:")
     wide = _shares(found.families).pivot_table(
         index=["family", "flops"], columns="question", values="power", aggfunc="first", sort=False
     )
     print_frame(wide.reset_index(), as_json=False)
     if len(found.additions):
-        typer.echo("what one thing more would add: percent by which intervals get narrower")
+        say("what one thing more would add: percent by which intervals get narrower")
         print_frame(found.additions.round(1), as_json=False)
     for note in found.notes:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     if out is not None:
-        typer.echo(f"figure: {out / 'figures' / 'power_against_cost.svg'}")
+        say(f"figure: {out / 'figures' / 'power_against_cost.svg'}")
 
 
 def _shares(frame: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from onset.cli.options import (
     Sizes,
     Tokens,
 )
-from onset.cli.printing import print_frame, print_json, records, terminal
+from onset.cli.printing import print_frame, print_json, records, say, terminal
 from onset.errors import OnsetError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def tasks(
         if len(found) > 1:
             raise OnsetError(f"'{task}' is {len(found)} tasks", advice="name one to write its requests")
         count = catalogue.write_requests(found[0], requests)
-        typer.echo(f"{count} requests of {task} in {requests}")
+        say(f"{count} requests of {task} in {requests}")
         return
     frame = catalogue.listing(data, tasks=found)
     print_frame(frame if as_json else frame.drop(columns="note"), as_json)
@@ -95,7 +95,7 @@ def evaluate(
     from onset.work.results import with_metrics
 
     check_samples(split(metrics or ""), samples)
-    names, measured = _of_folder(split(tasks), include_path), with_metrics(out, split(metrics or ""))
+    names, measured = _of_folder(_named(tasks, "--tasks"), include_path), with_metrics(out, split(metrics or ""))
     loading = _loading(dtype, device, allow_bin, trust_remote_code)
 
     sampling = Sampling(samples, temperature, sample_seed) if samples else None
@@ -143,7 +143,7 @@ def loss(
     from onset.work.jobs.foreign import ModelsLedger
     from onset.work.jobs.losses import Measuring, compared
 
-    texts, made = texts_of(text, lambda line: typer.echo(f"note: {line}", err=True)), []
+    texts, made = texts_of(text, lambda line: say(f"note: {line}", err=True)), []
     loading = _loading(dtype, device, allow_bin, trust_remote_code)
     measuring = Measuring(reference, stride, most_changed, overlap, begin)
 
@@ -171,6 +171,13 @@ def _loading(dtype: str | None, device: str, allow_bin: bool, trust_remote_code:
 def split(words: str) -> tuple[str, ...]:
     """Names that commas join."""
     return tuple(one.strip() for one in words.split(",") if one.strip())
+
+
+def _named(words: str, option: str) -> tuple[str, ...]:
+    """Names that commas join, at least one."""
+    if not (found := split(words)):
+        raise OnsetError("no name is given", where=f"{option} {words!r}", advice="'onset tasks' lists the names")
+    return found
 
 
 @app.command()
@@ -243,10 +250,10 @@ def _bench(
         if len(found.scores) or len(found.losses):
             terminal().print(results_table(found))
         if gaps is not None and len(gaps):
-            typer.echo("bits per byte less those of the first model, by the same documents:")
+            say("bits per byte less those of the first model, by the same documents:")
             print_frame(gaps, as_json=False)
-        typer.echo(f"{done} sets of weights done; rows in {out}")
+        say(f"{done} sets of weights done; rows in {out}")
         for note in found.notes:
-            typer.echo(f"note: {note}")
+            say(f"note: {note}")
     if problems:
         raise OnsetError("\n".join(problems), where=out, advice="what is done stays done: run the same command again")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from onset.cli.app import app
+from onset.cli.printing import say
 
 
 @app.command("import")
@@ -53,4 +54,4 @@ def import_table(
         chance=chance, questions=questions,
     )  # fmt: skip
     for line in told:
-        typer.echo(line)
+        say(line)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from onset.errors import printable
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from onset.results import Analysis
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line; control characters that a name or a cell brings along are shown, not obeyed."""
+    typer.echo(printable(text), err=err)
 
 
 def terminal(*, stderr: bool = False) -> Console:
@@ -44,8 +51,8 @@ def print_findings(analysis: Analysis, page: Path) -> None:
     short, total = headline_findings(analysis), len(analysis.findings)
     terminal().print(findings_table(analysis))
     if len(short) < total:
-        typer.echo(f"{total - len(short)} more findings, under other metrics, are in {page.name} and findings.json")
-    typer.echo(f"report: {page}")
+        say(f"{total - len(short)} more findings, under other metrics, are in {page.name} and findings.json")
+    say(f"report: {page}")
 
 
 def print_frame(frame: pd.DataFrame, as_json: bool) -> None:

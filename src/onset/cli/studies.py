@@ -11,7 +11,7 @@ import typer
 
 from onset.cli.app import app
 from onset.cli.options import Engine, Json, Logs, Out, Port, Serve, StudyName, Workers
-from onset.cli.printing import print_findings, print_json, progress_bar, terminal
+from onset.cli.printing import print_findings, print_json, progress_bar, say, terminal
 from onset.errors import OnsetError
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ def plan(
     if seats:
         terminal().print(cards_table(seats))
     source = f"{rate:.3g} FLOP/s, as given" if rate else f"measured now: {cores()} cores, one training each"
-    typer.echo(f"time: of training alone, at {source}")
+    say(f"time: of training alone, at {source}")
     for row in seats:
         if not row["fits"]:
-            typer.echo(f"does not fit on {row['cards']} cards: {row['missing']}")
+            say(f"does not fit on {row['cards']} cards: {row['missing']}")
     for one in [*planning.plan_notes(loaded, rows), *absent]:
-        typer.echo(f"note: {one}")
+        say(f"note: {one}")
 
 
 @app.command()
@@ -160,7 +160,7 @@ def serve(
     from onset.work.live import LivePage
 
     with LivePage(source, host=host, port=port, public=public, chosen=language) as page:
-        typer.echo(f"page: {page.url} (Ctrl-C ends it)")
+        say(f"page: {page.url} (Ctrl-C ends it)")
         with suppress(KeyboardInterrupt):
             page.wait()
 

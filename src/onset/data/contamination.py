@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onset import reading
 from onset.data.shards import Ids, Shard
 from onset.data.tokenize import Materials
 from onset.errors import OnsetError
 from onset.store.parts import write_text
-from onset.study.files import parse
+from onset.study.files import written
 from onset.study.spec import Source, Study, digest_of
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def of_study(materials: Materials, mix: str, tokenizer: str, texts: Texts) -> di
     """How much of each (validation text, language) is in the shards of a mix; kept, and read the next time."""
     path = file_of(materials, mix, tokenizer)
     if path.exists():
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = reading.json_object(path)
         return {
             (text, language): found for text, by_language in told.items() for language, found in by_language.items()
         }
@@ -173,7 +174,7 @@ def opened(folder: Path) -> Materials:
     specification = folder / "study.toml"
     if not specification.exists():
         raise OnsetError("no study here", where=specification, advice="give the folder of 'onset run ... --out'")
-    study = parse(specification.read_text(encoding="utf-8"), where=specification)
+    study = written(specification)
     materials = Materials(study, folder)
     name = study.runs[0].tokenizer
     folders = [materials.tokenizer_folder(name), *(materials.shard_folder(one, name) for one in _sources(study))]

@@ -7,7 +7,6 @@ a gigabyte), ``counts.npy`` (how often each id occurs) and ``shard.json``. It ap
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onset import reading
 from onset.errors import OnsetError
 
 Array = npt.NDArray[Any]
@@ -73,12 +73,12 @@ class Shard:
     def open(cls, folder: Path) -> Shard:
         """Map a shard that ``writing.write`` made. One that is cut short or edited in length is an OnsetError."""
         try:
-            facts = json.loads((folder / "shard.json").read_text(encoding="utf-8"))
+            facts = reading.json_object(folder / "shard.json")
             names = facts.get("files", ["tokens.bin"])  # shards made by earlier versions have one file
             maps = [np.memmap(folder / name, dtype=np.dtype(facts["dtype"]), mode="r") for name in names]
             ids = maps[0] if len(maps) == 1 else Tokens(maps)
             shard = cls(folder, facts["tokens"], facts["documents"], facts["bytes"], facts["eos"], ids)
-        except (OSError, ValueError, KeyError) as error:
+        except (OnsetError, OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(folder, str(error)) from error
         if len(ids) != shard.tokens:
             raise _damaged(folder, f"it holds {len(ids)} tokens of {shard.tokens}")

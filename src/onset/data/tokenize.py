@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.store.parts import write_text
 from onset.store.text import documents as read_documents
@@ -128,7 +129,7 @@ class Materials:
         path = self._floor_path(tokenizer)
         if not path.exists():
             return None
-        found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, float] = reading.json_object(path, advice="delete this file: it is made anew")
         return found
 
     def _floor_path(self, tokenizer: str) -> Path:

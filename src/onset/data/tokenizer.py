@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.store.parts import write_text
 from onset.study.spec import TokenizerSpec
@@ -48,7 +49,7 @@ class Tokenizer:
                 "no tokenizer here", where=file, advice="give a folder that holds tokenizer.json, or that file"
             )
         try:
-            backend = Backend.from_str(file.read_text(encoding="utf-8"))
+            backend = Backend.from_str(reading.text(file))
         except Exception as error:
             if type(error) is not Exception:  # the library raises bare Exception, and only that, for a malformed file
                 raise
@@ -166,10 +167,7 @@ def _end_of(file: Path, backend: Backend) -> str:
     """The token that ends a text: what tokenizer_config.json says, or the first well-known one."""
     config = file.parent / "tokenizer_config.json"
     if config.is_file():
-        try:
-            said = json.loads(config.read_text(encoding="utf-8")).get("eos_token")
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise OnsetError(f"cannot read: {error}", where=config, advice="save or fetch it again") from error
+        said = reading.json_object(config, advice="save or fetch it again").get("eos_token")
         if isinstance(said, dict):  # how older versions of transformers wrote a token
             said = said.get("content")
         if isinstance(said, str):

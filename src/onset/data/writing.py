@@ -25,6 +25,7 @@ from typing import BinaryIO
 import numpy as np
 from tokenizers import Tokenizer as Backend
 
+from onset import reading
 from onset.data.shards import Array, Shard, count
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
@@ -159,7 +160,7 @@ def _finished(folder: Path) -> list[_Written]:
     """The files that an earlier call finished, in order."""
     found: list[_Written] = []
     while (said := _file(folder, len(found), "json")).exists():
-        found.append(_Written(**json.loads(said.read_text(encoding="utf-8"))))
+        found.append(_Written(**reading.json_object(said, advice="delete this folder and run again: it is made anew")))
     return found
 
 

@@ -9,7 +9,9 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from onset import reading
 from onset.data.tokenizer import Tokenizer
+from onset.errors import OnsetError
 from onset.models.contract import CausalModel
 from onset.store.parts import whole_file, write_text
 
@@ -38,9 +40,20 @@ def save(model: CausalModel, tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(folder)
 
 
+def named_files(index: Path) -> set[str]:
+    """The names of the weights' files that an index holds; one that leads out of the folder is refused."""
+    found = reading.json_object(index, advice="save or fetch it again").get("weight_map")
+    names = set(map(str, found.values())) if isinstance(found, dict) else set()
+    if not names or any(Path(name).name != name for name in names):
+        raise OnsetError(
+            "the index of the weights does not name files of this folder", where=index, advice="save or fetch it again"
+        )
+    return names
+
+
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of a folder that ``save`` wrote."""
     if not (folder / INDEX).exists():
         return load_file(folder / "model.safetensors")
-    names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    names = named_files(folder / INDEX)
     return {key: tensor for name in sorted(names) for key, tensor in load_file(folder / name).items()}

@@ -6,7 +6,6 @@ loads, with the same logits. The one difference inside is that queries, keys and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.models import initialisation
 from onset.models.contract import CausalModel, Role
@@ -274,11 +274,11 @@ def take_glm_weights(model: Decoder, weights: Mapping[str, Tensor]) -> None:
 def load(folder: Path) -> Decoder:
     """The decoder of a folder that ``save`` wrote, float32. A damaged or foreign one is an OnsetError."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = reading.json_object(folder / "config.json")
         shape = shape_of(config)
         model = Decoder(shape, config["vocab_size"], seed=None)
         model.take(read_weights(folder))
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RuntimeError, SafetensorError) as error:
         raise OnsetError(
             f"cannot load the checkpoint: {error}",
             where=folder,

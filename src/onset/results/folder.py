@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.results.analysis import VERSION, Analysis
 from onset.results.forecasts import Backtest, Forecast
@@ -46,10 +47,7 @@ def load(folder: str | Path) -> Analysis:
     path = path if path.suffix == ".json" else path / "findings.json"
     if not path.is_file():
         raise OnsetError("there is no analysis here", where=path, advice="run 'onset analyze TABLE --out DIR' first")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise OnsetError(f"this is not JSON: {error}", where=path, advice="run 'onset analyze' again") from error
+    content = reading.json_file(path, advice="run 'onset analyze' again")
     if not isinstance(content, dict) or content.get("version") != VERSION:
         found = content.get("version") if isinstance(content, dict) else None
         raise OnsetError(
@@ -63,7 +61,7 @@ def load(folder: str | Path) -> Analysis:
 def load_forecast(folder: str | Path) -> tuple[Forecast | None, Backtest | None]:
     """The forecast and the back-test of a folder, None where there is none."""
     here = Path(folder) / "results"
-    texts = [path.read_text(encoding="utf-8") if (path := here / name).is_file() else None
+    texts = [reading.text(path) if (path := here / name).is_file() else None
              for name in ("forecast.json", "backtest.json")]  # fmt: skip
     return (
         None if texts[0] is None else Forecast.from_json(texts[0]),
@@ -85,7 +83,7 @@ def load_questions(folder: str | Path) -> Questions | None:
     here = Path(folder) / "results"
     if not (path := here / "questions.json").is_file():
         return None
-    return Questions.from_json(path.read_text(encoding="utf-8")).with_changes(items=_read(here / "items.parquet"))
+    return Questions.from_json(reading.text(path)).with_changes(items=_read(here / "items.parquet"))
 
 
 def _text(content: dict[str, Any]) -> str:

@@ -14,9 +14,11 @@ from typing import Any, Literal
 
 import torch
 
+from onset import reading
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError, did_you_mean
 from onset.models import transformer as models
+from onset.models.files import named_files
 from onset.score import gguf, llama
 from onset.score.causal import CausalLM
 from onset.score.encoding import Encoder
@@ -154,8 +156,8 @@ def _is_ours(folder: Path, config: Mapping[str, Any]) -> bool:
     try:
         shape = models.shape_of(config)
         said = models.glm_config(shape, config["vocab_size"], config["eos_token_id"])
-        tokenizer = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):
+        tokenizer = reading.json_object(folder / "tokenizer_config.json")
+    except (OnsetError, OverflowError, ValueError, KeyError, TypeError):
         return False
     same = all(config.get(key) == value for key, value in said.items())
     return same and tokenizer.get("bos_token") == tokenizer.get("eos_token") and (folder / "tokenizer.json").is_file()
@@ -180,10 +182,7 @@ def _raw_config(folder: Path) -> dict[str, Any]:
             f"a run's checkpoints lie in {steps}" if steps.is_dir() else "a model folder holds config.json and weights"
         )
         raise OnsetError("not a model folder: config.json is missing", where=folder, advice=advice)
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (UnicodeDecodeError, ValueError, TypeError) as error:
-        raise OnsetError(f"cannot read: {error}", where=file, advice="save or fetch it again") from error
+    return reading.json_object(file, advice="save or fetch it again")
 
 
 def _config(folder: Path, raw: Mapping[str, Any], trust_remote_code: bool) -> Any:
@@ -228,7 +227,7 @@ def _check_weights(folder: Path, allow_bin: bool) -> bool:
     """Whether the weights are pickled; raises when they are missing, cut short, or pickled and not allowed."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        files = sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+        files = [folder / name for name in sorted(named_files(index))]
     else:
         files = sorted(folder.glob("*.safetensors"))
     if not files:

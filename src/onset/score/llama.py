@@ -6,7 +6,6 @@ known); whatever else a folder holds is for ``hub`` and the library. The logits 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer as Backend
 from torch import Tensor, nn
 
+from onset import reading
 from onset.errors import OnsetError
+from onset.models.files import named_files
 from onset.score.causal import CausalLM
 from onset.score.encoding import Encoder
 
@@ -130,8 +131,7 @@ def load(folder: Path, config: Mapping[str, Any], name: str, dtype: str, device:
 def _files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        return sorted({folder / file for file in named.values()})
+        return [folder / file for file in sorted(named_files(index))]
     return sorted(folder.glob("*.safetensors"))
 
 
@@ -142,10 +142,9 @@ def plain_encoder(folder: Path) -> Encoder | None:
     if not file.is_file() or not said.is_file() or any((folder / name).is_file() for name in others):
         return None
     try:
-        config = json.loads(said.read_text(encoding="utf-8"))
-        text = file.read_text(encoding="utf-8")
-        json.loads(text)
-    except (OSError, ValueError):
+        config, text = reading.json_object(said), reading.text(file)
+        reading.json_dict(text, where=file)
+    except OnsetError:
         return None
     if config.get("tokenizer_class") not in PLAIN_TOKENIZERS or not config.keys() <= PLAIN_KEYS:
         return None

@@ -167,7 +167,12 @@ def _checked(targets: pd.DataFrame) -> pd.DataFrame:
         raise OnsetError("there are no targets", advice=advice)
     wanted = targets.reset_index(drop=True).copy()
     for name in ("loss", "params", "tokens"):
-        wanted[name] = pd.to_numeric(wanted[name], errors="coerce") if name in wanted else np.nan
+        given = wanted[name] if name in wanted else pd.Series(np.nan, wanted.index)
+        wanted[name] = pd.to_numeric(given, errors="coerce").astype(float)
+        if (wrong := (given.notna() & wanted[name].isna()) | np.isinf(wanted[name])).any():
+            first = int(wrong.to_numpy(bool).argmax())
+            told = f"{name} '{str(given.iloc[first])[:60]}' is no number to aim at"
+            raise OnsetError(told, where=f"row {first + 1}", advice=advice)
     lost = wanted["loss"].isna() & (wanted["params"].isna() | wanted["tokens"].isna())
     if lost.any():
         row = f"row {int(lost.to_numpy(bool).argmax()) + 1}"

@@ -67,8 +67,11 @@ def _hold(folder: Path, patience: float, doing: str) -> Iterator[None]:
                     advice="wait for it to end, or stop it; 'onset status' shows how far it is",
                 )
             time.sleep(POLL_SECONDS)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+        except OSError as error:  # a full disk
+            raise _not_writable(folder, error) from error
         yield
     finally:
         os.close(handle)

@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from onset import reading
 from onset.errors import OnsetError
 
 WHOLE = ".whole"
@@ -74,6 +75,9 @@ class Store:
     """Files by name below a URL. Raises OnsetError for what does not work after some tries."""
 
     def __init__(self, url: str) -> None:
+        bucket = re.match(r"([a-z][a-z0-9+.-]+)://(/*)(?=[^/])", url)
+        if bucket is None or (bucket[2] and bucket[1] in OBJECTS - {"memory"}):  # 's3:' would be a folder here
+            raise OnsetError("this URL names no store", where=url, advice="give one with a bucket: s3://bucket/folder")
         self.url = url.rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -271,10 +275,12 @@ class Copy:
 def _listed(content: bytes) -> list[str]:
     """The files that a folder's list names. Raises OnsetError for what is no such list."""
     try:
-        files = json.loads(content)["files"]
-    except (ValueError, KeyError, TypeError) as error:
+        files = reading.json_dict(content, where=WHOLE)["files"]
+    except (OnsetError, KeyError) as error:
         raise OnsetError(f"a folder's list in the store was edited: {error}", where=WHOLE) from error
-    if any(not isinstance(file, str) or ".." in PurePosixPath(file).parts or file.startswith("/") for file in files):
+    if not isinstance(files, list) or any(
+        not isinstance(file, str) or ".." in PurePosixPath(file).parts or file.startswith("/") for file in files
+    ):
         raise OnsetError("a folder's list in the store names files outside it", where=WHOLE)
     return list(files)
 

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from onset import reading
 from onset.errors import OnsetError
 
 ITEMS = pa.schema(
@@ -133,10 +134,10 @@ def _is_empty(rows: pd.DataFrame, field: pa.Field) -> bool:
 def read_about(path: Path) -> dict[str, Any]:
     """What a part says of itself beside its rows; empty for one that says nothing."""
     try:
-        said = (pq.read_schema(path).metadata or {}).get(ABOUT)
-    except (pa.ArrowInvalid, OSError) as error:
+        said = (pq.read_schema(reading.plain_file(path)).metadata or {}).get(ABOUT)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    return {} if said is None else dict(json.loads(said))
+    return {} if said is None else reading.json_dict(said, where=path, advice="delete this file and run again")
 
 
 class whole_file:
@@ -203,8 +204,9 @@ def write_text(path: Path, text: str) -> None:
 def read_part(path: Path) -> pd.DataFrame:
     """Read one part. A file that is cut short is one OnsetError that names it."""
     try:
-        frame: pd.DataFrame = pq.ParquetFile(path).read().to_pandas()
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.ParquetFile(reading.plain_file(path)).read()
+        frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     return frame
 
@@ -212,8 +214,8 @@ def read_part(path: Path) -> pd.DataFrame:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of one part as values, what is missing None: to be written again as they are."""
     try:
-        return list(pq.ParquetFile(path).read().to_pylist())
-    except (pa.ArrowInvalid, OSError) as error:
+        return list(pq.ParquetFile(reading.plain_file(path)).read().to_pylist())
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 

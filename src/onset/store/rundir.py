@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.store.parts import write_text
-from onset.study.files import parse
+from onset.study.files import written
 
 STEP_DIGITS = 8
 """Steps are written with leading zeros, so that folders sort by step."""
@@ -83,7 +84,7 @@ class RunDir:
         folder = self.path / "steps"
         if not folder.is_dir():
             return []
-        return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+        return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isascii() and entry.name.isdigit())
 
     @property
     def begun(self) -> bool:
@@ -99,7 +100,7 @@ class RunDir:
     @property
     def failed(self) -> str | None:
         """Why the run was given up, or None."""
-        return self.failed_path.read_text(encoding="utf-8").strip() if self.failed_path.exists() else None
+        return reading.text(self.failed_path).strip() if self.failed_path.exists() else None
 
     def create(self, meta: Mapping[str, Any]) -> None:
         """Make the directory with its run.json, or check that the one there is of the same digest."""
@@ -120,16 +121,29 @@ class RunDir:
 
     def meta(self) -> dict[str, Any]:
         """The run.json: see ``RUN_KEYS``."""
-        try:
-            found: dict[str, Any] = json.loads(self.meta_path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise OnsetError(
-                f"cannot read the run's description: {error}",
-                where=self.meta_path,
-                advice="restore this file, or move the run's folder away and run again",
-            ) from error
+        found = reading.json_object(self.meta_path, advice=RESTORE)
+        for name, kinds in KINDS.items():
+            value = found.get(name)
+            if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+                raise OnsetError(f"the run's '{name}' is {reading.shown(value)}", where=self.meta_path, advice=RESTORE)
+            if isinstance(value, int | float):
+                reading.count(value, name, where=self.meta_path)
+        for step, tokens in (found.get("tokens_at") or {}).items():
+            reading.count(step, "a step of tokens_at", where=self.meta_path)
+            reading.count(tokens, f"tokens_at {step}", where=self.meta_path)
         return found
 
+
+RESTORE = "restore this file, or move the run's folder away and run again"
+"""What to do about a damaged run.json."""
+
+KINDS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("run", "digest", "study", "family", "group"), str),
+    **dict.fromkeys(("params", "flops_per_token", "tokens_per_step", "steps"), (int, float)),
+    **dict.fromkeys(("params_by_part", "tokens_at", "chosen", "spec"), dict),
+    **dict.fromkeys(("checkpoints", "skipped"), list),
+}
+"""Types of what is in run.json."""
 
 RUN_KEYS = (
     "run",  # the run's slug in the study
@@ -165,6 +179,6 @@ def run_dirs(study: Path) -> list[RunDir]:
     specification = study / "study.toml"
     if not specification.exists():
         return found
-    present = parse(specification.read_text(encoding="utf-8"), where=specification)
+    present = written(specification)
     current = {f"{run.name}-{present.digest(run)[:8]}" for run in present.runs}
     return [rundir for rundir in found if rundir.name in current or not rundir.meta().get("study")]

@@ -6,7 +6,6 @@ Nothing is held but the document in hand (Parquet: one batch of rows), so memory
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from onset import reading
 from onset.errors import OnsetError, did_you_mean
 
 PLAIN = (".txt", ".md")
@@ -33,9 +33,10 @@ def files(path: Path | str) -> list[Path]:
     Raises OnsetError when there is nothing there or nothing of a known kind.
     """
     path = Path(path)
-    if not path.exists():
+    if not reading.there(path):
         raise OnsetError("no such file or folder of text", where=path, advice="check the source's path")
-    if path.is_file():
+    if not path.is_dir():
+        reading.plain_file(path)
         if not path.name.endswith(SUFFIXES):
             raise _unknown(path, "this file is of no known kind of text")
         return [path]
@@ -93,15 +94,9 @@ def _lines(file: Path, column: str) -> Iterator[str]:
                 number += 1
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 if line.strip():
-                    yield _field(json.loads(line), column, f"{file}, line {number}")
+                    yield _field(_value(line, f"{file}, line {number}"), column, f"{file}, line {number}")
     except UnicodeDecodeError as error:
         raise _not_utf8(f"{file}, line {number}", error) from error
-    except json.JSONDecodeError as error:
-        raise OnsetError(
-            f"not a JSON object: {error.msg}",
-            where=f"{file}, line {number}",
-            advice="write one JSON object a line; the file may be cut short",
-        ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise OnsetError(
             f"the gzip file is truncated or damaged: {error}",
@@ -110,6 +105,10 @@ def _lines(file: Path, column: str) -> Iterator[str]:
         ) from error
     except OSError as error:
         raise _unreadable(file, error) from error
+
+
+def _value(line: str, where: str) -> object:
+    return reading.json_text(line, where=where, advice="write one JSON object a line; the file may be cut short")
 
 
 def _field(row: object, column: str, where: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tomllib
 import types
 import typing
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from onset import reading
 from onset.errors import OnsetError, did_you_mean
 from onset.study.fingerprints import sha256
 from onset.study.spec import HARNESS, OWN_FILE, HuggingFaceShape, Run, Source, Study, TaskUse
@@ -86,14 +86,16 @@ def _found(study: str | Path | Study) -> tuple[Study, Path]:
 
 def parse(text: str, *, where: object = "TOML") -> Study:
     """Read a study from TOML text, without looking at any file."""
-    try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise OnsetError(f"not valid TOML: {error}", where=where) from error
+    found = reading.toml_text(text, where=where)
     try:
         return Study.model_validate(found)
     except ValidationError as error:
         raise _explained(error, where) from error
+
+
+def written(path: Path) -> Study:
+    """The study of a TOML file as it is written, without looking at any other file."""
+    return parse(reading.text(path), where=path)
 
 
 def dump(study: Study) -> str:
@@ -118,17 +120,12 @@ def _is_content(entry: Path, root: Path) -> bool:
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.exists():
         near = [entry.name for entry in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         raise OnsetError(
             "no such study file", where=path, advice=did_you_mean(path.name, near) if near else "check the path"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise OnsetError(f"not UTF-8 text: {error.reason} at byte {error.start}", where=path) from error
-    except OSError as error:
-        raise OnsetError(f"cannot read: {error.strerror}", where=path) from error
+        )
+    return reading.text(path)
 
 
 def _resolved(study: Study, base: Path) -> Study:

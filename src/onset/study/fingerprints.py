@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from onset import reading
 from onset.errors import OnsetError
 
 LEAST_BYTES = 1 << 24
@@ -50,8 +51,8 @@ def cache_file() -> Path:
 def _kept() -> dict[str, list[int | str]]:
     """What is kept: path to size, times and digest; nothing where the file is absent or damaged."""
     try:
-        found = json.loads(cache_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = reading.json_file(cache_file())
+    except OnsetError:
         return {}
     entries = found.items() if isinstance(found, dict) else ()
     return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 4}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import zlib
 from pathlib import Path
 
@@ -10,10 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from onset.errors import OnsetError
+from onset.reading import plain_file
 from onset.store.parts import whole_file
 
 LINE = "line"
 """Name of the index of a frame that came from a text file: its line numbers, the header being line 1."""
+
+HEADER = 2**22
+"""Characters of the longest header."""
 
 MISSING = ["", "NA", "N/A", "<NA>", "null", "NULL", "None"]
 """Cells that hold nothing. 'nan' is not among them: it is a number that went wrong."""
@@ -22,8 +28,7 @@ MISSING = ["", "NA", "N/A", "<NA>", "null", "NULL", "None"]
 def read_table(path: Path) -> pd.DataFrame:
     """A table as given: text cells of a CSV stay text, so that the checks can name what is not a number."""
     path = Path(path)
-    if not path.exists():
-        raise OnsetError("there is no such table", where=path, advice="check the path")
+    plain_file(path, what="table")
     name = path.name.lower()
     if name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
         return _read_text(path, "\t" if ".tsv" in name else ",")
@@ -55,6 +60,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 def _read_text(path: Path, separator: str) -> pd.DataFrame:
     try:
+        _distinct(path, separator)
         frame = pd.read_csv(
             path, sep=separator, dtype="str", keep_default_na=False, na_values=MISSING, encoding="utf-8-sig",
             skip_blank_lines=False, compression="gzip" if path.name.endswith(".gz") else None,
@@ -63,7 +69,7 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
         raise OnsetError("the table is not UTF-8", where=path, advice="save it as UTF-8") from error
     except pd.errors.EmptyDataError as error:
         raise OnsetError("the table is empty", where=path, advice="give a table with a header and rows") from error
-    except (EOFError, zlib.error, OSError) as error:
+    except (csv.Error, EOFError, zlib.error, OSError) as error:
         raise OnsetError(
             f"the table cannot be read to its end: {error}", where=path, advice="fetch or make the file anew"
         ) from error
@@ -77,9 +83,23 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
     return frame[~blank] if blank.any() else frame
 
 
+def _distinct(path: Path, separator: str) -> None:
+    """Refuse a header that names a column twice: pandas would call the second ``score.1`` and leave it aside."""
+    opened = gzip.open if path.name.endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as handle:
+        header = [name.strip() for name in next(csv.reader([handle.readline(HEADER)], delimiter=separator), [])]
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise OnsetError(
+            f"the table has several columns called {', '.join(twice)}", where=path, advice="keep one of each name"
+        )
+
+
 def _read_parquet(path: Path) -> pd.DataFrame:
+    """The columns of a Parquet table. What its writer noted for pandas (an index, types) counts for nothing."""
     try:
-        frame: pd.DataFrame = pq.ParquetFile(path).read().to_pandas()
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.ParquetFile(path).read()
+        frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise OnsetError(f"cannot read the table: {error}", where=path, advice="fetch or make the file anew") from error
-    return frame
+    return frame.drop(columns=[name for name in frame if str(name).startswith("__index_level_")])

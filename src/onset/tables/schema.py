@@ -13,7 +13,7 @@ from onset.errors import OnsetError, did_you_mean
 from onset.metrics import info as metrics
 from onset.tables import files
 from onset.tables.units import NATS
-from onset.tables.validation import Reasons, merged
+from onset.tables.validation import Reasons, merged, short
 
 NEEDED = ("run", "params", "tokens", "loss", "task", "metric", "score")
 LEAST = ("loss", "score")
@@ -98,7 +98,8 @@ def typed(given: pd.DataFrame) -> tuple[pd.DataFrame, list[Reasons]]:
             found.append(faults)
         else:
             made[column] = given[column].astype("str") if column in given else pd.Series("", given.index, dtype="str")
-            made[column] = made[column].where(made[column].notna() & (made[column] != "nan"), "")
+            blank = made[column].isna() | (made[column] == "nan") | (made[column].str.strip() == "")
+            made[column] = made[column].mask(blank, "")
     for column in given.columns:
         if column not in COLUMNS:
             made[column] = given[column]
@@ -124,6 +125,10 @@ def _number(given: pd.DataFrame, column: str) -> tuple[pd.Series, Reasons]:
     if column not in given:
         return pd.Series(np.nan, given.index), pd.Series(dtype=str)
     cells = given[column]
+    if cells.dtype.kind in "mMbc":  # of a Parquet table or a frame: pandas would count nanoseconds
+        kind = {"m": "a duration", "M": "a date", "b": "true or false", "c": "a complex number"}[cells.dtype.kind]
+        reason = f"{column} {short(cells.iloc[0])} is {kind}, not a number"
+        return pd.Series(np.nan, given.index), pd.Series(reason, given.index[cells.notna()], dtype=str)
     values = pd.to_numeric(cells, errors="coerce").astype("float64")
     if cells.dtype.kind in "fiu":  # a frame has no other word than NaN for missing
         return values, pd.Series(dtype=str)
@@ -131,7 +136,7 @@ def _number(given: pd.DataFrame, column: str) -> tuple[pd.Series, Reasons]:
     bad = values.isna() & cells.notna() & (words != "")
     if column != "loss":  # a loss that is 'nan' is a run that failed; elsewhere the word means missing
         bad &= words.str.lower() != "nan"
-    reasons = {row: f"{column} '{cells[row]}' is not a number" for row in given.index[bad]}
+    reasons = {row: f"{column} {short(str(cells[row]))} is not a number" for row in given.index[bad]}
     return values, pd.Series(reasons, dtype=str)
 
 

@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from onset import reading
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import measures as metrics
 from onset.store import coverage as asked
 from onset.store.parts import ITEMS, LOSSES, read_about, read_part, with_whole
 from onset.store.rundir import RunDir, run_dirs
-from onset.study.files import parse
+from onset.study.files import written
 from onset.tables.units import NATS, UNITS, loss_unit
 from onset.tasks.catalogue import catalogue
 
@@ -169,12 +170,12 @@ def metrics_of(folder: Path) -> list[str]:
     """What is measured of a folder's rows: the usual metrics, and those that its study or evaluation names."""
     named: list[str] = []
     if (study := folder / "study.toml").is_file():
-        named += parse(study.read_text(encoding="utf-8"), where=study).metrics
+        named += written(study).metrics
     if (file := folder / METRICS_FILE).is_file():
-        try:
-            named += [str(name) for name in json.loads(file.read_text(encoding="utf-8"))]
-        except (ValueError, TypeError) as error:
-            raise OnsetError(f"the list of metrics cannot be read: {error}", where=file, advice="delete it") from error
+        listed = reading.json_file(file, advice="delete it")
+        if not isinstance(listed, list):
+            raise OnsetError("the list of metrics is no list", where=file, advice="delete it")
+        named += [str(name) for name in listed]
     return list(dict.fromkeys([*metrics.USUAL, *named]))
 
 
@@ -265,7 +266,7 @@ def _choice(folder: Path, held_out: pd.DataFrame, loss: str | None) -> LossChoic
 def _first_validation_text(folder: Path) -> str | None:
     """Name of the first validation text in study.toml; None where the folder has no such file."""
     path = folder / "study.toml"
-    return parse(path.read_text(encoding="utf-8"), where=path).validation[0].name if path.exists() else None
+    return written(path).validation[0].name if path.exists() else None
 
 
 def _languages(tasks: pd.Series[str], runs: list[RunDir]) -> pd.Series[str]:

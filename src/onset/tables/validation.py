@@ -18,6 +18,8 @@ Reasons = pd.Series
 """Reason by row position; only the rows at fault are in it."""
 
 CHECKPOINT = ("run", "checkpoint")
+CELL = 60
+"""Characters of a cell in a message."""
 RISE = 5.0
 """A loss that grows to so many times an earlier one of its run is no pre-training loss."""
 
@@ -167,4 +169,6 @@ def short(value: object) -> str:
     """A value as errors name it."""
     if isinstance(value, float | np.floating):
         return "nan" if np.isnan(value) else f"{value:.10g}"
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    text = str(value)
+    text = text if len(text) <= CELL else f"{text[: CELL - 3]}..."
+    return f"'{text}'" if isinstance(value, str) else text

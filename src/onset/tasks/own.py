@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from onset import reading
 from onset.errors import OnsetError, did_you_mean
 from onset.study.python_file import attribute, is_python
 from onset.study.spec import OWN_FILE
@@ -195,10 +195,7 @@ def _with_code(task: Task, path: Path) -> Task:
 
 
 def _toml(path: Path) -> Definition:
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OnsetError(f"not valid TOML: {error}", where=path) from error
+    found = reading.toml_file(path)
     definition = _validated({"name": _stem(path), **found}, path)
     if definition.rows is None and definition.hub is None:
         raise OnsetError("the task names no rows", where=path, advice='add rows = "rows.jsonl", or a table [hub]')

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from onset import reading
 from onset.errors import OnsetError, install
 from onset.tasks.task import Item, Row
 
@@ -289,10 +291,7 @@ def _texts(row: Row, name: str) -> tuple[str, ...]:
 
 def _row(line: str, path: Path, number: int, fields: Sequence[str]) -> Row:
     where = f"{path}, line {number}"
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise OnsetError(f"the line is not JSON: {error.msg}", where=where, advice="mend or remove the line") from error
+    row = reading.json_text(line, where=where, advice="mend or remove the line")
     if not isinstance(row, dict):
         raise OnsetError("the line is not a JSON object", where=where, advice=ROW_FORMAT)
     for name in fields:
@@ -304,7 +303,7 @@ def _row(line: str, path: Path, number: int, fields: Sequence[str]) -> Row:
 def _opened(path: Path) -> bytes:
     """The contents of a file, unpacked. A gzip that is cut short is one error that names it."""
     try:
-        data = path.read_bytes()
+        data = reading.plain_file(path).read_bytes()
         return gzip.decompress(data) if path.suffix == ".gz" else data
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise OnsetError(
@@ -319,9 +318,11 @@ def _check_sum(path: Path) -> None:
     sums = path.parent / SUMS
     if not sums.is_file():
         return
-    for line in sums.read_text(encoding="utf-8").splitlines():
+    for line in reading.text(sums).splitlines():
         expected, _, name = line.partition(" ")
         if name.lstrip(" *") == path.name:
+            if not re.fullmatch(r"[0-9a-fA-F]{64}", expected):
+                raise OnsetError(f"the checksum of {path.name} is none of SHA-256", where=sums, advice="make it anew")
             found = hashlib.sha256(path.read_bytes()).hexdigest()
             if found != expected.lower():
                 raise OnsetError(

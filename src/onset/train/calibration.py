@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.models.build import first_model
 from onset.store.parts import write_text
@@ -97,7 +98,7 @@ def _measure(sample: Run, vocab: int, arithmetic: Arithmetic) -> float:
 
 def _known(file: Path) -> dict[str, float]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = reading.json_file(file)
+    except OnsetError:
         return {}
     return {key: rate for key, rate in found.items() if isinstance(rate, float)} if isinstance(found, dict) else {}

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from onset import reading
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError
 from onset.models import files as models
@@ -149,9 +150,9 @@ def fault(folder: Path, *, contents: bool = True) -> str | None:
     if (folder / ELSEWHERE).exists():
         return None
     try:
-        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-        if not isinstance(sums, dict):
-            return f"{CHECKSUMS} was edited"
+        if not (folder / CHECKSUMS).exists():
+            return f"{CHECKSUMS} is missing"
+        sums = reading.json_object(folder / CHECKSUMS)
         for name, expected in sums.items():
             if not _matches(folder / name, str(expected), contents=contents):
                 return f"{name} is not what was written"
@@ -160,7 +161,7 @@ def fault(folder: Path, *, contents: bool = True) -> str | None:
             return f"{min(added)} was put there by someone else"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except (OSError, ValueError) as error:
+    except (OSError, OnsetError) as error:
         return f"it cannot be read: {error}"
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.store.parts import write_text
 from onset.train.trackers import Mirror
@@ -69,10 +70,10 @@ def lines_to(path: Path, step: int) -> list[str]:
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
-            found = json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError):
+            found = reading.json_dict(line, where=path)["step"]
+        except (OnsetError, KeyError):
             break  # torn by a kill: it is of a step that is done again
-        if found > step or not line.endswith("\n"):
+        if not isinstance(found, int) or found > step or not line.endswith("\n"):
             break
         kept.append(line)
     return kept

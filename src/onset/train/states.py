@@ -10,7 +10,6 @@ rows, while the next steps run. Either kind is taken up by any number of process
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.tensor import DTensor
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir
 from onset.study.cost import STATES_KEPT
@@ -109,5 +109,4 @@ def fill(folder: Path, tensors: dict[str, Tensor], mesh: Mesh) -> None:
 
 def facts_of(folder: Path) -> dict[str, Any]:
     """What a state says of itself."""
-    found: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    return found
+    return reading.json_object(folder / "state.json", advice="delete this state: the run goes on from an older one")

@@ -14,7 +14,7 @@ from onset.errors import OnsetError
 from onset.plots.facts import FAILED_COLUMNS, ITEM_COLUMNS, RUN_COLUMNS, TRAINING_COLUMNS, StudyFacts
 from onset.store.parts import read_part, with_whole
 from onset.store.rundir import RunDir, run_dirs
-from onset.study.files import parse
+from onset.study.files import written
 from onset.study.spec import Study
 from onset.tasks.task import Request, Task
 from onset.work.evaluations import rows_digest
@@ -29,7 +29,7 @@ def gather(folder: Path) -> StudyFacts | None:
     specification = folder / "study.toml"
     if not specification.exists():
         return None
-    study = parse(specification.read_text(encoding="utf-8"), where=specification)
+    study = written(specification)
     runs = run_dirs(folder)
     losses = _losses(runs, study.validation[0].name)
     table = _run_table(runs, losses)

@@ -16,8 +16,9 @@ from onset.stats.forecast import forecast, thresholds_of
 from onset.stats.paper_claims import with_claims
 from onset.stats.pipeline import DELTA, Progress, analyze
 from onset.store.parts import whole_file, write_text
-from onset.study.files import parse
+from onset.study.files import written
 from onset.study.spec import FindingsSpec
+from onset.tables.files import read_table
 from onset.tables.observations import read, sift
 from onset.work.cached import standing
 from onset.work.facts import gather
@@ -139,12 +140,7 @@ def write_forecast(
     """
     check_level(level)
     observations = read(source, loss)
-    try:
-        wanted = pd.read_csv(targets)
-    except (OSError, ValueError) as error:
-        raise OnsetError(
-            f"cannot read the targets: {error}", where=targets, advice="give a CSV with a column loss, or params,tokens"
-        ) from error
+    wanted = read_table(targets).reset_index(drop=True)
     analysis = analyze(observations, source=str(source), level=level, progress=progress)
     known = thresholds_of(analysis.findings)
     made = forecast(observations, wanted, thresholds=known, level=level, schedule=schedule)
@@ -176,7 +172,7 @@ def _stated(source: Path) -> FindingsSpec:
     specification = source / "study.toml"
     if not specification.is_file():
         return FindingsSpec()
-    return parse(specification.read_text(encoding="utf-8"), where=specification).findings
+    return written(specification).findings
 
 
 def _observations(source: Path, out: Path, loss: str | None, set_aside: bool) -> pd.DataFrame:

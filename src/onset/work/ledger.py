@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from onset import reading
 from onset.data.contamination import file_of as overlap_file
 from onset.data.tokenize import Materials
 from onset.errors import OnsetError
@@ -68,7 +69,7 @@ class StudyLedger(EvaluationLedger):
     def begun_with(self) -> str | None:
         """The study.toml with which this study was begun; None before."""
         file = self.out / "study.toml"
-        return file.read_text(encoding="utf-8") if file.exists() else None
+        return reading.text(file) if file.exists() else None
 
     def rundir(self, run: Run) -> RunDir:
         """The directory of a run: its name and the first eight digits of its digest."""

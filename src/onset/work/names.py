@@ -11,13 +11,13 @@ from __future__ import annotations
 import csv
 import filecmp
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.store.rundir import RunDir, run_dirs
 from onset.store.step_names import STEP
@@ -188,10 +188,7 @@ def _trainer_state(folder: Path) -> dict[str, Any]:
     file = folder / "trainer_state.json"
     if not file.exists():
         return {}
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise OnsetError(f"cannot read: {error}", where=file, advice="remove it, or fetch it again") from error
+    return reading.json_object(file, advice="remove it, or fetch it again")
 
 
 def _holds_model(folder: Path) -> bool:

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from onset.errors import printable
 from onset.results.text import duration
 from onset.work.piece import Event, Piece
 
@@ -100,7 +101,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """Print a line above the live view, as it is."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
     def summary(self) -> str:
         """Done and pending, in words."""

@@ -214,7 +214,7 @@ def this_machine(gpus: float | None = None) -> Machine:
 def resolve_device(name: str) -> str:
     """The device of that name; 'auto' is a GPU where there is one (CUDA, then Apple's), else the processor."""
     if name != "auto":
-        return name
+        return _checked_device(name)
     if _gpu_bytes():
         return "cuda"
     if sys.platform == "darwin":
@@ -223,6 +223,23 @@ def resolve_device(name: str) -> str:
         if torch.backends.mps.is_available():
             return "mps"
     return "cpu"
+
+
+def _checked_device(name: str) -> str:
+    """A device that was named, where this machine has it."""
+    kind, colon, number = name.partition(":")
+    advice = "give auto, cpu, cuda, cuda:1 or mps"
+    if kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and number.isascii() and number.isdigit())):
+        raise OnsetError(f"there is no device '{name}'", where="--device", advice=advice)
+    if kind == "cuda" and not (gpus := len(_gpu_bytes())) > int(number or 0):
+        has = f"only {gpus} of them" if gpus else "none"
+        raise OnsetError(f"this asks for '{name}', and this machine has {has}", where="--device", advice=advice)
+    if kind == "mps":
+        import torch
+
+        if not torch.backends.mps.is_available():
+            raise OnsetError("this machine has no 'mps'", where="--device", advice=advice)
+    return name
 
 
 def _memory() -> tuple[int, int]:

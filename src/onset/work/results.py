@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from onset.metrics import measures as metrics
 from onset.store.coverage import COUNTS, asked, sentence
@@ -19,6 +18,7 @@ from onset.store.parts import read_part, write_text
 from onset.study.python_file import absolute
 from onset.tables.study import METRICS_FILE, constant_answers, metrics_of
 from onset.work.jobs.foreign import ModelsLedger
+from onset.work.text_tables import text as text_cell
 
 SAMPLED = ("pass@1", "coverage")
 """Metrics of sampled answers, shown wherever there are any."""
@@ -103,18 +103,18 @@ def results_table(found: Results) -> Table:
             table.add_column(name, overflow="fold")
         for row in found.losses.to_dict("records"):
             table.add_row(
-                Text(row["run"]), str(row["step"]), Text(row["text"]), row["language"],
+                text_cell(row["run"]), str(row["step"]), text_cell(row["text"]), text_cell(row["language"]),
                 _loss(row, "nats_per_token"), _loss(row, "bits_per_byte"), _loss(row, "bits_per_character"),
                 _loss(row, "unigram_normalised"), "" if pd.isna(row.get("documents")) else f"{row['documents']:.0f}",
-                Text(_told_of_text(row)),
+                text_cell(_told_of_text(row)),
             )  # fmt: skip
         return table
     for name in ("run", "step", "task", "metric", "score", "chance", "questions", "told"):
         table.add_column(name, overflow="fold")
     for row in headline(found).to_dict("records"):
         table.add_row(
-            Text(row["run"]), str(row["step"]), Text(row["task"]), str(row["metric"]), _score(row),
-            "" if pd.isna(row["chance"]) else f"{row['chance']:.3f}", str(row["questions"]), Text(_told(row)),
+            text_cell(row["run"]), str(row["step"]), text_cell(row["task"]), text_cell(row["metric"]), _score(row),
+            "" if pd.isna(row["chance"]) else f"{row['chance']:.3f}", str(row["questions"]), text_cell(_told(row)),
         )  # fmt: skip
     return table
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.results import Forecast, OpenedForecast, SealedForecast
 from onset.stats import sealing
@@ -76,7 +77,7 @@ def track_record(ledger: Path) -> Path:
             "sha256": stated[:16], "file": "whole" if sealed.sha256 == stated else "CHANGED",
         }  # fmt: skip
         if outcome.is_file():
-            opened = OpenedForecast.from_json(outcome.read_text(encoding="utf-8"))
+            opened = OpenedForecast.from_json(reading.text(outcome))
             outcomes.append(opened.scores)
             row |= _figures(opened.scores)
         rows.append(row)
@@ -121,9 +122,9 @@ def _text(sealed: SealedForecast) -> str:
 def _load(path: Path) -> tuple[SealedForecast, str]:
     """The forecast of a file, and the digest that the file names."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = reading.json_object(path)
         forecast, stated = content["forecast"], str(content["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
         raise OnsetError(
             "this is not a sealed forecast", where=path, advice="give a file that 'onset forecast --seal' wrote"
         ) from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from onset import reading
+from onset.errors import OnsetError
 from onset.store.rundir import RunDir, run_dirs
-from onset.study.files import parse
+from onset.study.files import written
 from onset.work.ledger import StudyLedger
 
 TAIL_BYTES = 1 << 14
@@ -21,7 +22,7 @@ def ledger_of(folder: Path) -> StudyLedger | None:
     specification = folder / "study.toml"
     if not specification.exists():
         return None
-    return StudyLedger(parse(specification.read_text(encoding="utf-8"), where=specification), folder)
+    return StudyLedger(written(specification), folder)
 
 
 def rows(folder: Path) -> list[Row]:
@@ -92,7 +93,7 @@ def evaluation_rows(folder: Path) -> list[Row]:
 def _evaluated(rundir: RunDir) -> dict[int, set[str]]:
     """What each checkpoint of a run has of tasks (by the names of their parts) and of held-out losses."""
     steps: dict[int, set[str]] = {}
-    for part in sorted(rundir.path.glob("items/*/*")):
+    for part in sorted(rundir.path.glob("items/[0-9]*/*")):
         has = steps.setdefault(int(part.parent.name), set())
         if part.suffix == ".parquet" and not part.name.startswith("."):
             has.add(part.stem)
@@ -110,8 +111,8 @@ def last_loss(log: Path) -> float | None:
         lines = stream.read().decode("utf-8", errors="replace").splitlines()
     for line in reversed(lines):
         try:
-            value = json.loads(line)["loss"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+            value = reading.json_dict(line, where=log)["loss"]
+        except (OnsetError, KeyError):
             continue  # the last line may be half-written by a process at work, the first of these cut
         if isinstance(value, float):
             return value

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tomllib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.store.lock import lock_study
 from onset.store.object_store import is_url, study_folder
@@ -95,7 +95,7 @@ def with_precision(study: Study, ledger: StudyLedger, engine: Engine) -> Study:
     if text is None:
         first = "bfloat16" if asked == "auto" and engine.has_gpus() else asked
         return study.model_copy(update={"evaluation_precision": first})
-    before = tomllib.loads(text).get("evaluation_precision", "auto")
+    before = reading.toml_text(text, where=ledger.out / "study.toml").get("evaluation_precision", "auto")
     decided = study.model_copy(update={"evaluation_precision": before if asked == "auto" else asked})
     was = dtype_of(study.model_copy(update={"evaluation_precision": before}))
     if was != dtype_of(decided) and any(ledger.out.glob("runs/*/loss/*.parquet")):
@@ -138,7 +138,7 @@ def kept(out: Path | str, *, logs: bool = False) -> Path:
 
 def _keep(path: Path, text: str) -> None:
     """Write the text unless it stands there already: the page is as new as what it is made from."""
-    if not (path.is_file() and path.read_text(encoding="utf-8") == text):
+    if not (path.is_file() and reading.text(path) == text):
         write_text(path, text)
 
 

@@ -17,7 +17,9 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from onset import reading
 from onset.errors import OnsetError
 from onset.store.lock import lock_study
 from onset.store.object_store import ELSEWHERE, Copy, Store, unit_of, units_in, url_of
@@ -330,12 +332,21 @@ class _Sender:
         self.known = now | {name: sign for name, sign in before.items() if _within(name, self.scope.handed)}
 
 
+def _lease_of(content: bytes) -> dict[str, Any]:
+    """Who holds the study, and since when. Raises OnsetError for a lease that was edited."""
+    advice = f"if nobody is at work on the study, delete {LEASE} in the store"
+    found = reading.json_dict(content, where=LEASE, advice=advice)
+    if not isinstance(found.get("time"), int | float):
+        raise OnsetError("the lease of the study does not say its time", where=LEASE, advice=advice)
+    return {"process": "?", "host": "?"} | found
+
+
 @contextmanager
 def _lease(store: Store) -> Iterator[None]:
     """Hold a study in a store, where there are no locks: a file that says who is at work, renewed while he is."""
     found = store.read(LEASE)
     if found is not None:
-        other = json.loads(found)
+        other = _lease_of(found)
         if time.time() - other["time"] < LEASE_SECONDS:
             raise OnsetError(
                 f"another command is working on this study (process {other['process']} on {other['host']})",
@@ -348,7 +359,7 @@ def _lease(store: Store) -> Iterator[None]:
         store.write(LEASE, json.dumps(own | {"time": time.time()}).encode())
 
     renew()
-    written = json.loads(store.read(LEASE) or b"{}")
+    written = reading.json_dict(store.read(LEASE) or b"{}", where=LEASE)
     if written.get("id") != own["id"]:
         raise OnsetError("another command has begun on this study at this moment", where=store.url, advice="try again")
     over = threading.Event()

@@ -10,10 +10,16 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from onset.errors import printable
 from onset.results import Analysis, Finding, LossInterval, SizeEffect
 from onset.results.text import interval
 
 VERDICT_STYLES = {"emergent": "bold green", "smooth": "cyan", "at_chance": "dim", "inconclusive": "yellow"}
+
+
+def text(value: object, style: str = "") -> Text:
+    """A cell as text, never as markup; control characters are shown, not obeyed, and a long cell is cut."""
+    return Text(printable(str(value)), style=style)
 
 
 def rows_table(rows: Sequence[Mapping[Any, Any]], columns: Sequence[str] | None = None) -> Table:
@@ -21,9 +27,9 @@ def rows_table(rows: Sequence[Mapping[Any, Any]], columns: Sequence[str] | None 
     table = Table(box=box.SIMPLE_HEAD)
     names = list(columns if columns is not None else (rows[0] if rows else []))
     for name in names:
-        table.add_column(Text(str(name)), overflow="fold")
+        table.add_column(text(name), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(row.get(name))) for name in names))
+        table.add_row(*(text(_cell(row.get(name))) for name in names))
     return table
 
 
@@ -46,7 +52,7 @@ def plan_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(name, footer, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(
-            Text(row["run"]), count(row["params"]), *([count(row["params_active"])] if mixtures else []),
+            text(row["run"]), count(row["params"]), *([count(row["params_active"])] if mixtures else []),
             count(row["tokens"]), f"{row['flops']:.1e}",
             f"{row['steps']:,}", str(row["checkpoints"]), count(row["memory_bytes"]) + "B",
             count(row["disk_bytes"]) + "B", short_time(row["hours"]),
@@ -64,7 +70,7 @@ def cards_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(f"{cards} card{'s' * (cards > 1)}", justify="right", no_wrap=True)
     cells = {(row["run"], row["cards"]): _card_cell(row) for row in rows}
     for run in dict.fromkeys(row["run"] for row in rows):
-        table.add_row(Text(run), *(Text(cells[run, cards]) for cards in counts))
+        table.add_row(text(run), *(text(cells[run, cards]) for cards in counts))
     return table
 
 
@@ -96,8 +102,8 @@ def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         loss = row["last_loss"]
         table.add_row(
-            Text(str(row["folder"])), Text(str(row["state"])), f"{row['checkpoints']}/{row['declared']}",
-            f"{row['evaluated']}/{row['declared']}", "" if loss is None else f"{loss:.4f}", Text(row["why"] or ""),
+            text(row["folder"]), text(row["state"]), f"{row['checkpoints']}/{row['declared']}",
+            f"{row['evaluated']}/{row['declared']}", "" if loss is None else f"{loss:.4f}", text(row["why"] or ""),
         )  # fmt: skip
     return table
 
@@ -112,13 +118,13 @@ def findings_table(analysis: Analysis) -> Table:
     for name in names:  # what befell the questions is long: it stands below the verdict, in lines
         table.add_column(name, overflow="fold", max_width=44 if name == "verdict" else None)
     for finding in headline_findings(analysis):
-        loss = [Text(finding.loss_name)] if several else []
-        verdict = Text(finding.verdict.replace("_", " "), style=VERDICT_STYLES[finding.verdict])
+        loss = [text(finding.loss_name)] if several else []
+        verdict = text(finding.verdict.replace("_", " "), style=VERDICT_STYLES[finding.verdict])
         if finding.asked:
             verdict.append(f"\n{finding.asked}", style="dim")
         questions = [f"{finding.n_examples:,}" if finding.n_examples else ""] if counted else []
         table.add_row(
-            Text(finding.task), Text(finding.metric), *loss, *questions, verdict, _loss(finding.onset),
+            text(finding.task), text(finding.metric), *loss, *questions, verdict, _loss(finding.onset),
             _loss(finding.threshold), _size(finding.size_effect),
         )  # fmt: skip
     return table

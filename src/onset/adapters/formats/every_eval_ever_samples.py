@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from onset import reading as whole
 from onset.adapters.source import json_lines
 from onset.errors import OnsetError
 from onset.store.parts import ITEMS, write_text
@@ -56,7 +57,7 @@ def _rows(sample: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
         raise OnsetError(f"a sample lacks {error}", where=path, advice="the file may be cut short") from error
     told = sample.get("metadata") or {}
     if "logprob" in told:
-        of_rows = {name: json.loads(told[name]) for name in OF_ROW if name in told}
+        of_rows = {name: whole.json_text(told[name], where=path) for name in OF_ROW if name in told}
         count = len(of_rows["logprob"])
         made = [{**common, "choice": at, **{name: of_rows[name][at] for name in of_rows}} for at in range(count)]
         for row in made:

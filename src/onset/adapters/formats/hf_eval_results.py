@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from onset import reading as whole
 from onset.adapters import names, source
 from onset.adapters.source import Format, Reading, Results
 from onset.errors import OnsetError
@@ -33,9 +34,10 @@ def looks_like(path: Path) -> bool:
 def read(path: Path, reading: Reading) -> Results:
     """The scores of one file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OnsetError(f"cannot read the YAML file: {str(error).splitlines()[0]}", where=path) from error
+        content = yaml.safe_load(whole.text(path))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        said = (str(error) or "nested too deep").splitlines()[0]
+        raise OnsetError(f"cannot read the YAML file: {said}", where=path) from error
     if not isinstance(content, list) or not all(isinstance(one, Mapping) for one in content):
         raise OnsetError("this is no list of evaluation results", where=path)
     place = names.place(_model(path, reading))

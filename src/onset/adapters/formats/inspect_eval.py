@@ -8,15 +8,16 @@ are not read; the published scores are.
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from onset import reading as whole
 from onset.adapters import names
 from onset.adapters.source import Format, Reading, Results
 from onset.errors import OnsetError
@@ -37,11 +38,11 @@ def read(path: Path, reading: Reading) -> Results:
         with zipfile.ZipFile(path) as archive:
             if "header.json" not in archive.namelist():
                 return Results(notes=(f"{path.name} has no header: the evaluation has not ended; left out",))
-            header = json.loads(archive.read("header.json"))
+            header = _member(archive, "header.json", path)
             if header.get("status") != "success":
                 return Results(notes=(f"{path.name} has the status '{header.get('status')}': left out",))
-            samples = [json.loads(archive.read(name)) for name in archive.namelist() if _is_sample(name)]
-    except (zipfile.BadZipFile, OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            samples = [_member(archive, name, path) for name in archive.namelist() if _is_sample(name)]
+    except (zipfile.BadZipFile, OSError, zlib.error, RuntimeError, NotImplementedError) as error:
         raise OnsetError(f"cannot read the log: {error}", where=path, advice="it may be cut short") from error
     about = header.get("eval") or {}
     place, task = _place(about), str(about.get("task") or path.stem).rpartition("/")[2]
@@ -54,6 +55,13 @@ def read(path: Path, reading: Reading) -> Results:
     notes = [f"{path.name}: {epochs} epochs of the same {questions} questions"] if epochs > 1 else []
     items = _items(samples, place, task, epochs) if len(scores) == 1 else pd.DataFrame()
     return Results(frame, items=items, notes=tuple(notes))
+
+
+def _member(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
+    """One JSON file of the archive; one that unpacks to more than a text may hold is refused before it is unpacked."""
+    if archive.getinfo(name).file_size > whole.WHOLE:
+        raise OnsetError("the log holds a file that is too large", where=f"{path}: {name}", advice="check what it is")
+    return whole.json_dict(archive.read(name), where=f"{path}: {name}")
 
 
 def _is_sample(name: str) -> bool:

@@ -8,7 +8,6 @@ there is only one; from samples our own metrics are measured beside them.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import pandas as pd
 
 from onset.adapters import names, source
 from onset.adapters.formats import lm_eval_samples
-from onset.adapters.source import Format, Reading, Results
+from onset.adapters.source import Format, Reading, Results, load_json
 from onset.errors import OnsetError
 from onset.metrics import measures as metrics
 
@@ -86,11 +85,11 @@ def results(path: Path) -> list[Result]:
 def _result(path: Path, *, must: bool) -> Result | None:
     """A results file; None for another JSON file, which is an error only where it was named."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = load_json(path)
+    except OnsetError:
         if not must and not path.name.startswith("results"):
             return None
-        raise OnsetError(f"cannot read the results: {error}", where=path, advice="the file may be cut short") from error
+        raise
     tasks = content.get("results") if isinstance(content, dict) else None
     if not isinstance(tasks, dict) or not all(isinstance(values, dict) for values in tasks.values()):
         if must:

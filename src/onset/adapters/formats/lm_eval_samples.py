@@ -7,13 +7,13 @@ question once a filter.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from onset import reading as whole
 from onset.errors import OnsetError
 from onset.store.parts import ITEMS
 
@@ -28,10 +28,7 @@ def samples(path: Path) -> list[Sample]:
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
-        try:
-            sample = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise _unread(path, number, str(error)) from error
+        sample = whole.json_text(line, where=f"{path}, line {number}")
         if not isinstance(sample, dict) or not {"doc_id", "resps"} <= sample.keys():
             raise _unread(path, number, "no doc_id and resps")
         found.append(sample)

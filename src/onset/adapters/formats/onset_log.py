@@ -5,11 +5,11 @@ A source of training losses, where no held-out loss was measured. A line that a 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
+from onset import reading as whole
 from onset.adapters import source
 from onset.adapters.columns import TRAINING
 from onset.adapters.source import Format, Reading, Results
@@ -29,12 +29,12 @@ def looks_like(path: Path) -> bool:
 
 def read(path: Path, reading: Reading) -> Results:
     """The training losses of one log, in nats per token; a step that was logged again counts as it was last."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = whole.text(path).splitlines()
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append({key: json.loads(line)[key] for key in KEYS})
-        except (ValueError, KeyError, TypeError) as error:
+            rows.append({key: whole.json_dict(line, where=path)[key] for key in KEYS})
+        except (OnsetError, KeyError) as error:
             if number < len(lines):
                 raise OnsetError(f"line {number} is no line of a training's log", where=path) from error
     frame = pd.DataFrame(rows, columns=list(KEYS)).drop_duplicates("step", keep="last")

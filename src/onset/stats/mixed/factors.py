@@ -6,13 +6,13 @@ schedule, optimiser, corpus. ``factor_effects`` asks each of them, or says why i
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from onset import reading
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics.info import info
 from onset.results import FactorSummary, Finding
@@ -117,8 +117,8 @@ def _entry(loss_name: str, factor: str, rows: pd.DataFrame) -> FactorSummary:
 def _scalars(text: str) -> Mapping[str, Any]:
     """Scalar values of a JSON object; a text that is none says nothing of factors."""
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError:
+        values = reading.json_text(text, where="extra")
+    except OnsetError:
         return {}
     if not isinstance(values, dict):
         return {}

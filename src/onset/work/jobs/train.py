@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from onset import reading
 from onset.store.lock import lock_run
 from onset.store.rundir import RunDir
 from onset.study import cost
@@ -127,7 +127,7 @@ def _record(rundir: RunDir) -> None:
     """Let run.json tell how the run came to its end: its trunk, batches left out, its arithmetic."""
     if not rundir.done:
         return
-    ended = json.loads(rundir.done_path.read_text(encoding="utf-8"))
+    ended = reading.json_object(rundir.done_path, advice="delete it and run again: the run's end is written anew")
     meta = rundir.meta()
     wanted = {name: value for name, value in meta.items() if name not in OUTCOME}
     wanted |= {name: ended[name] for name in OUTCOME if name in ended}

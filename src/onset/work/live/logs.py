@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from onset import reading
+from onset.errors import OnsetError
 
 PER_DECADE = 24
 """Means in each tenfold of training tokens: a line on a logarithmic axis needs no more."""
@@ -42,11 +44,11 @@ class LossLog:
 
     def _take(self, line: bytes) -> None:
         try:
-            told = json.loads(line)
+            told = reading.json_dict(line, where=self.path)
             tokens, loss = float(told["tokens"]), float(told["loss"])
-        except (ValueError, KeyError, TypeError):
+        except (OnsetError, ValueError, KeyError, TypeError, OverflowError):
             return  # a notice, or a line that a kill tore
-        if tokens < 1 or not 0 < loss < math.inf:
+        if not 1 <= tokens < math.inf or not 0 < loss < math.inf:
             return
         stretch = int(PER_DECADE * math.log10(tokens))
         total, count, _ = self.sums.get(stretch, (0.0, 0, 0.0))
