@@ -24,9 +24,9 @@ from scipy import optimize, special
 from markdown import table
 from onset.errors import OnsetError
 from onset.stats import loss_fit, loss_law
-from onset.stats.backtest import logistic
 from onset.stats.forecast import forecast
 from onset.stats.loss_rows import choose
+from onset.stats.prediction.least_squares import logistic
 from published_runs import Case, cases
 
 LEVELS = (0.8, 0.95)

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from markdown import table
-from onset.stats.backtest import logistic
 from onset.stats.forecast import forecast
+from onset.stats.prediction.least_squares import logistic
 from planting import EMERGENT, SMOOTH, design, law
 
 KINDS = EMERGENT + SMOOTH

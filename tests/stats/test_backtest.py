@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
-from onset.stats.backtest import METHODS, backtest, logistic
+from onset.stats.backtest import METHODS, backtest
+from onset.stats.followers import followers
+from onset.stats.prediction.least_squares import logistic
 
 
 def planted(sizes: int, seed: int = 0, checkpoints: int = 10) -> pd.DataFrame:
@@ -48,3 +50,21 @@ def test_the_logistic_baseline_finds_a_logistic_curve() -> None:
     score = 0.25 + 0.5 / (1 + np.exp(-4 * (at + 1)))
     found = logistic(at, score, np.array([0.5]), 0.25, True, 0.95)
     assert found[0][0] == pytest.approx(0.25 + 0.5 / (1 + np.exp(-6)), abs=0.01)
+
+
+def test_the_soft_metric_that_the_hard_one_follows_stands_first() -> None:
+    """Lost: which continuous metric to predict a task by."""
+    rows = planted(5)
+    hard = rows[rows["task"] == "sets_in"]
+    rng = np.random.default_rng(3)
+    close = 1.2 - 0.9 * (hard["score"] - 0.25) + 0.005 * rng.standard_normal(len(hard))
+    far = 1.0 + 0.2 * rng.standard_normal(len(hard)) + 0.1 * hard["loss"]
+    table = pd.concat([
+        hard, hard.assign(metric="gold_bits_per_byte", score=close, chance=np.nan),
+        hard.assign(metric="choice_log_loss", score=far, chance=np.nan),
+    ], ignore_index=True)  # fmt: skip
+    found = followers(table)
+    assert found["soft"].tolist() == ["gold_bits_per_byte", "choice_log_loss"]
+    assert found["error_pp"].iloc[0] < 4 < 2 * found["error_pp"].iloc[0] < found["error_pp"].iloc[1]
+    assert found["rank_correlation"].iloc[0] > 0.9
+    assert followers(hard).empty

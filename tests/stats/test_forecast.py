@@ -8,6 +8,7 @@ import pytest
 
 from onset.errors import OnsetError
 from onset.results import Interval
+from onset.stats.alternatives import alternatives
 from onset.stats.forecast import forecast
 
 
@@ -122,3 +123,32 @@ def test_a_level_that_is_none_is_one_error() -> None:
     """Lost: a raw error of SciPy where 95 was typed for 0.95."""
     with pytest.raises(OnsetError, match="confidence level"):
         forecast(planted(), pd.DataFrame({"loss": [2.0]}), thresholds={}, level=95)
+
+
+def test_a_refusal_says_what_else_the_table_has_of_the_task() -> None:
+    """Lost: that a soft metric, tuned checkpoints or an easier part of the task show what the task itself does not."""
+    rng = np.random.default_rng(0)
+    loss = np.tile(np.linspace(3.4, 2.4, 12), 3)
+    sizes, tokens = np.repeat([1e8, 2e8, 4e8], 12), np.tile(np.arange(1.0, 13.0), 3) * 1e9
+    runs = np.repeat(["a", "b", "c"], 12)
+    base = pd.DataFrame({"run": runs, "params": sizes, "tokens": tokens, "loss": loss, "n_examples": 1000})
+    flat = rng.binomial(1000, 0.25, len(loss)) / 1000
+    rising = 0.25 + 0.3 * (3.4 - loss)
+    table = pd.concat([
+        base.assign(task="exam", metric="accuracy", score=flat, chance=0.25, stage="base"),
+        base.assign(task="exam", metric="gold_bits_per_byte", score=0.4 * loss, chance=np.nan, stage="base"),
+        base.assign(task="exam_easy", metric="accuracy", score=rising, chance=0.25, stage="base"),
+        base.assign(task="other", metric="accuracy", score=rising, chance=0.25, stage="base"),
+    ], ignore_index=True)  # fmt: skip
+    told = alternatives(table, "exam", "accuracy")
+    assert "gold_bits_per_byte goes from 1.36 to 0.96 and can be predicted" in told
+    assert "its part exam_easy scores" in told
+    assert "other" not in told
+    made = forecast(table, pd.DataFrame([{"loss": 2.3}]), thresholds={}).scores
+    why = made[(made["task"] == "exam") & (made["metric"] == "accuracy")]["why"].iloc[0]
+    assert why.startswith("at chance everywhere")
+    assert told in why
+    tuned = table[table["metric"] == "accuracy"].query("task == 'exam'").assign(stage="tuned", score=rising)
+    both = pd.concat([table, tuned.assign(run=tuned["run"] + "-tuned")], ignore_index=True)
+    assert "checkpoints with stage 'tuned' score" in alternatives(both, "exam", "accuracy")
+    assert alternatives(table[table["task"] == "other"], "other", "accuracy") == ""

@@ -131,7 +131,9 @@ def forecast(
         digest = write(made, source.name, seal, key=key, ledger=ledger)
     if as_json:
         summary = None if isinstance(tested, OnsetError) else records(tested.summary())
+        follows = [] if isinstance(tested, OnsetError) else records(tested.followers)
         told = {"scores": records(made.scores), "onsets": records(made.onsets), "backtest": summary}
+        told["followers"] = follows
         print_json(told | {"notes": list(made.notes), "sealed": digest})
         return
     for note in made.notes:
@@ -144,6 +146,9 @@ def forecast(
     else:
         say("back-test on this table, the smaller sizes predicting the larger:")
         print_frame(tested.summary(), as_json=False)
+        if len(tested.followers):
+            say("which continuous metric each task follows (larger sizes read off a curve of the smaller):")
+            print_frame(tested.followers.groupby(["task", "metric"], sort=False).head(2), as_json=False)
     say(f"report: {page}")
     if digest is not None:
         say(f"sealed: {seal}, SHA-256 {digest} (publish it: it shows later that the file is the same)")

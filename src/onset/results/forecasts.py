@@ -47,6 +47,10 @@ class Backtest(Result):
     """``task, metric, loss_name, method, sizes_known, run, params, tokens, loss, seen, score, low, high``."""
     refusals: Table
     """``task, metric, sizes_known, why``: where no prediction was made."""
+    followers: Table = Field(default_factory=pd.DataFrame)
+    """Which continuous metric a discontinuous one follows, the best first: ``task, metric, soft, loss_name,
+    checkpoints, rank_correlation, error_pp``: of larger sizes' scores read off the soft metric by a curve of the
+    smaller."""
 
     def summary(self) -> pd.DataFrame:
         """One row a method: predictions, mean and median absolute error in pp, coverage, width in pp."""

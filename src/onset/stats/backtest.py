@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 from onset.errors import OnsetError
 from onset.results import Backtest, check_level
 from onset.stats import loss_law as losslaw
 from onset.stats.data import curve_data
+from onset.stats.followers import followers
 from onset.stats.forecast import forecast
 from onset.stats.parallel import Workers, cores
+from onset.stats.prediction.least_squares import logistic
 
 Vector = NDArray[np.float64]
 
@@ -84,7 +85,9 @@ def backtest(
         raise OnsetError("nothing could be predicted from the smaller sizes", where=_first_reason(refusals))
     empty = pd.DataFrame(columns=["task", "metric", "sizes_known", "why"])
     lost = pd.concat(refusals, ignore_index=True) if refusals else empty
-    return Backtest(level=level, predictions=pd.concat(predictions, ignore_index=True), refusals=lost)
+    return Backtest(
+        level=level, predictions=pd.concat(predictions, ignore_index=True), refusals=lost, followers=followers(obs)
+    )
 
 
 @dataclass(frozen=True)
@@ -209,35 +212,3 @@ def _log_compute(rows: pd.DataFrame) -> Vector:
         return flops
     product: Vector = np.log(rows["params"].to_numpy(float)) + np.log(rows["tokens"].to_numpy(float))
     return product
-
-
-def logistic(
-    at: Vector, score: Vector, target: Vector, floor: float | None, rising: bool, level: float
-) -> tuple[Vector, Vector, Vector]:
-    """A logistic curve by least squares, and its residual band: predicted, low, high.
-
-    ``floor`` is the chance level, or the least score seen where it is not known; the other end is free.
-    """
-    start = floor if floor is not None else (float(score.min()) if rising else float(score.max()))
-    middle, width = float(at.mean()), float(np.ptp(at)) or 1.0
-
-    def shape(steep: Vector | float, shift: Vector | float, place: Vector) -> Vector:
-        value: Vector = special.expit((place - middle) / width * np.exp(steep) - shift)
-        return value
-
-    # For each steepness and shift the height is linear: the best of a grid is then polished.
-    steeps, shifts = (grid.ravel()[:, None] for grid in np.meshgrid(np.linspace(-1, 5, 13), np.linspace(-6, 10, 17)))
-    shapes = shape(steeps, shifts, at[None, :])
-    heights = shapes @ (score - start) / np.maximum(np.sum(shapes**2, axis=1), 1e-12)
-    misses = np.sum((score - start - heights[:, None] * shapes) ** 2, axis=1)
-    first = int(misses.argmin())
-
-    def miss(theta: Vector) -> Vector:
-        off: Vector = start + theta[0] * shape(theta[1], theta[2], at) - score
-        return off
-
-    begin = [float(np.clip(heights[first], -9.9, 9.9)), float(steeps[first, 0]), float(shifts[first, 0])]
-    found = optimize.least_squares(miss, begin, bounds=([-10.0, -4.0, -60.0], [10.0, 7.0, 60.0]), max_nfev=60)
-    band = special.ndtri(0.5 + level / 2) * np.sqrt(2.0 * float(found.cost) / max(len(at) - 3, 1))
-    predicted = start + found.x[0] * shape(found.x[1], found.x[2], target)
-    return predicted, predicted - band, predicted + band

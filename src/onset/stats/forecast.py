@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onset.errors import OnsetError
 from onset.results import Finding, Forecast, Interval, check_level
 from onset.stats import loss_law as losslaw
+from onset.stats.alternatives import alternatives
 from onset.stats.data import Array, curve_data
 from onset.stats.loss_law import LossLaw
 from onset.stats.loss_rows import checkpoints
@@ -122,6 +123,8 @@ def _of_measure(
     scores = []
     for (_, rows), learnt in zip(groups, learn([curve_data(rows) for _, rows in groups]), strict=True):
         asked = np.flatnonzero(_asked(rows, wanted))
+        if isinstance(learnt, str) and len(asked):
+            learnt += alternatives(obs, str(rows["task"].iloc[0]), str(rows["metric"].iloc[0]))
         part = _predicted(rows, wanted.iloc[asked], losses[:, asked], learnt, level, rng)
         scores.append(part.assign(loss_name=measure[0], loss_unit=measure[1]))
     found = _thresholds(groups, measure, level, seed) if thresholds is None else dict(thresholds)
