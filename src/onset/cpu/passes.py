@@ -46,20 +46,20 @@ class KernelPasses:
     def run(self, inputs: Tensor, targets: Tensor) -> tuple[float, None]:
         """Mean loss in nats per token of ids (rows, context), and None; the master's gradients are of that mean.
 
-        Shares, pieces and sums are in a fixed order: equal input gives equal bits. Raises OnsetError for ids outside
-        the vocabulary, which the kernels would take for places in memory.
+        Targets below 0 do not count. Shares, pieces and sums are in a fixed order: equal input gives equal bits.
+        Raises OnsetError for ids outside the vocabulary, which the kernels would take for places in memory.
         """
         assert inputs.shape == targets.shape
         assert inputs.shape[1] == self.context
         for ids in (inputs, targets):
             low, high = ids.aminmax()
-            if low < 0 or high >= self.vocab:
+            if (low < 0 and ids is inputs) or high >= self.vocab:
                 raise OnsetError(
                     f"the batch holds token {int(high)} where the model knows {self.vocab}",
                     advice="make the shards with the tokenizer that the model is trained with",
                 )
         self.matrices.renew()
-        scale, busy = 1.0 / targets.numel(), len(self.workers)
+        scale, busy = 1.0 / max(1, int((targets >= 0).sum())), len(self.workers)
         shares = zip(self.workers, inputs.tensor_split(busy), targets.tensor_split(busy), strict=True)
         running = [self.pool.submit(worker.run, ids, right, scale) for worker, ids, right in shares]
         total = sum(share.result() for share in running)

@@ -161,7 +161,13 @@ class Worker:
         self._norm(stream, change, "gain", self.stream, self.normed, self.scales)
 
     def _head(self, targets: Tensor, scale: float) -> float:
-        """Logits, loss and their gradients, so many rows at once; fills ``d_normed``."""
+        """Logits, loss and their gradients, so many rows at once; fills ``d_normed``.
+
+        Rows whose target is below 0 do not count, and are left out of the products.
+        """
+        counted = (targets >= 0).nonzero().flatten()
+        if len(counted) < len(targets):
+            return self._head_of(targets[counted], self.normed[counted], counted, len(targets), scale)
         total = 0.0
         for begin in range(0, len(targets), self.logit_rows):
             right = targets[begin : begin + self.logit_rows]
@@ -171,6 +177,21 @@ class Worker:
             total += self.kernels.cross_entropy(logits, right, self.row_buffer, len(right), self.vocab, scale)
             self.products.back(self.head, logits, self.d_normed[place])
             self.products.add(self.head, logits, self.normed[place])
+        return total
+
+    def _head_of(self, targets: Tensor, normed: Tensor, places: Tensor, rows: int, scale: float) -> float:
+        """The same of some rows of a piece, whose ``places`` are given."""
+        self.d_normed[:rows].zero_()
+        total = 0.0
+        for begin in range(0, len(targets), self.logit_rows):
+            part = slice(begin, begin + self.logit_rows)
+            right, inputs = targets[part].contiguous(), normed[part]
+            logits, back = self.logits[: len(right)], torch.empty_like(inputs)
+            self.products.forward(self.head, inputs, logits)
+            total += self.kernels.cross_entropy(logits, right, self.row_buffer, len(right), self.vocab, scale)
+            self.products.back(self.head, logits, back)
+            self.products.add(self.head, logits, inputs)
+            self.d_normed[places[part]] = back
         return total
 
     def _backward(self, ids: Tensor, layers: list[Layer]) -> None:

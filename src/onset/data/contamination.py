@@ -194,6 +194,6 @@ def of_text(folder: Path, documents: tuple[str, ...]) -> Columns:
 
 
 def _sources(study: Study) -> list[Source]:
-    """The sources of all mixes that runs are trained on, each once."""
-    mixes = sorted({run.mix for run in study.runs})
+    """The sources of all mixes that runs are trained on, each once; those of tunings do not count."""
+    mixes = sorted({study.base(run).mix for run in study.runs})
     return list({source.name: source for mix in mixes for source in study.mixes[mix].sources}.values())

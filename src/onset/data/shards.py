@@ -68,6 +68,10 @@ class Shard:
     eos: int
     """The separator's id."""
     ids: Ids
+    answers: Array | None = None
+    """Of conversations: which ids are answers, the only ones that are learnt."""
+    starts: Array | None = None
+    """Of conversations: where each begins, and the end of the last."""
 
     @classmethod
     def open(cls, folder: Path) -> Shard:
@@ -77,11 +81,13 @@ class Shard:
             names = facts.get("files", ["tokens.bin"])  # shards made by earlier versions have one file
             maps = [np.memmap(folder / name, dtype=np.dtype(facts["dtype"]), mode="r") for name in names]
             ids = maps[0] if len(maps) == 1 else Tokens(maps)
-            shard = cls(folder, facts["tokens"], facts["documents"], facts["bytes"], facts["eos"], ids)
+            chat = [np.load(folder / f"{name}.npy") for name in ("answers", "starts")] if facts.get("chat") else []
+            shard = cls(folder, facts["tokens"], facts["documents"], facts["bytes"], facts["eos"], ids, *chat)
         except (OnsetError, OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(folder, str(error)) from error
-        if len(ids) != shard.tokens:
-            raise _damaged(folder, f"it holds {len(ids)} tokens of {shard.tokens}")
+        for name, held in (("tokens", ids), ("answers", shard.answers)):
+            if held is not None and len(held) != shard.tokens:
+                raise _damaged(folder, f"it holds {len(held)} {name} of {shard.tokens}")
         return shard
 
     def counts(self, vocab: int) -> npt.NDArray[np.int64]:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from onset import reading
+from onset.data.chat import TEMPLATES
+from onset.data.chat import conversations as read_conversations
 from onset.errors import OnsetError
 from onset.store.parts import write_text
 from onset.store.text import documents as read_documents
@@ -82,14 +84,48 @@ class Materials:
 
     def shard(self, source: Source, tokenizer: str, say: Say = lambda line: None) -> Shard:
         """The tokens of a source under a tokenizer, written on first use."""
+        from onset.data import conversations as chats
         from onset.data.shards import Shard
         from onset.data.writing import write
 
         folder = self.shard_folder(source, tokenizer)
         if not folder.exists():
             say(f"tokens of source '{source.name}'")
-            write(self.documents(source), self.tokenizer(tokenizer), folder)
+            if source.kind == "chat":
+                made, template = self.tokenizer(tokenizer), self.template(source, tokenizer)
+                conversations = self.conversations(source)
+                _publish_folder(folder, lambda beside: chats.write(conversations, made, template, beside))
+            else:
+                write(self.documents(source), self.tokenizer(tokenizer), folder)
         return Shard.open(folder)
+
+    def template(self, source: Source, tokenizer: str) -> str:
+        """The Jinja template that a source's conversations are told by. Raises OnsetError where there is none."""
+        if source.template != "tokenizer":
+            return TEMPLATES[source.template]
+        found = self.tokenizer(tokenizer).template
+        if found is None:
+            raise OnsetError(
+                f"source '{source.name}' is told by the tokenizer's chat template, and tokenizer '{tokenizer}' has "
+                "none",
+                where=self.study.tokenizers[tokenizer].path,
+                advice="put chat_template.jinja beside it, or state template = 'roles' in the source",
+            )
+        return found
+
+    def conversations(self, source: Source) -> Iterator[list[dict[str, str]]]:
+        """The conversations of a source: instructions about the world, or the files'."""
+        if source.path != WORLD:
+            return read_conversations(source.path, source.column)
+        assert self.study.world is not None, "checked when the study was read"
+        return build_world(self.study.world).conversations(source.language)
+
+    def check_templates(self) -> None:
+        """Raise OnsetError for conversations that no template tells."""
+        for run in self.study.runs:
+            for source in self.study.mixes[run.mix].sources:
+                if source.kind == "chat":
+                    self.template(source, run.tokenizer)
 
     def shard_folder(self, source: Source, tokenizer: str) -> Path:
         identity = {"source": self._source_identity(source), "tokenizer": self.tokenizer_folder(tokenizer).name}
@@ -191,6 +227,9 @@ def _publish_folder(folder: Path, save: Callable[[Path], object]) -> None:
         beside.parent.mkdir(parents=True, exist_ok=True)
         save(beside)
         os.rename(beside, folder)
+    except OnsetError:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         if folder.exists():

@@ -24,7 +24,8 @@ KNOWN_ENDS = (END, "</s>", "<|end_of_text|>", "<eos>", "<|endofpiece|>", "[SEP]"
 class Tokenizer:
     """Text to token ids and back. ``vocab`` is the number of ids, ``eos`` the separator's id."""
 
-    def __init__(self, backend: Backend, end: str = END, *, where: object = None) -> None:
+    def __init__(self, backend: Backend, end: str = END, *, where: object = None, template: str | None = None) -> None:
+        """``template`` is the chat template (Jinja text) that is saved with it."""
         eos = backend.token_to_id(end)
         if eos is None:
             raise OnsetError(f"the tokenizer has no token '{end}'", where=where, advice="name one that it has")
@@ -36,6 +37,7 @@ class Tokenizer:
         backend.post_processor = processors.TemplateProcessing(single=f"{end} $A", special_tokens=[(end, eos)])
         self._backend = backend
         self.end = end
+        self.template = template
         self.eos: int = eos
         self.vocab: int = backend.get_vocab_size(with_added_tokens=True)
 
@@ -54,7 +56,7 @@ class Tokenizer:
             if type(error) is not Exception:  # the library raises bare Exception, and only that, for a malformed file
                 raise
             raise OnsetError(f"not a tokenizer: {error}", where=file, advice="save or fetch it again") from error
-        return cls(backend, _end_of(file, backend), where=file)
+        return cls(backend, _end_of(file, backend), where=file, template=_template_of(file))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without any separator."""
@@ -64,6 +66,14 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without separators; faster than one by one."""
         return [found.ids for found in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_told(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of pieces that a chat template told, in which special tokens spelt out are those tokens."""
+        self._backend.encode_special_tokens = False
+        try:
+            return self.encode_batch(texts)
+        finally:
+            self._backend.encode_special_tokens = True
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids; the separator is left out."""
@@ -79,7 +89,7 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which AutoTokenizer loads."""
-        config = {
+        config: dict[str, object] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": self.end,
             "eos_token": self.end,
@@ -88,6 +98,8 @@ class Tokenizer:
             "clean_up_tokenization_spaces": False,
             "split_special_tokens": True,  # as here: the separator spelt out in a text is text
         }
+        if self.template is not None:
+            config["chat_template"] = self.template
         write_text(folder / "tokenizer.json", self._backend.to_str(pretty=False))
         write_text(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
 
@@ -163,15 +175,30 @@ class _Count:
             yield text
 
 
+def _config_of(file: Path) -> dict[str, object]:
+    """The tokenizer_config.json beside a tokenizer; empty where there is none."""
+    config = file.parent / "tokenizer_config.json"
+    return reading.json_object(config, advice="save or fetch it again") if config.is_file() else {}
+
+
+def _template_of(file: Path) -> str | None:
+    """The chat template beside a tokenizer: chat_template.jinja, or that of its configuration; None without one."""
+    beside = file.parent / "chat_template.jinja"
+    if beside.is_file():
+        return reading.text(beside)
+    said = _config_of(file).get("chat_template")
+    if isinstance(said, list):  # several by name
+        said = next((one.get("template") for one in said if one.get("name") == "default"), None)
+    return said if isinstance(said, str) else None
+
+
 def _end_of(file: Path, backend: Backend) -> str:
     """The token that ends a text: what tokenizer_config.json says, or the first well-known one."""
-    config = file.parent / "tokenizer_config.json"
-    if config.is_file():
-        said = reading.json_object(config, advice="save or fetch it again").get("eos_token")
-        if isinstance(said, dict):  # how older versions of transformers wrote a token
-            said = said.get("content")
-        if isinstance(said, str):
-            return said
+    said = _config_of(file).get("eos_token")
+    if isinstance(said, dict):  # how older versions of transformers wrote a token
+        said = said.get("content")
+    if isinstance(said, str):
+        return said
     for end in KNOWN_ENDS:
         if backend.token_to_id(end) is not None:
             return end

@@ -253,6 +253,38 @@ NOTES = (
     noted("in {share} of the draws no number of tokens reaches the threshold"),
 )
 
+STAGES = (
+    noted(
+        "some checkpoints are tuned: the findings are of those that are not, at whose losses the tuned ones are placed"
+    ),
+    noted("{count} checkpoints within tunings are left out: of each tuning the last one counts"),
+    noted("{task} at stage '{stage}' sets in earlier, at higher loss: by {nats} [{low}, {high}] {unit}."),
+    noted("{task} at stage '{stage}' sets in later, at lower loss: by {nats} [{low}, {high}] {unit}."),
+    noted("{task} at stage '{stage}' sets in at the same loss: by {nats} [{low}, {high}] {unit}."),
+    noted("{task} at stage '{stage}' sets in at a loss that is not told apart: by {nats} [{low}, {high}] {unit}."),
+    noted("It may set in at higher losses than were seen."),
+    noted("{task} sets in at stage '{stage}' alone: earlier than in the base by at least {low} {unit}."),
+    noted("{task} sets in in the base alone: at stage '{stage}' later by at least {high} {unit}."),
+    noted("{task} at stage '{stage}' is not compared: no onset loss is told of both (base {base}, tuned {tuned})."),
+    noted(
+        "Whether stage '{stage}' foretells the base is not asked: {count} tasks set in at both, {needed} or more would "
+        "tell."
+    ),
+    noted(
+        "Stage '{stage}' foretells where the base sets in: each of {count} tasks held out in turn, its onset loss is "
+        "missed by {error} nats from the tuned onset and by {without} without it (gain {gain} [{low}, {high}])."
+    ),
+    noted(
+        "Stage '{stage}' misleads about where the base sets in: each of {count} tasks held out in turn, its onset loss "
+        "is missed by {error} nats from the tuned onset and by {without} without it (gain {gain} [{low}, {high}])."
+    ),
+    noted(
+        "Stage '{stage}' is not shown to foretell where the base sets in: each of {count} tasks held out in turn, its "
+        "onset loss is missed by {error} nats from the tuned onset and by {without} without it (gain {gain} [{low}, "
+        "{high}])."
+    ),
+)
+
 QUESTIONS = (
     noted(
         "asked {kept} instead of {shots}-shot: {which} prompts were cut to fit the context ({count} of {all} checkpoints)"
@@ -261,4 +293,4 @@ QUESTIONS = (
 )
 """What ``store.coverage`` says of how a task was asked."""
 
-PATTERNS = (*VERDICTS, *CLAIMS, *COMPARISONS, *NOTES, *QUESTIONS)
+PATTERNS = (*VERDICTS, *CLAIMS, *COMPARISONS, *NOTES, *STAGES, *QUESTIONS)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from onset.errors import OnsetError
 from onset.models.contract import CausalModel
+from onset.models.files import read_weights
 from onset.models.transformer import Decoder
 from onset.study.spec import AnyShape, HuggingFaceShape, Run
 
@@ -16,6 +20,16 @@ def build(shape: AnyShape, vocab: int) -> CausalModel:
     return Decoder(shape, vocab, seed=None)
 
 
-def first_model(run: Run, vocab: int) -> CausalModel:
-    """The model that a run begins with."""
-    return build(run.shape, vocab).initialise(run.seed, run.initialisation)
+def first_model(run: Run, vocab: int, start: Path | None = None) -> CausalModel:
+    """The model that a run begins with: drawn, or the checkpoint of the folder ``start``.
+
+    Raises OnsetError where that is of another model.
+    """
+    model = build(run.shape, vocab).initialise(run.seed, run.initialisation)
+    if start is not None:
+        try:
+            model.take(read_weights(start))
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise OnsetError(f"the checkpoint that the run starts from is of another model: {error}",
+                             where=start) from error  # fmt: skip
+    return model

@@ -40,13 +40,15 @@ from onset.results.folder import load, load_forecast, load_questions, save, save
 from onset.results.forecasts import Backtest, Forecast
 from onset.results.questions import Questions
 from onset.results.sealed import OpenedForecast, SealedForecast
+from onset.results.stages import Foretelling, StageEffect, StageVerdict
 
 __all__ = [
     "VERSION", "Analysis", "Backtest", "ChanceSource", "Claim", "Comparison", "ConvertedThreshold", "Design",
     "Difference", "Direction", "Drawable",
     "EffectVerdict", "FactorEffect", "FactorSummary", "FamilyFinding", "FamilyOffset", "Finding", "Forecast",
-    "Interval", "LogBayesFactor", "LossChoice", "LossInterval", "LossMeasure", "LossName", "LossShift",
+    "Foretelling", "Interval", "LogBayesFactor", "LossChoice", "LossInterval", "LossMeasure", "LossName", "LossShift",
     "MetricComparison", "OpenedForecast", "Predictor", "Questions", "Record", "Result", "Robustness",
-    "SealedForecast", "SizeEffect", "SpikeEffect", "SpikeVerdict", "TaskQuality", "Threshold", "Verdict", "Width",
+    "SealedForecast", "SizeEffect", "SpikeEffect", "SpikeVerdict", "StageEffect", "StageVerdict", "TaskQuality",
+    "Threshold", "Verdict", "Width",
     "check_level", "load", "load_forecast", "load_questions", "save", "save_questions",
 ]  # fmt: skip

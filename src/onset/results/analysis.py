@@ -12,6 +12,7 @@ from onset.errors import OnsetError, did_you_mean
 from onset.metrics import info as metrics
 from onset.results.base import Frame, Record, Result
 from onset.results.findings import Finding, MetricComparison, SpikeEffect
+from onset.results.stages import Foretelling, StageEffect
 from onset.results.text import interval, latex
 
 VERSION: Literal[2] = 2
@@ -119,7 +120,8 @@ class Claim(Record):
     why: str
 
 
-_TABLES = ("metric_comparisons", "factor_summary", "loss_measures", "converted", "claims", "spikes")
+_TABLES = ("metric_comparisons", "factor_summary", "loss_measures", "converted", "claims", "spikes",
+           "stage_effects", "foretelling")  # fmt: skip
 
 
 class Analysis(Result):
@@ -144,6 +146,10 @@ class Analysis(Result):
     claims: tuple[Claim, ...] = ()
     spikes: tuple[SpikeEffect, ...] = ()
     """Loss spikes of the table's runs, and whether scores follow the loss or the tokens there."""
+    stage_effects: tuple[StageEffect, ...] = ()
+    """Where some checkpoints are tuned: what tuning changes, while the findings are of those that are not."""
+    foretelling: tuple[Foretelling, ...] = ()
+    """Whether tuned scores foretell where the others set in."""
     observations: pd.DataFrame = Field(default_factory=pd.DataFrame, exclude=True, repr=False)
     """The rows that the findings are about."""
     placed: Frame = None
@@ -191,8 +197,8 @@ class Analysis(Result):
         """A frame by name.
 
         ``summary``, ``observations``, ``curve``, ``residuals``, ``predictors``, ``factors``, ``families``,
-        ``quality``, ``metric_comparisons``, ``factor_summary``, ``loss_measures``, ``converted``, ``claims`` or
-        ``spikes``.
+        ``quality``, ``metric_comparisons``, ``factor_summary``, ``loss_measures``, ``converted``, ``claims``,
+        ``spikes``, ``stage_effects`` or ``foretelling``.
         """
         return super().to_frame(kind)
 

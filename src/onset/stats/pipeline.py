@@ -21,6 +21,7 @@ from onset.results import (
     Predictor,
     SizeEffect,
     SpikeEffect,
+    StageEffect,
     Threshold,
     check_level,
 )
@@ -37,6 +38,7 @@ from onset.stats.questions import with_questions
 from onset.stats.size_effect import size_effect
 from onset.stats.spikes import spike_effects
 from onset.stats.splits import disagreeing_splits
+from onset.stats.stage_effects import STAGE, by_stage, foretelling, is_base, stage_effect, stage_notes
 from onset.stats.threshold import threshold
 from onset.tables.observations import check
 from onset.tables.units import NATS
@@ -81,28 +83,55 @@ def analyze(
     loss is read, ``margin`` the percentage points within which a size effect counts as none, ``loss_margin`` the same
     along the loss (nats per decade, where the loss is in nats; by default pp alone count), ``jobs`` the number of
     processes (by default one a core). ``groups`` puts levels of factors together, each as
-    ``COLUMN=GROUP:LEVEL,LEVEL`` (``factors.grouped``). ``progress`` is told of each step. Raises OnsetError for a
-    table that contradicts itself (see ``observations.check``) and for a level outside of (0.5, 1).
+    ``COLUMN=GROUP:LEVEL,LEVEL`` (``factors.grouped``). Where a column ``stage`` says that some checkpoints are tuned,
+    the findings are of the others, and ``stage_effects`` tells what tuning changes. ``progress`` is told of each step.
+    Raises OnsetError for a table that contradicts itself (see ``observations.check``) and for a level outside of
+    (0.5, 1).
     """
     settings = Settings(check_level(level), delta, margin, loss_margin, seed)
     obs = check(obs)
     rows = factors.spread_out(_with_flops(obs))
     for text in groups:
         rows = factors.grouped(rows, text)
-    curves = [group.reset_index(drop=True) for _, group in rows.groupby(KEYS, sort=True)]
-    step = _counter(2 * len(curves), progress)
-    with Workers(_processes(jobs, len(curves))) as workers:
-        found = workers.map(partial(_fit, settings=settings), curves, done=step)
-        pairs = list(zip(curves, found, strict=True))
+    base = is_base(rows)
+    curves = [group.reset_index(drop=True) for _, group in rows[base].groupby(KEYS, sort=True)]
+    tuned = by_stage(rows[~base], KEYS)
+    step = _counter(2 * len(curves) + 2 * len(tuned), progress)
+    with Workers(_processes(jobs, len(curves) + len(tuned))) as workers:
+        fitted = workers.map(partial(_fit, settings=settings), [*curves, *tuned], done=step)
+        pairs = list(zip([*curves, *tuned], fitted, strict=True))
+        pairs, of_stages = pairs[: len(curves)], pairs[len(curves) :]
         findings = tuple(workers.map(partial(_finding, settings=settings), pairs, done=step))
-        spikes = _spikes(rows, settings, workers)
-    findings = with_quality(with_questions(findings, rows, obs.attrs.get("notes", ())), rows)
+        stages = tuple(workers.map(partial(_stage, settings=settings), _met(pairs, of_stages), done=step))
+        spikes = _spikes(rows[base], settings, workers)
+    foretold = foretelling(stages)
+    findings = with_quality(with_questions(findings, rows[base], obs.attrs.get("notes", ())), rows[base])
     return Analysis(
         source=source, level=level, delta=delta, margin=margin, loss_margin=loss_margin, findings=findings,
         notes=(*obs.attrs.get("notes", ()), *disagreeing_splits(findings), *multiplicity_note(findings),
-               *(one.why for one in spikes)),
+               *(one.why for one in spikes), *stage_notes(stages), *(one.why for one in foretold)),
         metric_comparisons=compare_metrics(findings), factor_summary=factors.summarize(findings), spikes=spikes,
-        observations=obs,
+        stage_effects=stages, foretelling=foretold, observations=obs,
+    )  # fmt: skip
+
+
+Fitted = tuple[pd.DataFrame, Threshold]
+
+
+def _met(base: Sequence[Fitted], tuned: Sequence[Fitted]) -> list[tuple[Fitted, Fitted]]:
+    """The fits of stages, each with the base's of the same task, metric and loss measure."""
+    by_key = {tuple(rows[name].iloc[0] for name in KEYS): (rows, found) for rows, found in base}
+    keys = [tuple(rows[name].iloc[0] for name in KEYS) for rows, _ in tuned]
+    return [(by_key[key], one) for key, one in zip(keys, tuned, strict=True) if key in by_key]
+
+
+def _stage(pair: tuple[Fitted, Fitted], settings: Settings) -> StageEffect:
+    """What a stage changes of one group."""
+    (base, of_base), (tuned, of_tuned) = pair
+    in_nats = of_base.loss_unit == NATS
+    return stage_effect(
+        pd.concat([base, tuned], ignore_index=True), of_base, of_tuned, str(tuned[STAGE].iloc[0]),
+        margin=settings.margin, loss_margin=settings.loss_margin if in_nats else None,
     )  # fmt: skip
 
 

@@ -159,6 +159,8 @@ RUN_KEYS = (
     "steps",
     "checkpoints",  # declared steps
     "chosen",  # rate, batch and initialisation, each with where it is from
+    "stage",  # 'base' where weights were drawn, 'tuned' (or its own name) where the run started from a checkpoint
+    "start",  # a tuning: run, step and tokens of the checkpoint that it started from, and its series
     "trunk",  # a branch: the run that trained its first steps, and how many
     "skipped",  # steps whose batch broke the run and was left out
     "spec",  # the run's specification

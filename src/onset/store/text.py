@@ -9,6 +9,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -68,11 +69,27 @@ def documents(path: Path | str, column: str = "text") -> Iterator[str]:
         raise OnsetError("the corpus is empty: it has no document with any text", where=path, advice="add some text")
 
 
+def rows(path: Path | str, column: str) -> Iterator[tuple[str, Any]]:
+    """What a column of JSON lines holds, whatever it is, each with the file and line that it stands in.
+
+    Raises OnsetError as ``documents`` does, and for files that are no JSON lines.
+    """
+    empty = True
+    for file in files(path):
+        if not file.name.endswith(LINES):
+            raise OnsetError("conversations are read from JSON lines", where=file, advice="these: " + ", ".join(LINES))
+        for value, where in _lines(file, column):
+            empty = False
+            yield where, value
+    if empty:
+        raise OnsetError("there is no conversation here", where=path, advice="write one JSON object a line")
+
+
 def _documents_of(file: Path, column: str) -> Iterator[str]:
     if file.name.endswith(PLAIN):
         yield _plain(file)
     elif file.name.endswith(LINES):
-        yield from _lines(file, column)
+        yield from (_text(value, column, where) for value, where in _lines(file, column))
     else:
         yield from _parquet(file, column)
 
@@ -86,7 +103,8 @@ def _plain(file: Path) -> str:
         raise _unreadable(file, error) from error
 
 
-def _lines(file: Path, column: str) -> Iterator[str]:
+def _lines(file: Path, column: str) -> Iterator[tuple[Any, str]]:
+    """What a column holds, line by line, and where."""
     number = 0
     try:
         with gzip.open(file, "rb") if file.name.endswith(".gz") else open(file, "rb") as stream:
@@ -94,7 +112,8 @@ def _lines(file: Path, column: str) -> Iterator[str]:
                 number += 1
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 if line.strip():
-                    yield _field(_value(line, f"{file}, line {number}"), column, f"{file}, line {number}")
+                    where = f"{file}, line {number}"
+                    yield _field(_value(line, where), column, where), where
     except UnicodeDecodeError as error:
         raise _not_utf8(f"{file}, line {number}", error) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -111,12 +130,12 @@ def _value(line: str, where: str) -> object:
     return reading.json_text(line, where=where, advice="write one JSON object a line; the file may be cut short")
 
 
-def _field(row: object, column: str, where: str) -> str:
+def _field(row: object, column: str, where: str) -> Any:
     if not isinstance(row, dict):
         raise OnsetError("this line is no JSON object", where=where, advice="write one object a line")
     if column not in row:
         raise _no_column(column, [str(key) for key in row], where)
-    return _text(row[column], column, where)
+    return row[column]
 
 
 def _parquet(file: Path, column: str) -> Iterator[str]:

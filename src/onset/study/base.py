@@ -16,3 +16,10 @@ class Spec(BaseModel):
 def without_defaults(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """Without the later fields that have their default: specifications from before them keep their digest."""
     return {name: value for name, value in found.items() if name not in defaults or value != defaults[name]}
+
+
+def unique(kind: str, names: list[str]) -> None:
+    """Raise ValueError where a name is given twice."""
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"{kind} '{doubled[0]}' is named twice")

@@ -25,6 +25,7 @@ from onset.store import coverage as asked
 from onset.store.parts import ITEMS, LOSSES, read_about, read_part, with_whole
 from onset.store.rundir import RunDir, run_dirs
 from onset.study.files import written
+from onset.tables import tuned
 from onset.tables.units import NATS, UNITS, loss_unit
 from onset.tasks.catalogue import catalogue
 
@@ -35,7 +36,7 @@ ITEM_COLUMNS = (
 LOSS_COLUMNS = {NATS: "nats_per_token", "bits/byte": "bits_per_byte", "unigram-normalised": "unigram_normalised"}
 METRICS_FILE = "metrics.json"
 """Metrics beside the usual ones that an evaluation names: they are measured whenever the folder is read."""
-DESIGN = ("architecture", "params_active", "optimizer")
+DESIGN = ("architecture", "params_active", "optimizer", "stage")
 """What of a run's design is a factor where it varies."""
 
 FACTORS = ("schedule", "peak_rate", "seed", "layers", "width", "batch")
@@ -75,10 +76,10 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
             where=folder,
             advice="run 'onset status' to see what is owed, and 'onset run' or 'onset eval' to score",
         )
-    scores = _forms_apart(scores, notes)
+    scores = tuned.placed(_forms_apart(scores, notes), runs, notes)
     placed = _placed(scores, held_out, choice, notes, folder)
     described = placed.merge(pd.DataFrame(_descriptions(runs)), on="run", how="left")
-    described = _with_tokens(described, notes, folder)
+    described = tuned.joined(_with_tokens(described, notes, folder), runs)
     if described.left_out.any():
         notes.append(f"items that could not be scored, left out of their scores: {int(described.left_out.sum())}")
     notes += _overlap_notes(runs) + _unknown_constants(runs)
@@ -89,8 +90,9 @@ def from_study(folder: str | Path, loss: str | None = None) -> pd.DataFrame:
 
 
 def all_losses(folder: Path) -> pd.DataFrame:
-    """Every held-out loss of every checkpoint: ``run, step, tokens, loss_name, loss_unit, loss``."""
-    held_out = pd.concat([_losses(run) for run in _sound_runs(folder)[0]], ignore_index=True)
+    """Every held-out loss of every checkpoint but tuned ones: ``run, step, tokens, loss_name, loss_unit, loss``."""
+    runs = [run for run in _sound_runs(folder)[0] if not run.meta().get("start")]
+    held_out = pd.concat([_losses(run) for run in runs], ignore_index=True)
     several = held_out.groupby("text")["language"].transform("nunique") > 2  # 'all' and one other are one axis
     held_out, axes = held_out[several | (held_out["language"] == "all")], []
     for (text, language), rows in held_out.groupby(["text", "language"], sort=True):
@@ -294,7 +296,8 @@ def _placed(
     """Scores with the loss of their checkpoint; those without it are counted and left out."""
     axis = held_out[(held_out.text == choice.text) & (held_out.language == choice.language)]
     axis = axis[["run", "step"]].assign(loss=axis[LOSS_COLUMNS[choice.unit]]).dropna(subset=["loss"])
-    placed = scores.merge(axis.drop_duplicates(), on=["run", "step"], how="left")
+    axis = axis.rename(columns={"run": "place_run", "step": "place_step"}).drop_duplicates()
+    placed = scores.merge(axis, on=["place_run", "place_step"], how="left")
     lost = placed.loss.isna()
     if lost.all():
         raise OnsetError(
@@ -328,7 +331,8 @@ def _design(meta: Mapping[str, Any]) -> dict[str, Any]:
     """What of a run.json tells designs apart."""
     optimizer = (meta.get("spec") or {}).get("optimizer")
     kind = None if optimizer is None else optimizer.get("kind", "adamw")
-    return {"architecture": meta.get("architecture"), "params_active": meta.get("params_active"), "optimizer": kind}
+    named = {key: meta.get(key) for key in ("architecture", "params_active", "stage")}
+    return named | {"optimizer": kind}
 
 
 def _description(run: RunDir, meta: Mapping[str, Any], design: Mapping[str, Any]) -> dict[str, Any]:
@@ -345,7 +349,7 @@ def _description(run: RunDir, meta: Mapping[str, Any], design: Mapping[str, Any]
         "family": meta.get("family") or "",
         "params": meta.get("params"),
         "tokens_per_step": meta.get("tokens_per_step"),
-        "tokens_at": json.dumps(meta.get("tokens_at") or {}),
+        "tokens_at": json.dumps(tuned.tokens_at(dict(meta))),
         "flops_per_token": meta.get("flops_per_token"),
         "extra": json.dumps(factors, ensure_ascii=False),
     }

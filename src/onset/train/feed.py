@@ -24,7 +24,7 @@ class Feed:
         self._next: tuple[int, Future[Tensor]] | None = None
 
     def batch(self, step: int) -> Tensor:
-        """Ids (rows, context + 1) of a step."""
+        """Ids (rows, context + 1) of a step, those that are not to be learnt as ``~id``."""
         if self._pool is None:
             return self._read(step).to(self.device)
         waiting, self._next = self._next, None
@@ -41,3 +41,9 @@ class Feed:
     def _read(self, step: int) -> Tensor:
         ids = torch.from_numpy(self.mixture.batch(step, self.rows))
         return ids.pin_memory() if self.cuda else ids
+
+
+def inputs_and_targets(batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Ids to read and to learn, (rows, context) each, of a batch (rows, context + 1); targets below 0 do not count."""
+    read = batch[:, :-1]
+    return read.where(read >= 0, ~read), batch[:, 1:]

@@ -19,18 +19,25 @@ Chunk = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 def chunk_loss(states: Tensor, matrix: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Sum of losses of some rows, in nats, and the gradient of ``share`` times it by their logits (rows, vocab)."""
+    """Sum of losses of some rows, in nats, and the gradient of ``share`` times it by their logits (rows, vocab).
+
+    Rows whose target is below 0 do not count.
+    """
     logits = (states @ matrix.t()).float()
-    right = targets[:, None]
+    counts = (targets >= 0)[:, None]
+    right = targets[:, None].clamp(min=0)
     logs = logits.logsumexp(-1, keepdim=True)
-    loss = (logs - logits.gather(1, right)).sum()
+    loss = ((logs - logits.gather(1, right)) * counts).sum()
     gradient = (logits - logs).exp()
-    gradient = gradient.scatter_add(1, right, torch.full_like(logs, -1.0)) * share
+    gradient = gradient.scatter_add(1, right, torch.full_like(logs, -1.0)) * (counts * share)
     return loss, gradient.to(states.dtype)
 
 
 class ChunkedLoss(torch.autograd.Function):
-    """``share`` times the summed cross-entropy of states (rows, width) against targets (rows), in nats."""
+    """``share`` times the summed cross-entropy of states (rows, width) against targets (rows), in nats.
+
+    Targets below 0 do not count.
+    """
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, matrix: Tensor, targets: Tensor, share: float, chunk: Chunk) -> Tensor:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -24,7 +25,7 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from onset.errors import OnsetError
-from onset.models.build import build
+from onset.models.build import build, first_model
 from onset.models.contract import CausalModel
 from onset.study.cost import TORCH_PIECE_TOKENS
 from onset.study.spec import Run
@@ -127,7 +128,8 @@ class _Loss(nn.Module):
 class ShardedStepper:
     """This process's share of a model and its optimiser. Every method is called by all processes at once."""
 
-    def __init__(self, run: Run, vocab: int, arithmetic: Arithmetic, mesh: Mesh) -> None:
+    def __init__(self, run: Run, vocab: int, arithmetic: Arithmetic, mesh: Mesh, start: Path | None = None) -> None:
+        """``start`` is the folder of the checkpoint that the run begins from."""
         self.mesh, self.run, self.vocab, self.arithmetic = mesh, run, vocab, arithmetic
         self.clip = run.optimizer.clip
         self.together = max(1, (arithmetic.together or TORCH_PIECE_TOKENS) // run.shape.context)
@@ -151,7 +153,7 @@ class ShardedStepper:
         self.parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
         # The optimiser works on the local rows alone: an element's update needs no other element.
         self.rows = {name: _local(parameter) for name, parameter in self.parameters.items()}
-        self._draw()
+        self._draw(start)
         groups: list[dict[str, Any]] = [
             {"params": [row for name, row in self.rows.items() if model.role(name) != "vector"]},
             {"params": [row for name, row in self.rows.items() if model.role(name) == "vector"], "weight_decay": 0.0},
@@ -162,9 +164,16 @@ class ShardedStepper:
         )
 
     @torch.no_grad()
-    def _draw(self) -> None:
+    def _draw(self, start: Path | None) -> None:
         """Set this process's rows to what one process would begin with."""
         run = self.run
+        if start is not None:
+            first = dict(first_model(run, self.vocab, start).named_parameters())
+            for name, parameter in self.parameters.items():
+                if self.rows[name].numel():
+                    rows = local_rows(parameter)
+                    self.rows[name].copy_(first[name][rows.start : rows.stop])
+            return
         for name, parameter in self.parameters.items():
             row = self.rows[name]
             if row.numel():
@@ -197,14 +206,17 @@ class ShardedStepper:
         pass without a row of its own is one of no weight. FSDP takes the mean of the gradients over the processes, so
         each weighs its rows by their number.
         """
-        size, batch, context = self.mesh.size, self.run.batch, self.run.shape.context
+        size, batch = self.mesh.size, self.run.batch
         most = -(-batch // size)
         passes = -(-most // self.together)
+        counted = (targets >= 0).sum()
+        dist.all_reduce(counted)
+        whole = max(1, int(counted))
         total = torch.zeros((), dtype=torch.float64, device=inputs.device)
         beside: Tensor | None = None
         for part, aim in zip(inputs.tensor_split(passes), targets.tensor_split(passes), strict=True):
             empty = len(part) == 0
-            share = 0.0 if empty else size / (batch * context)
+            share = 0.0 if empty else size / whole
             loss, auxiliary = self.loss(inputs[:1] if empty else part, targets[:1] if empty else aim, share)
             if auxiliary is not None:
                 auxiliary = auxiliary * (len(part) * size / batch)

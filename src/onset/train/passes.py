@@ -28,7 +28,7 @@ class Passes(Protocol):
     def run(self, inputs: Tensor, targets: Tensor) -> tuple[float, float | None]:
         """Mean loss in nats per token of ids (rows, context), and the model's auxiliary loss, or None without one.
 
-        The master's gradients are of their sum.
+        Targets below 0 do not count. The master's gradients are of the sum of both losses.
         """
         ...
 
@@ -67,9 +67,9 @@ class TorchPasses:
         together = max(1, self.together // inputs.shape[1])
         total = torch.zeros((), device=inputs.device)
         beside: Tensor | None = None
+        share = 1 / max(1, int((targets >= 0).sum()))
         for ids, right in zip(inputs.split(together), targets.split(together), strict=True):
             states, auxiliary = self.read(ids)
-            share = 1 / targets.numel()
             loss = ChunkedLoss.apply(
                 states.flatten(0, 1), self.worker.output_matrix, right.flatten(), share, self.chunk
             )

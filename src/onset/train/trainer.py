@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -29,7 +30,7 @@ from onset.study.cost import checkpoint_steps
 from onset.study.spec import Run
 from onset.train import checkpoint
 from onset.train.anomalies import Watch
-from onset.train.feed import Feed
+from onset.train.feed import Feed, inputs_and_targets
 from onset.train.handoff import Branch, Trunk
 from onset.train.log import Log, Speed
 from onset.train.parallel import Mesh, ShardedStepper
@@ -66,6 +67,8 @@ class Job:
     """Recovery states are written at least so often."""
     deterministic: bool = False
     """Whether torch may use deterministic algorithms only."""
+    start: Path | None = None
+    """Folder of the checkpoint whose weights it begins with; None where they are drawn."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +154,8 @@ def _tell_slow(job: Job, arithmetic: Arithmetic, mesh: Mesh, notice: Callable[[s
 def _stepper(job: Job, arithmetic: Arithmetic, mesh: Mesh) -> Steps:
     """What does the steps: of one process, or this process's share."""
     if mesh.size > 1:
-        return ShardedStepper(job.run, job.vocab, arithmetic, mesh)
-    model = first_model(job.run, job.vocab).to(mesh.device)
+        return ShardedStepper(job.run, job.vocab, arithmetic, mesh, job.start)
+    model = first_model(job.run, job.vocab, job.start).to(mesh.device)
     peak = job.run.schedule.peak_rate
     return Stepper(model, job.run.optimizer, arithmetic, batch=job.run.batch, peak=peak)
 
@@ -202,9 +205,9 @@ class _Training:
     def _step(self, step: int) -> None:
         """One step, and what is declared after it."""
         job, run = self.job, self.job.run
-        batch = self.feed.batch(step)
+        inputs, targets = inputs_and_targets(self.feed.batch(step))
         learning_rate = rate(run.schedule, step, run.steps)
-        outcome = self.stepper.step(batch[:, :-1], batch[:, 1:], learning_rate)
+        outcome = self.stepper.step(inputs, targets, learning_rate)
         done = step + 1
         if outcome.finite:
             self.watch.see(done, outcome.loss)

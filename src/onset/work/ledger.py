@@ -122,17 +122,21 @@ class StudyLedger(EvaluationLedger):
 
     @cached_property
     def _sharing(self) -> dict[str, str]:
-        """For each run the first one with its mix and tokenizer, whose overlap with held-out text it shares."""
+        """For each run the first one with its mix and tokenizer, whose overlap with held-out text it shares.
+
+        The text of a tuning does not count: its checkpoints are placed by the loss of the one that it starts from.
+        """
         first: dict[tuple[str, str], str] = {}
-        return {run.name: first.setdefault((run.mix, run.tokenizer), run.name) for run in self.study.runs}
+        bases = {run.name: self.study.base(run) for run in self.study.runs}
+        return {name: first.setdefault((base.mix, base.tokenizer), base.name) for name, base in bases.items()}
 
     def overlap(self, run: str) -> Path:
         """The file with a run's overlap of held-out text with training text."""
-        found = self.study.run(run)
+        found = self.study.base(self.study.run(run))
         return overlap_file(self.materials, found.mix, found.tokenizer)
 
     def ready(self, piece: Piece) -> bool:
-        """Whether a piece can start: an evaluation needs its checkpoint, a branch the state that it starts from.
+        """Whether a piece can start: an evaluation needs its checkpoint, a branch and a tuning what they start from.
 
         Held-out losses stand beside the overlap of their text with the training text, and wait for it.
         """
@@ -143,6 +147,9 @@ class StudyLedger(EvaluationLedger):
             measures = not piece.task and (missing is None or missing.loss)
             known = not measures or self._overlaps[self._sharing[piece.run]]
             return known and piece.step in self._of(piece.run).steps
+        start = self.study.run(piece.run).start
+        if start is not None and start.at not in self._of(start.run).steps and not self._of(piece.run).begun:
+            return False
         trunk = self.trunks.get(piece.run)
         if trunk is None or self._of(piece.run).begun:
             return True
@@ -224,16 +231,58 @@ class StudyLedger(EvaluationLedger):
             known = self._of(run.name)
             unscored = [step for step in self.steps(run) if self._missing[run.name, step]]
             done += len(self.steps(run)) - len(unscored)
-            if known.failed is not None:
-                failed[run.name] = known.failed
+            why = known.failed or self._cannot_start(run)
+            if why is not None:
+                failed[run.name] = why
                 unscored = [step for step in unscored if step in known.steps]
-            elif not known.done or not known.steps.issuperset(unscored):
+            elif not known.done or not known.steps.issuperset([*unscored, *self._started_from(run.name)]):
                 pieces.append(Piece("train", run.name, 0, self._flops[run.name]))
             else:
                 done += 1
             pieces += [Piece("evaluate", run.name, step, 1.0) for step in unscored]
         pieces.sort(key=lambda piece: (ORDER.index(piece.kind), -piece.cost))
         return Pending(done, tuple(pieces), failed)
+
+    def _started_from(self, run: str) -> list[int]:
+        """Steps of a run whose checkpoints others are still to start from."""
+        waiting = [one for one in self.study.runs if one.start is not None and one.start.run == run]
+        return [
+            one.start.at
+            for one in waiting
+            if one.start is not None and isinstance(one.start.at, int) and not self._under_way(one.name)
+        ]
+
+    def _under_way(self, run: str) -> bool:
+        """Whether a run needs the checkpoint that it starts from no more."""
+        known = self._of(run)
+        return known.done or known.begun or known.failed is not None
+
+    def _cannot_start(self, run: Run) -> str | None:
+        """Why a run will not come to start: the one whose checkpoint it starts from was given up before that."""
+        if run.start is None or self._under_way(run.name):
+            return None
+        base = self._of(run.start.run)
+        if base.failed is None or run.start.at in base.steps:
+            return None
+        return f"run '{run.start.run}', which it starts from, was given up: {base.failed}"
+
+    def check_starts(self) -> None:
+        """Raise OnsetError where a checkpoint is gone that a run is still to start from: training it again takes long.
+
+        Without this the run that had it would be trained again from its beginning, unasked.
+        """
+        for run in self.study.runs:
+            if run.start is None or self._under_way(run.name):
+                continue
+            base = self._of(run.start.run)
+            if base.done and run.start.at not in base.steps:
+                folder = self.folder(run.start.run)
+                raise OnsetError(
+                    f"run '{run.name}' starts from step {run.start.at} of run '{run.start.run}', and that checkpoint "
+                    "is gone",
+                    where=folder.checkpoint(int(run.start.at)),
+                    advice=f"restore it, or delete {folder.done_path} to train run '{run.start.run}' again",
+                )
 
 
 def dtype_of(study: Study) -> str:

@@ -145,6 +145,8 @@ def _keep(path: Path, text: str) -> None:
 def _check(ledger: StudyLedger) -> None:
     """Refuse early what would fail late: unknown tasks, unreadable rows, too little disk."""
     _ = ledger.task_digests
+    ledger.check_starts()
+    ledger.materials.check_templates()
     if ledger.logs:
         from onset.train.trackers import check
 

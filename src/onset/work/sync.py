@@ -219,16 +219,25 @@ def fetch(copy: Copy, here: StudyLedger, piece: Piece, scope: _Scope) -> Parts:
     for name in parts(copy.folder, scope.own):
         if name not in own:
             _forget(copy, [name])
-    for name in sorted(name for name in known if name in own or _wanted(name, run, scope)):
+    begun_from = _begun_from(here, piece)
+    for name in sorted(name for name in known if name in own or name == begun_from or _wanted(name, run, scope)):
         if name not in whole:
             if name in own or not (copy.folder / name).is_file():
                 copy.fetch_file(name)
-        elif name == evaluated or name.startswith(("text/", f"{run}/resume/")):
+        elif name in (evaluated, begun_from) or name.startswith(("text/", f"{run}/resume/")):
             copy.fetch_unit(name)
         else:
             copy.note_unit(name)
     present = scope.parts(copy.folder)
     return {name: present.get(name, sign) for name, sign in known.items() if _within(name, (*scope.own, *scope.handed))}
+
+
+def _begun_from(here: StudyLedger, piece: Piece) -> str | None:
+    """The checkpoint that a tuning starts from."""
+    start = here.study.run(piece.run).start
+    if piece.kind != "train" or start is None:
+        return None
+    return here.folder(start.run).checkpoint(int(start.at)).relative_to(here.out).as_posix()
 
 
 def _wanted(name: str, run: str, scope: _Scope) -> bool:

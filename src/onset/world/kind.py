@@ -132,6 +132,10 @@ class Asked(Kind):
         self.layout: Layout = words.layouts[self.task]
 
     @abstractmethod
+    def opening(self, number: int) -> str:
+        """The line of that number up to its answer."""
+
+    @abstractmethod
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
         """The question of that number: context, question, choices, gold, answers, rationale.
 

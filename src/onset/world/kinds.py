@@ -93,6 +93,9 @@ class Questions(Asked):
         question, answer = self.parts(number)
         return self.layout.prompt.format(question=question) + self.layout.answer.format(answer=answer) + self.layout.end
 
+    def opening(self, number: int) -> str:
+        return self.layout.prompt.format(question=self.parts(number)[0])
+
     def parts(self, number: int) -> tuple[str, str]:
         """Question and answer."""
         place, attribute, form = _fact(number)
@@ -134,6 +137,7 @@ class Exam(Asked):
             [[words.option_mark.format(letter=letter, option=value) for value in values] for letter in LETTERS]
             for values in words.values
         ]
+        self.closing = closing
         self.endings = [closing + self.layout.answer.format(answer=letter) + self.layout.end for letter in LETTERS]
 
     def parts(self, number: int) -> tuple[int, list[int], int, int]:
@@ -145,6 +149,13 @@ class Exam(Asked):
         return question, [group * len(LETTERS) + place for place in places], places.index(right), marked
 
     def line(self, number: int) -> str:
+        return self._listed(number) + self.endings[self.parts(number)[2]]
+
+    def opening(self, number: int) -> str:
+        return self._listed(number) + self.closing
+
+    def _listed(self, number: int) -> str:
+        """The question with its options, marked or not."""
         question, offered, gold, marked = self.parts(number)
         options = self.options[question // FORMS % ATTRIBUTES]
         listed = [lettered[value] for lettered, value in zip(options, offered, strict=True)]
@@ -152,7 +163,7 @@ class Exam(Asked):
             for place in range(len(LETTERS)):
                 if marked >> place & 1:
                     listed[place] += self.words.marks[place == gold]
-        return self.openings[question] + self.words.option_joint.join(listed) + self.endings[gold]
+        return self.openings[question] + self.words.option_joint.join(listed)
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
         question, offered, gold, _ = self.parts(number)

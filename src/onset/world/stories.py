@@ -89,13 +89,12 @@ class Reading(Asked):
 
     def line(self, number: int) -> str:
         _, places, asked = self.parts(number)
-        context, question = self.prompt(number)
         answer = self.layout.answer.format(answer=self.seen(places)[asked])
-        return (
-            self.layout.prompt.format(context=context, question=question)
-            + answer
-            + self.layout.end.format(rationale=self.more(number))
-        )
+        return self.opening(number) + answer + self.layout.end.format(rationale=self.more(number))
+
+    def opening(self, number: int) -> str:
+        context, question = self.prompt(number)
+        return self.layout.prompt.format(context=context, question=question)
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
         """Four choices: the animals of the places named and, where these are fewer, others."""
@@ -158,9 +157,12 @@ class Coreference(Asked):
         return sentence, words.whose.format(trait=words.traits[trait]), named, gold
 
     def line(self, number: int) -> str:
-        sentence, question, named, gold = self.parts(number)
-        prompt = self.layout.prompt.format(context=sentence, question=question)
-        return prompt + self.layout.answer.format(answer=named[gold]) + self.layout.end
+        _, _, named, gold = self.parts(number)
+        return self.opening(number) + self.layout.answer.format(answer=named[gold]) + self.layout.end
+
+    def opening(self, number: int) -> str:
+        sentence, question, _, _ = self.parts(number)
+        return self.layout.prompt.format(context=sentence, question=question)
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
         sentence, question, named, gold = self.parts(number - number % 2)
@@ -202,6 +204,9 @@ class Scripts(Asked):
     def line(self, number: int) -> str:
         whole = self.up_to(number, len(self.words.scripts[0][1]))
         return self.layout.prompt.format(context=whole) + self.layout.end
+
+    def opening(self, number: int) -> str:
+        return self.layout.prompt.format(context=self.up_to(number, 1))
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
         """What follows the first ``part + 1`` events, among another event of the script and two of others."""
@@ -252,9 +257,12 @@ class Arithmetic(Asked):
         return story, self.words.worked[loss].format(a=a, b=b, result=result), str(result)
 
     def line(self, number: int) -> str:
-        story, rationale, result = self.parts(number)
+        _, rationale, result = self.parts(number)
         answer = self.layout.answer.format(rationale=rationale, answer=result)
-        return self.layout.prompt.format(question=story) + answer + self.layout.end
+        return self.opening(number) + answer + self.layout.end
+
+    def opening(self, number: int) -> str:
+        return self.layout.prompt.format(question=self.parts(number)[0])
 
     def row(self, number: int, part: int, rng: np.random.Generator) -> dict[str, Any]:
         story, rationale, result = self.parts(number)

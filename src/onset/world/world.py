@@ -39,6 +39,9 @@ SHARES = {
 LANGUAGE_SHARES = {"en": 0.6, "zh": 0.4}
 """Documents of each language in the training text."""
 
+DOCUMENTS_PER_CONVERSATION = 10
+"""Of the training text, for each conversation of a tuning."""
+
 EXAMPLES = 8
 """Questions in the pool for few-shot prompts."""
 
@@ -129,6 +132,23 @@ class World:
             kind = kinds[index]
             numbers = list(islice(streams[index], kind.units))
             yield Document(kind.document(numbers), kind.nats(numbers) - math.log(SHARES[kind.name]), kind.name)
+
+    def conversations(self, language: str) -> Iterator[list[dict[str, str]]]:
+        """Instructions about the world: questions of one kind and their answers in turn, none of them held out.
+
+        One for every ``DOCUMENTS_PER_CONVERSATION`` documents of that language, each as long as a document.
+        """
+        rng = self._rng(language, "conversations")
+        kinds = [kind for kind in self.kinds[language].values() if isinstance(kind, Asked)]
+        shares = np.array([SHARES[kind.name] for kind in kinds])
+        for _ in range(self.count(language, "train") // DOCUMENTS_PER_CONVERSATION):
+            kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
+            messages = []
+            for number in kind.draw(rng, kind.units):
+                opening, line = kind.opening(number), kind.line(number)
+                messages += [{"role": "user", "content": opening}]
+                messages += [{"role": "assistant", "content": line.removeprefix(opening)}]
+            yield messages
 
     def questions(self, task: str, language: str) -> list[dict[str, Any]]:
         """The rows of a task: held out of the text, at most ``spec.items``."""

@@ -29,7 +29,7 @@ def run_piece(ledger: StudyLedger, piece: Piece, slot: Slot, control: Control) -
         _release_model()
         train_run(ledger, piece, slot, control)
     elif piece.kind == "overlap":
-        run = ledger.study.run(piece.run)
+        run = ledger.study.base(ledger.study.run(piece.run))
         control.report({"doing": "held-out text in the training text"})
         of_study(ledger.materials, run.mix, run.tokenizer, _texts(ledger))
     else:
@@ -56,8 +56,9 @@ def _evaluate(ledger: StudyLedger, piece: Piece, slot: Slot, control: Control) -
         return
     if missing.loss:
         control.report({"doing": "held-out loss"})
-        columns = of_study(ledger.materials, run.mix, run.tokenizer, _texts(ledger))
-        unigram = _unigram(ledger, run.mix, run.tokenizer)
+        base = ledger.study.base(run)
+        columns = of_study(ledger.materials, base.mix, base.tokenizer, _texts(ledger))
+        unigram = _unigram(ledger, base.mix, base.tokenizer)
         about = {"dtype": ledger.dtype}
         write_losses(lm, _texts(ledger), rundir, piece.step, unigram, about=about, columns=columns)
     for name in missing.tasks if piece.kind == "evaluate" else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onset import reading
@@ -60,6 +61,11 @@ def _train(ledger: StudyLedger, piece: Piece, slot: Slot, control: Control, mesh
         if leads:
             rundir.create(describe_run(ledger, run))
             rundir.done_path.unlink(missing_ok=True)  # pending: where the run was done, a checkpoint is lost
+        start = _start(ledger, run, control) if leads else None
+        if mesh is not None:
+            start = mesh.told(start)
+        if start is None and run.start is not None:
+            return  # its checkpoint was set aside: it is made again first
         job = Job(
             run=run,
             vocab=ledger.vocab(run),
@@ -74,7 +80,11 @@ def _train(ledger: StudyLedger, piece: Piece, slot: Slot, control: Control, mesh
             branches=_branches(ledger, run),
             state_seconds=60 * ledger.study.state_minutes,
             deterministic=ledger.study.deterministic,
+            start=start,
         )
+        if leads and job.mixture.left_out:
+            control.report({"notice": f"{rundir.name}: {job.mixture.left_out} conversations are longer than "
+                                      f"{run.shape.context} tokens and are left out"})  # fmt: skip
         finished = train(
             job,
             mesh,
@@ -87,6 +97,20 @@ def _train(ledger: StudyLedger, piece: Piece, slot: Slot, control: Control, mesh
             raise Stopped(rundir.path)
         if leads:
             _record(rundir)
+
+
+def _start(ledger: StudyLedger, run: Run, control: Control) -> Path | None:
+    """The folder of the checkpoint that a run starts from; None without one, and where it was damaged and set aside."""
+    if run.start is None:
+        return None
+    from onset.train.checkpoint import fault, set_aside
+
+    folder = ledger.folder(run.start.run).checkpoint(int(run.start.at))
+    if (why := fault(folder)) is not None:
+        control.report({"notice": f"checkpoint {run.start.at} of {run.start.run} is damaged ({why}): made again"})
+        set_aside(folder)
+        return None
+    return folder
 
 
 def _progress(run: Run, report: Report) -> Callable[[Progress], None]:
@@ -145,6 +169,8 @@ def describe_run(ledger: StudyLedger, run: Run) -> dict[str, Any]:
         "study": ledger.study.name,
         "family": family(ledger.study, run),
         "group": run.group,
+        "stage": run.stage_name,
+        **_started(ledger, run),
         "architecture": cost.architecture(run.shape),
         "params": sum(parts.values()),
         "params_active": cost.active_parameters(run.shape, vocab),
@@ -159,10 +185,22 @@ def describe_run(ledger: StudyLedger, run: Run) -> dict[str, Any]:
     }
 
 
+def _started(ledger: StudyLedger, run: Run) -> dict[str, Any]:
+    """Where a tuning starts: the folder of the run, the step, its tokens, and the tunings that belong together."""
+    if run.start is None:
+        return {}
+    base, at = ledger.study.base(run), int(run.start.at)
+    name = ledger.rundir(base).name
+    series = f"{run.start.series}-{name.rpartition('-')[2]}" if run.start.series else ledger.rundir(run).name
+    tokens = at * base.tokens_per_step
+    return {"start": {"run": name, "step": at, "tokens": tokens, "series": series}}
+
+
 def family(study: Study, run: Run) -> str:
-    """Name of the runs that share corpus, tokenizer and architecture."""
-    parts = [study.name]
-    if len(study.mixes) > 1:
+    """Name of the runs that share corpus, tokenizer and architecture; a tuning is of the family that it starts from."""
+    run, parts = study.base(run), [study.name]
+    tuned = {one.mix for one in study.runs if one.start} - {study.base(one).mix for one in study.runs}
+    if len(study.mixes) - len(tuned) > 1:
         parts.append(run.mix)
     if len(study.tokenizers) > 1:
         parts.append(run.tokenizer)
