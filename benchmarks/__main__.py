@@ -34,6 +34,7 @@ def commands() -> list[tuple[str, list[str] | None, str]]:
         ("size_effects.py", ["--peers", "20"], ""),
         ("forecast_planted.py", [], ""),
         ("design.py", [], ""),
+        ("items.py", [], ""),
         ("forecast.py", [] if shared else None, "" if shared else "ONSET_SHARED not set"),
     ]
 
