@@ -116,7 +116,11 @@ def _between(made: Products, prior: Array, design: Array) -> BetweenRuns:
         left = root * found - root[:, None] * level @ np.linalg.lstsq(root[:, None] * level, root * found, RANK)[0]
         return float(left @ left)
 
-    used = np.linalg.matrix_rank(np.sqrt(values)[:, None] * level, RANK * np.sqrt(inner.max(initial=0.0)))
+    shown = np.sqrt(values)[:, None] * level
+    # What is fitted counts, however little of it the curve leaves to be told: else a fit without a rest, of as many
+    # levels as directions, would pass for runs that agree exactly.
+    fitted = np.linalg.matrix_rank(shown, RANK * np.linalg.norm(shown, 2)) if len(values) else 0
+    used = max(np.linalg.matrix_rank(shown, RANK * np.sqrt(inner.max(initial=0.0))), fitted)
     freedom = int(min(len(values) - used, counted.sum() - np.linalg.matrix_rank(design[counted], RANK)))
     if freedom < 1:
         return BetweenRuns(0.0, 1.0, 0)
