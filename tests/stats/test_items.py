@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
+from onset.plots import plot
+from onset.plots.files import specification, svg
 from onset.results import load_questions, save_questions
 from onset.stats.items import learning, response
 from onset.stats.items.order import TaskAnswers, questions
@@ -112,6 +114,9 @@ def test_abilities_stand_in_the_order_in_which_they_set_in(tmp_path: Path) -> No
     assert again.items is not None
     assert again.items["task"].nunique() == 3
     assert len(found.conf_int()) == 2
+    drawn = svg(specification(plot(again)))
+    assert "early" in drawn
+    assert drawn.count("<path") > 120  # a tick a question
 
 
 def test_too_few_checkpoints_are_one_error() -> None:

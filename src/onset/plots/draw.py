@@ -12,10 +12,10 @@ import pandas as pd
 from onset.errors import OnsetError
 from onset.language import _
 from onset.metrics import info as metrics
-from onset.plots import curves, designs, forecasts, frames, onsets, performance, theme, words
+from onset.plots import curves, designs, forecasts, frames, onsets, performance, questions, theme, words
 from onset.plots.palette import sizes
 from onset.plots.theme import Chart
-from onset.results import Analysis, Backtest, Design, Forecast, OpenedForecast, SizeEffect, Threshold
+from onset.results import Analysis, Backtest, Design, Forecast, OpenedForecast, Questions, SizeEffect, Threshold
 from onset.stats.loss_law import LossLaw
 from onset.stats.prediction.curve_fit import Fit
 
@@ -97,6 +97,11 @@ def _opened(result: OpenedForecast) -> Chart:
 @plot.register
 def _design(result: Design) -> Chart:
     return designs.power(result)
+
+
+@plot.register
+def _questions(result: Questions) -> Chart:
+    return questions.by_loss(result)
 
 
 @plot.register
