@@ -73,11 +73,12 @@ def answers(folder: Path) -> Iterator[tuple[str, str, pd.DataFrame]]:
     value``.
 
     The metric is accuracy of choices and exact match of free answers. A task asked in two forms has two names, as in
-    the observations. Runs that failed are left out.
+    the observations. Runs that failed, and tunings, are left out.
     """
     parts: dict[tuple[str, str], list[Path]] = {}
     for run in run_dirs(folder):
-        for part in sorted(run.path.glob("items/[0-9]*/*.parquet")) if run.failed is None else ():
+        counts = run.failed is None and not run.meta().get("start")
+        for part in sorted(run.path.glob("items/[0-9]*/*.parquet")) if counts else ():
             task, _, digest = part.stem.rpartition("-")
             parts.setdefault((task, digest), []).append(part)
     names = [task for task, _ in parts]
