@@ -63,6 +63,33 @@ with joined("cpu") as mesh:
 """
 
 
+COMPILED = """
+from dataclasses import replace
+import torch
+from onset.study.spec import Run, Shape
+from onset.train import parallel
+from onset.train.parallel import ShardedStepper, joined
+from onset.train.precision import choose
+
+parallel.COMPILER = "aot_eager"  # torch's graphs and their gradients without a C++ compiler's minutes
+shape = Shape(layers=2, width=32, heads=4, kv_heads=2, hidden=48, context=16)
+run = Run(name="r", shape=shape, tokens=16 * 4 * 24, batch=4, seed=3)
+ids = torch.randint(0, 90, (4, 17), generator=torch.Generator().manual_seed(0))
+torch.set_num_threads(1)
+with joined("cpu") as mesh:
+    how = choose(run, 90, precision="float32", threads=1, device="cpu", processes=2)
+    mine = ids[mesh.rows(4).start : mesh.rows(4).stop]
+    found = []
+    for engine in ("torch", "compiled"):
+        stepper = ShardedStepper(run, 90, replace(how, engine=engine), mesh)
+        found.append([stepper.step(mine[:, :-1], mine[:, 1:], 3e-3).loss for _ in range(5)])
+    compiled = [layer for layer in stepper.model.layers() if layer._compiled_call_impl is not None]
+    assert len(compiled) == 2, compiled
+    assert torch.allclose(*map(torch.tensor, found), rtol=1e-4), found
+    assert found[0][-1] < found[0][0], found
+"""
+
+
 def torchrun(folder: Path, script: str, *arguments: str, processes: int = 2) -> None:
     (folder / "script.py").write_text(script, encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={processes}"]
@@ -103,6 +130,12 @@ def test_shards_within_a_host_and_copies_between_hosts_train_like_one(tmp_path: 
     assert losses(tmp_path, "hybrid") == pytest.approx(losses(tmp_path, "one"), abs=2e-6)
     told = json.loads(RunDir(tmp_path / "runs" / "hybrid").done_path.read_text(encoding="utf-8"))["arithmetic"]
     assert (told["shards"], told["replicas"]) == (2, 2)
+
+
+@pytest.mark.slow
+def test_layers_that_are_compiled_one_by_one_train_like_plain_ones(tmp_path: Path) -> None:
+    """GPUs would compute a sharded training at half their rate, or something else than one process does."""
+    torchrun(tmp_path, COMPILED)
 
 
 def test_rows_of_a_batch_are_each_ones_once() -> None:

@@ -48,6 +48,30 @@ def test_several_small_models_share_a_gpu_and_the_emptiest_comes_first() -> None
     assert 3 * (2 * GB + GPU_BYTES) <= 10 * GB
 
 
+def test_a_model_whose_size_is_not_known_has_a_gpu_to_itself() -> None:
+    """Lost otherwise: eight models of a hub on one card, and all eight out of memory."""
+    packer = Packer(Machine(16, 64 * GB, (10 * GB, 10 * GB)), workers=8, threads=1)
+    places = [packer.allocate(name, Need(unknown=True), single=True) for name in "abc"]
+    assert [slot and slot.device for slot in places] == ["cuda:0", "cuda:1", None]
+    assert packer.allocate("small", Need(shared=GB), single=True) is None
+    packer.release("a")
+    assert packer.allocate("small", Need(shared=GB), single=True) == Slot(1, ("cuda:0",))
+    assert packer.allocate("c", Need(unknown=True), single=True) is None
+    assert Packer(Machine(16, 64 * GB), workers=8, threads=1).allocate("a", Need(unknown=True)) is not None
+
+
+def test_apple_s_gpu_is_not_asked_as_if_it_were_nvidia_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost otherwise: every training on a Mac, to a question about a driver that it does not have."""
+
+    def asked(*_: object) -> None:
+        raise AssertionError("torch.cuda was asked")
+
+    for name in ("get_device_name", "get_device_properties", "is_bf16_supported"):
+        monkeypatch.setattr(torch.cuda, name, asked)
+    run = preset("tiny").runs[0]
+    assert choose(run, VOCAB, precision="auto", threads=1, device="mps").device == "mps"
+
+
 def test_a_model_too_large_for_one_gpu_is_shared_out_over_the_fewest() -> None:
     packer = Packer(Machine(16, 64 * GB, (10 * GB,) * 4), workers=8, threads=1)
     slot = packer.allocate("large", Need(shared=24 * GB, each=GB))

@@ -30,6 +30,7 @@ from onset.models.contract import CausalModel
 from onset.study.cost import TORCH_PIECE_TOKENS
 from onset.study.spec import Run
 from onset.train.loss import ChunkedLoss, chunk_loss
+from onset.train.passes import COMPILER
 from onset.train.precision import Arithmetic
 from onset.train.step import Outcome
 
@@ -142,9 +143,11 @@ class ShardedStepper:
         half = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if arithmetic.bfloat16 else MixedPrecisionPolicy()
         with torch.device("meta"):
             self.model = model = build(run.shape, vocab)
+        if arithmetic.engine == "compiled":
+            torch.compiler.reset()  # as in ``passes``: eight shapes are the most in one process
         for layer in model.layers():
             if arithmetic.engine == "compiled":
-                layer.compile()
+                layer.compile(backend=COMPILER)
             fully_shard(layer, mesh=devices, mp_policy=half)
         self.loss = _Loss(model, recompute=arithmetic.recompute)
         fully_shard(self.loss, mesh=devices, mp_policy=half)

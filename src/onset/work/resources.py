@@ -53,6 +53,8 @@ class Need:
     """Whether it computes on a GPU where there is one."""
     host: int = 0
     """Bytes of main memory that a piece on GPUs takes beside those of its process: to load weights or gather them."""
+    unknown: bool = False
+    """Whether its bytes cannot be told beforehand: on a GPU it is then alone."""
 
     def on(self, devices: int) -> int:
         """Bytes of main memory in each of so many processes. Raises OnsetError where a training does not fit."""
@@ -65,6 +67,8 @@ class Need:
 
         Raises OnsetError where a training does not fit.
         """
+        if self.unknown:
+            return card
         if (fit := self.fit(devices, card)) is not None:
             return math.ceil(fit.bytes / DEVICE_SHARE) + GPU_BYTES
         return math.ceil(self.shared / devices) + self.each + GPU_BYTES

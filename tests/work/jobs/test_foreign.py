@@ -18,7 +18,8 @@ from onset.work.jobs.foreign import Loading, ModelsLedger
 from onset.work.ledger import StudyLedger
 from onset.work.models import evaluate_models
 from onset.work.names import Known, known, split_revision, subjects
-from onset.work.study import evaluation_rows, run_study
+from onset.work.status import evaluation_rows
+from onset.work.study import run_study
 
 
 def quiet() -> Console:

@@ -120,13 +120,13 @@ class ModelsLedger(EvaluationLedger):
         return bool(self.missing_texts(run, step))
 
     def need(self, piece: Piece, threads: int) -> Need:
-        """Twice the files of weights, eight times a quantised one; not told before loading where they are not here."""
+        """Twice the files of weights, eight times a quantised one; unknown where they are not here yet."""
         folder = Path(self.subject(piece).ref)
         if folder.is_file():  # .gguf: four bits a weight become 32
             size = folder.stat().st_size
             return Need(each=8 * size, host=8 * size)
         if not folder.is_dir():
-            return Need()
+            return Need(unknown=not is_server(self.subject(piece).ref))
         weights = sum(file.stat().st_size for kind in ("*.safetensors", "*.bin") for file in folder.glob(kind))
         return Need(shared=2 * weights, host=weights)
 
