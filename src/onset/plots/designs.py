@@ -20,8 +20,10 @@ LABELS = {
 def power(result: Design, *, width: int = 460) -> Chart:
     """Share of simulated tables that answer each question, against FLOPs, with binomial intervals."""
     frame = pd.DataFrame(result.families)
-    frame["question"] = frame["question"].map(LABELS)
-    x = alt.X("flops:Q", title="FLOPs of the family", scale=alt.Scale(type="log", nice=False, padding=14),
+    # Side by side, so that the intervals of several questions at one cost can be told apart.
+    aside = frame["question"].map({name: place - 1.5 for place, name in enumerate(LABELS)})
+    frame = frame.assign(shown=frame["flops"] * 1.015**aside, question=frame["question"].map(LABELS))
+    x = alt.X("shown:Q", title="FLOPs of the family", scale=alt.Scale(type="log", nice=False, padding=14),
               axis=alt.Axis(format=".0e", tickCount=6))  # fmt: skip
     shares = alt.Scale(domain=[0, 1])
     y = alt.Y("power:Q", title="Probability of an answer", scale=shares, axis=alt.Axis(format="%"))
@@ -39,7 +41,7 @@ def power(result: Design, *, width: int = 460) -> Chart:
         layers.insert(0, base.mark_line(strokeWidth=1.6).encode(y=y))
     if result.chosen is not None:  # families of one budget cost the same: side by side, by name
         return _by_name(frame, colour, tooltip, shares, width)
-    chosen = alt.Chart(pd.DataFrame({"flops": [result.flops]})).mark_rule(strokeDash=[3, 3], color="#888").encode(x=x)
+    chosen = alt.Chart(pd.DataFrame({"shown": [result.flops]})).mark_rule(strokeDash=[3, 3], color="#888").encode(x=x)
     return alt.layer(chosen, *layers).properties(width=width, height=round(0.6 * width), title=result.family)
 
 
