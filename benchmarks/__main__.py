@@ -30,7 +30,6 @@ def commands() -> list[tuple[str, list[str] | None, str]]:
         ("study.py", ["--peer-python", peers] if peers else None, "" if peers else "ONSET_PEERS not set"),
         ("analysis.py", ["--way"], ""),
         ("planted.py", [], ""),
-        ("size_effect.py", [], ""),
         ("size_effects.py", ["--peers", "20"], ""),
         ("forecast_planted.py", [], ""),
         ("design.py", [], ""),
