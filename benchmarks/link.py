@@ -20,7 +20,7 @@ import pandas as pd
 import onset
 from onset.results import StageEffect
 from onset.stats.mixed.factors import spread_out
-from onset.stats.stage_effects import BASE, STAGE, stage_effect
+from onset.stats.stage_effects import BASE, STAGE, foretelling, stage_effect
 from onset.stats.threshold import threshold
 
 HEADLINES = ("accuracy", "exact_match")
@@ -94,16 +94,15 @@ def figure(parts: dict[str, list[StageEffect]], path: Path) -> None:
             if one.nats is not None
         ]
     )  # fmt: skip
+    told = told.assign(row=told["ability"] + ", " + told["level"])
     x = alt.X("low:Q", title="shift of the onset loss in nats (right: sets in earlier)")
-    lane = alt.YOffset("level:N")
-    base = alt.Chart(told).encode(
-        y=alt.Y("ability:N", title=None), color=alt.Color("level:N", title="level"), yOffset=lane
-    )
+    row = alt.Y("row:N", title=None)
+    base = alt.Chart(told).encode(y=row, color=alt.Color("level:N", title=None))
     drawn = base.mark_rule().encode(x=x, x2="high:Q") + base.mark_point(filled=True, size=50).encode(x="shift:Q")
     zero = alt.Chart(told).mark_rule(strokeDash=[3, 3]).encode(x=alt.datum(0))
-    (zero + drawn).properties(width=240, height=240).facet(column=alt.Column("factor:N", title=None)).resolve_scale(
-        color="independent", y="independent"
-    ).save(path, scale_factor=2)
+    (zero + drawn).properties(width=260).facet(column=alt.Column("factor:N", title=None)).resolve_scale(
+        y="independent"
+    ).save(path, scale_factor=1.5)
 
 
 def main() -> None:
@@ -118,12 +117,13 @@ def main() -> None:
         ("architectures", "architecture", "transformer"),
         ("tuned", STAGE, BASE),
     )
-    parts = {}
+    parts: dict[str, list[StageEffect]] = {}
     print("| factor | ability | shift of the onset, nats | verdict | at equal loss, pp |\n|---|---|---|---|---|")
     for name, factor, reference in studies:
         if (folder := getattr(given, name)) is not None:
             parts[factor] = shifts(folder, factor, reference)
             print("\n".join(table(parts[factor], factor, reference)), flush=True)
+    print("\n" + "\n".join(one.why for one in foretelling(parts.get(STAGE, ()))))
     print("\n| run | parameters | training loss | held-out loss | gap |\n|---|---|---|---|---|")
     for name, _, _ in studies:
         if (folder := getattr(given, name)) is not None:
