@@ -69,6 +69,12 @@ def test_a_table_of_smaller_runs_is_what_is_believed(tmp_path: Path) -> None:
         believe(rows, law="hofman")
 
 
+def test_a_folder_of_scored_runs_is_a_table(study_folder: Path) -> None:
+    """Lost: a study's folder taken for the name of a study."""
+    with pytest.raises(OnsetError, match=r"no task of the table tells a curve|tells no loss law"):
+        CliRunner().invoke(app, ["design", str(study_folder)], catch_exceptions=False)
+
+
 def test_what_is_believed_is_given_once() -> None:
     """Lost: a design from a threshold that was meant beside a table."""
     for words in (["design", "--sizes", "1e8"], ["design", "tiny"]):

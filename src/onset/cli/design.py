@@ -62,7 +62,7 @@ def design(
     from onset.stats.design.power import Asked
     from onset.work.design import believe, observed_family, plan_family, run, stated_items, write
 
-    table = planned is not None and (planned.endswith(TABLES) or (Path(planned) / "study.toml").is_file())
+    table = planned is not None and (planned.endswith(TABLES) or (Path(planned) / "runs").is_dir())
     source = believed or (Path(planned) if planned and table else None)
     if (source is None) == (threshold is None):
         raise OnsetError(
