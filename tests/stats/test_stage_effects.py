@@ -53,6 +53,16 @@ def test_a_shift_of_onset_is_found_with_its_interval() -> None:
     assert found.at_equal_loss.pp > 0
 
 
+def test_a_stage_that_lowers_scores_is_told_with_its_sign() -> None:
+    fit = fitted((2.6, 2.58, 2.62))
+    found = stage_effect(rows(-0.5), fit, fitted((2.1, 2.08, 2.12)), "tuned")
+    assert found.verdict == "later"
+    assert found.at_equal_loss is not None
+    assert found.at_equal_loss.pp is not None
+    assert found.at_equal_loss.pp < 0
+    assert "'tuned' in place of 'base' changes the score by -" in found.at_equal_loss.why
+
+
 def test_no_difference_is_called_none_only_with_a_margin() -> None:
     both, fit = rows(0.0), fitted((2.6, 2.58, 2.62))
     assert stage_effect(both, fit, fit, "tuned").verdict == "inconclusive"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from onset.errors import OnsetError
+from onset.study.cost import Method
 from onset.study.files import dump, parse
+from onset.study.plan import plan_notes, plan_rows
 
 STUDY = """
 name = "tuned"
@@ -49,6 +51,13 @@ def test_every_checkpoint_gets_a_tuning_with_the_shape_of_its_run() -> None:
     assert [run.checkpoint_steps for run in study.runs[1:]] == [(4,), (4,)]
     assert [run.stage_name for run in study.runs] == ["base", "tuned", "tuned"]
     assert parse(dump(study)) == study
+
+
+def test_a_plan_tells_which_runs_start_from_checkpoints() -> None:
+    study = parse(STUDY)
+    rows = plan_rows(study, lambda run: 1e9, {"main": 300}, lambda run: Method())
+    assert [row["start"] for row in rows] == [None, {"run": "m", "step": 10}, {"run": "m", "step": 40}]
+    assert "tunings: 2 runs start from checkpoints of run 'm'" in plan_notes(study, rows)
 
 
 def test_the_last_checkpoint_and_one_by_its_step() -> None:

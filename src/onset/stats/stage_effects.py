@@ -19,10 +19,10 @@ import pandas as pd
 from scipy import stats
 
 from onset.metrics import info as metrics
-from onset.results import FactorEffect, Foretelling, LossInterval, StageEffect, Threshold
+from onset.results import FactorEffect, Foretelling, Interval, LossInterval, StageEffect, Threshold
 from onset.stats.data import Array
 from onset.stats.factor_effects import factor_effects
-from onset.stats.mixed.equivalence import MARGIN
+from onset.stats.mixed.equivalence import MARGIN, judge, sentence
 
 STAGE = "stage"
 BASE = "base"
@@ -67,8 +67,8 @@ def stage_effect(
     return StageEffect(
         task=base.task, metric=base.metric, loss_name=base.loss_name, loss_unit=base.loss_unit, stage=stage,
         verdict=verdict, nats=nats, low=low, high=high, level=base.level, onset_base=base.onset,
-        onset_tuned=tuned.onset, at_equal_loss=_signed(at_equal_loss, stage), why=_why(base, tuned, stage, how, verdict,
-                                                                                       (nats, low, high)),
+        onset_tuned=tuned.onset, at_equal_loss=_signed(at_equal_loss, stage, base.level),
+        why=_why(base, tuned, stage, how, verdict, (nats, low, high)),
     )  # fmt: skip
 
 
@@ -108,11 +108,14 @@ def _verdict(
     return "inconclusive"
 
 
-def _signed(found: FactorEffect | None, stage: str) -> FactorEffect | None:
+def _signed(found: FactorEffect | None, stage: str, level: float) -> FactorEffect | None:
     """The effect of a stage in place of the base: a contrast names its higher level first, whichever that is."""
     if found is None or found.pp is None or found.low is None or found.high is None or found.levels[:1] == (stage,):
         return found
-    turned = {"pp": -found.pp, "low": -found.high, "high": -found.low, "levels": found.levels[::-1]}
+    told = Interval(-found.pp, -found.high, -found.low)
+    subject = f"stage '{stage}' in place of '{found.levels[0]}' changes the score"
+    why = sentence(subject, told, judge(told, found.margin), found.margin, level, "loss")
+    turned = {"pp": told.value, "low": told.low, "high": told.high, "levels": found.levels[::-1], "why": why}
     return found.model_copy(update=turned)
 
 

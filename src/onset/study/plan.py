@@ -19,7 +19,8 @@ def plan_rows(
 
     ``method`` is how a run is computed on the machine meant. ``tokens`` and ``flops`` are the whole run's;
     ``shared_tokens`` and ``shared_flops`` are those that another run, ``trunk``, trains for it, and ``hours`` are of
-    the rest. Raises OnsetError for a run that does not fit into the study's memory.
+    the rest; ``start`` is the checkpoint that a tuning begins from. Raises OnsetError for a run that does not fit into
+    the study's memory.
     """
     rows = []
     shared = trunks(study)
@@ -47,6 +48,7 @@ def plan_rows(
                 "trunk": None if trunk is None else trunk.run,
                 "shared_tokens": 0 if trunk is None else trunk.steps * run.tokens_per_step,
                 "shared_flops": flops - owed,
+                "start": None if run.start is None else {"run": run.start.run, "step": run.start.at},
                 "hours": cost.hours(owed, rate(run)),
             }
         )
@@ -104,6 +106,9 @@ def plan_notes(study: Study, rows: list[dict[str, Any]]) -> list[str]:
             f"shared trunks: {len(branches)} runs take over {tokens:,} tokens and {flops:.2g} FLOPs that another run "
             f"trains: {flops / whole:.0%} of the family's FLOPs are saved (time is of the rest)"
         )
+    for base in dict.fromkeys(row["start"]["run"] for row in rows if row["start"]):
+        count = sum(row["start"] is not None and row["start"]["run"] == base for row in rows)
+        notes.append(f"tunings: {count} run{'s' * (count != 1)} start from checkpoints of run '{base}'")
     for names in nearly(study):
         notes.append(
             f"runs {', '.join(names)} would share a trunk with the same steps of warm-up: state warmup_steps in their "
