@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 
 from onset.errors import OnsetError
+from onset.plots import words
 from onset.plots.facts import StudyFacts
-from onset.report import content, data, page
-from onset.results import Analysis, MetricComparison
+from onset.report import content, data, lead, page
+from onset.results import Analysis, LossInterval, MetricComparison, Width
 
 EVIL = "</script><script>window.pwned=1</script><img src=x onerror='window.pwned=2'>\"& {{7*7}} a.b[0]\\\" <!--"
 
@@ -340,3 +341,35 @@ def test_questions_asked_otherwise_than_meant_are_told_beside_the_verdict(analys
     assert f"<small>{told}</small></td>" in body(text)
     assert "1,319" in body(text)
     assert "而非 8-shot" in body(text, "zh")
+
+
+def test_an_onset_at_the_highest_loss_is_told_as_open(analysis: Analysis, tmp_path: Path) -> None:
+    """Lost: '2.847 [2.847, 2.847]' for an ability that was there at the highest loss already."""
+    top = analysis.findings[0].model_copy(
+        update={"verdict": "smooth", "threshold": None, "onset": LossInterval(loss=1.5, low=1.5, high=1.5)}
+    )
+    below = top.model_copy(update={"onset": LossInterval(loss=1.5, low=1.2, high=1.5)})
+    for changed, told in ((top, "at or above 1.50"), (below, "at or above 1.50 [1.20 or above]")):
+        whole = analysis.model_copy(update={"findings": (changed, *analysis.findings[1:])})
+        text = page.write(tmp_path, whole, None, pictures=False).read_text(encoding="utf-8")
+        assert f"sets in {told}<" in text
+        assert f"at the highest losses fitted already, {told}" in text
+        assert "1.50 [1.50, 1.50]" not in text
+
+
+def test_a_late_and_narrow_rise_is_told_first_whatever_the_verdict(analysis: Analysis) -> None:
+    """Lost: a reader of 'no threshold' believes in a slow rise where an ability sets in late and all at once."""
+    report = page.Report(analysis)
+    panels = page.prepare(report)[0].headlines
+    late = LossInterval(loss=0.9, low=0.88, high=0.92)
+
+    def told(onset: LossInterval, nats: float) -> str:
+        changed = panels[0].finding.model_copy(
+            update={"verdict": "smooth", "threshold": None, "onset": onset,
+                    "width": Width(nats=nats, low=nats / 2, high=nats * 2)}
+        )  # fmt: skip
+        return lead.lead([replace(panels[0], finding=changed)], words.Seen(1.8, 0.8))
+
+    assert "late and narrow" in told(late, 0.05)
+    assert "late and narrow" not in told(late, 0.3)
+    assert "late and narrow" not in told(LossInterval(loss=1.5, low=1.4, high=1.6), 0.05)

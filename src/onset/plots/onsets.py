@@ -47,7 +47,7 @@ def _row(panel: Panel) -> dict[str, Any]:
     shown = threshold or onset
     text = words.verdict(finding.verdict)
     if shown is not None:
-        text = "{} [{}, {}]".format(*words.losses(shown))
+        text = words.place(shown)
     return {
         "label": panel.title.text, "verdict": finding.verdict,
         "loss": None if onset is None else onset.loss, "low": None if onset is None else onset.low,

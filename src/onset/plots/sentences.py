@@ -6,7 +6,7 @@ import math
 
 from onset.language import _
 from onset.language.sentences import told as in_language
-from onset.plots.words import Seen, losses, metric_label, number, percent
+from onset.plots.words import Seen, losses, metric_label, number, percent, place
 from onset.results import Finding, SizeEffect
 
 
@@ -88,10 +88,13 @@ def _onset(finding: Finding, level: float) -> str:
     """The clause on the onset loss and width; empty where they were not estimated."""
     if finding.onset is None:
         return ""
-    value, low, high = losses(finding.onset)
-    excess = f"{100 * finding.delta:g}"
-    told = _("it exceeds chance by {excess} pp at a loss of {loss} [{low}, {high}]", excess=excess, loss=value,
-             low=low, high=high)  # fmt: skip
+    excess, at = f"{100 * finding.delta:g}", place(finding.onset)
+    if finding.onset.open_above:
+        told = _(
+            "it exceeds chance by {excess} pp at the highest losses fitted already, {place}", excess=excess, place=at
+        )
+    else:
+        told = _("it exceeds chance by {excess} pp at a loss of {place}", excess=excess, place=at)
     if (width := finding.width) is not None:
         told += _(", with an onset width of {width} [{low}, {high}]", width=number(width.nats), low=number(width.low),
                   high=number(width.high))  # fmt: skip

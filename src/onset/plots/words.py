@@ -162,13 +162,22 @@ def losses(found: LossInterval) -> tuple[str, str, str]:
     return number(found.loss, places), number(found.low, places), number(found.high, places)
 
 
+def place(found: LossInterval) -> str:
+    """A loss with its interval; of one that is the highest fitted, that it may be higher."""
+    value, low, high = losses(found)
+    if not found.open_above:
+        return f"{value} [{low}, {high}]"
+    if found.low >= found.loss:
+        return _("at or above {loss}", loss=value)
+    return _("at or above {loss} [{low} or above]", loss=value, low=low)
+
+
 def onset_text(fit: Threshold) -> str:
     """Verdict, threshold and onset loss in one line."""
     parts = [verdict(fit.verdict)]
     for name, found in ((_("threshold"), fit.threshold), (_("onset loss"), fit.onset)):
         if found is not None:
-            value, low, high = losses(found)
-            parts.append(f"{name} {value} [{low}, {high}]")
+            parts.append(f"{name} {place(found)}")
     return language.listed(parts)
 
 

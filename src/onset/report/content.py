@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from onset import language
-from onset.language import _, forms, plural
+from onset.language import _, plural
 from onset.language.sentences import told as in_language
 from onset.plots import frames, words
 from onset.plots.facts import StudyFacts
@@ -40,6 +39,8 @@ class FindingRow:
     verdict_label: str
     where: str
     """Its threshold, or else its onset loss, with the interval; empty without either."""
+    open_above: bool
+    """Whether that is the highest loss fitted: the score exceeds chance there already."""
     numbers: Row
     details: Row
     sentence: str
@@ -63,7 +64,7 @@ def finding_rows(book: Sequence[tuple[Points, list[Panel]]], analysis: Analysis)
                     finding.task, panel.title.text, panel.title.ability, finding.metric,
                     words.metric_label(finding.metric), finding.loss_name, key in first,
                     key in first and index == 0, finding.verdict, words.verdict(finding.verdict),
-                    where(finding), _numbers(finding), _details(finding),
+                    where(finding), _open_above(finding), _numbers(finding), _details(finding),
                     sentence(finding, ranges.get(key, points.seen), analysis.level, name_loss=several),
                     in_language(finding.why), in_language(finding.asked),
                 )
@@ -74,7 +75,11 @@ def finding_rows(book: Sequence[tuple[Points, list[Panel]]], analysis: Analysis)
 def where(finding: Finding) -> str:
     """The threshold, or else the onset loss, with its interval; empty without either."""
     found = finding.threshold or finding.onset
-    return "" if found is None else "{} [{}, {}]".format(*words.losses(found))
+    return "" if found is None else words.place(found)
+
+
+def _open_above(finding: Finding) -> bool:
+    return finding.threshold is None and finding.onset is not None and finding.onset.open_above
 
 
 def _ranges(analysis: Analysis, points: Points) -> dict[tuple[str, str], words.Seen]:
@@ -121,78 +126,10 @@ def _loss(found: LossInterval | None) -> cells.Cell:
     if found is None:
         return cells.NOTHING
     value, low, high = words.losses(found)
-    return cells.Cell(value, found.loss, _("{low} to {high}", low=low, high=high))
-
-
-NAMED = 4
-"""Tasks that the first paragraph names; of more it gives the number."""
-
-
-def lead(panels: Sequence[Panel], unit: str) -> str:
-    """The findings in a few sentences, each task under its headline metric."""
-    told = [_thresholds(panels, unit)]
-    of = {verdict: [p.title.text for p in panels if p.finding.verdict == verdict] for verdict in words.VERDICTS}
-    for verdict, (one, many) in _others().items():
-        if of[verdict]:
-            told.append(plural(one, many, len(of[verdict]), names=_names(of[verdict])))
-    return _joined([*told, _sizes(panels)])
-
-
-def _others() -> dict[str, tuple[str, str]]:
-    return {
-        "smooth": forms("{count} improves without one{names}.", "{count} improve without one{names}."),
-        "inconclusive": forms("{count} is inconclusive{names}.", "{count} are inconclusive{names}."),
-        "at_chance": forms("{count} is not above chance{names}.", "{count} are not above chance{names}."),
-    }
-
-
-def _thresholds(panels: Sequence[Panel], unit: str) -> str:
-    found = [panel for panel in panels if panel.finding.threshold is not None]
-    ordered = sorted(found, key=_threshold, reverse=True)
-    total = len(panels)
-    if not ordered:
-        return plural(
-            "The ability is not shown to have a threshold.", "None of {count} abilities is shown to have a threshold.",
-            total,
-        )  # fmt: skip
-    first, last = ordered[0], ordered[-1]
-    values = {"total": total, "unit": unit, "high": words.number(_threshold(first)), "first": first.title.text,
-              "low": words.number(_threshold(last)), "last": last.title.text}  # fmt: skip
-    if len(ordered) == 1:
-        return _("1 of {total} abilities has a threshold, at a loss of {high} {unit} ({first}).", **values)
-    return _(
-        "{count} of {total} abilities have a threshold, from a loss of {high} ({first}) to {low} {unit} ({last}).",
-        count=len(ordered), **values,
-    )  # fmt: skip
-
-
-def _threshold(panel: Panel) -> float:
-    assert panel.finding.threshold is not None, "only of panels with a threshold"
-    return panel.finding.threshold.loss
-
-
-def _sizes(panels: Sequence[Panel]) -> str:
-    """How many scores size changes at equal loss; empty where that was asked of none."""
-    asked = [
-        effect for p in panels if (effect := p.finding.size_effect) is not None and effect.pp_per_decade is not None
-    ]
-    if not asked:
-        return ""
-    verdicts = [effect.verdict for effect in asked]
-    return _(
-        "At equal loss ten times the parameters change {equivalent} of {total} scores by no more than {margin} pp and "
-        "{differs} by more; {inconclusive} are inconclusive.",
-        total=len(asked), margin=f"{asked[0].margin:g}",
-        **{verdict: verdicts.count(verdict) for verdict in words.EFFECTS},  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return ("" if language.current() == "zh" else " ").join(part for part in parts if part)
-
-
-def _names(titles: Sequence[str]) -> str:
-    return _(" ({names})", names=language.listed(list(titles))) if 0 < len(titles) <= NAMED else ""
+    if not found.open_above:
+        return cells.Cell(value, found.loss, _("{low} to {high}", low=low, high=high))
+    note = _("{low} or above", low=low) if found.low < found.loss else ""
+    return cells.Cell(_("at or above {loss}", loss=value), found.loss, note)
 
 
 def seen_in(panel: Panel, sentence: str) -> str:

@@ -26,7 +26,7 @@ from onset.metrics import info as scales
 from onset.plots import figures, files, frames, onsets, panels, words
 from onset.plots.facts import StudyFacts
 from onset.plots.figures import Drawing
-from onset.report import content, data, static, tables, tasks, texts
+from onset.report import content, data, lead, static, tables, tasks, texts
 from onset.report.style import style
 from onset.results import Analysis
 from onset.store.parts import write_text
@@ -134,7 +134,7 @@ WAITING = noted("Waiting for the first scores and losses.")
 MAKING = noted("Findings are being made.")
 
 
-def waiting(name: str, live: str, lead: str = WAITING) -> str:
+def waiting(name: str, live: str, told: str = WAITING) -> str:
     """A page before there are findings: it asks the address ``live`` how far the runs are."""
     chosen = language.current()
     bodies: dict[str, Markup] = {}
@@ -142,7 +142,7 @@ def waiting(name: str, live: str, lead: str = WAITING) -> str:
     for code in (chosen, *(one for one in language.LANGUAGES if one != chosen)):
         with language.use(code):
             given = {"name": name, "language": code, "languages": language.LANGUAGES, "live": live,
-                     "lead": language._(lead)}  # fmt: skip
+                     "lead": language._(told)}  # fmt: skip
             bodies[code] = Markup(_environment().get_template("waiting.html").render(given))
             said[code] = {"losses": [], "alone": {}, "axes": {}, "words": texts.script_words()}
     read = {"losses": [], "datasets": {}, "texts": said, "latex": [], "language": chosen}
@@ -170,7 +170,7 @@ def sections(
     views = tasks.views(main, rows, items, at, drawn=drawn)
     return {
         "name": title(report), "language": language.current(), "languages": language.LANGUAGES, "live": live,
-        "lead": content.lead(main.headlines, main.points.seen.unit),
+        "lead": lead.lead(main.headlines, main.points.seen),
         "first_text": onsets.description(main.headlines, main.level),
         "pictures": {name: static.chart(spec, datasets, name) for name, spec in alone.items()} if drawn else {},
         "columns": content.columns(), "detail_columns": content.detail_columns(), "level": main.level,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from onset.language import _, noted
 from onset.language.sentences import told
@@ -48,7 +49,7 @@ def axis_choice(analysis: Analysis) -> ChoiceText | None:
     return None if choice is None else ChoiceText(told(choice.why), choice.held_out == "family")
 
 
-def script_words() -> dict[str, str]:
+def script_words() -> dict[str, Any]:
     """The words that the page's script writes; names in braces are filled in by it."""
     return {
         "shown": _("{count} shown"), "copied": _("copied"), "notCopied": _("the browser does not let pages copy"),
@@ -56,5 +57,9 @@ def script_words() -> dict[str, str]:
         "waiting": _("Waiting for the first scores and losses."), "pending": _("pending"), "done": _("done"),
         "lost": _("The server cannot be reached; this is what it told last."),
         "updated": _("There are new findings: the page is renewed."),
+        "menu": {
+            "CLICK_TO_VIEW_ACTIONS": _("Save this picture"), "SVG_ACTION": _("Save as SVG"),
+            "PNG_ACTION": _("Save as PNG"),
+        },
         "working": _("Findings are being made."), "loss": _("Training loss"), "tokens": _("Training tokens"),
     }  # fmt: skip

@@ -31,6 +31,11 @@ class LossInterval(Record):
         """The same as an unnamed value with its interval."""
         return Interval(self.loss, self.low, self.high)
 
+    @property
+    def open_above(self) -> bool:
+        """Whether it is the highest loss that was fitted: the true one may be higher than any that was seen."""
+        return self.loss >= self.high
+
 
 class Width(Record):
     """The onset width: how far the loss falls from the onset loss to half of what the curve reaches."""

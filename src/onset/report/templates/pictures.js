@@ -101,13 +101,26 @@ async function draw(element) {
   const exported = element.classList.contains("chart") && { export: true, source: false, compiled: false, editor: false };
   const canvas = count > MANY;
   const shown = await vegaEmbed(holder, spec, {
-    actions: exported || false, renderer: canvas ? "canvas" : "svg", ast: true, mode: "vega-lite", tooltip: { theme: "custom" },
+    actions: exported || false, i18n: texts().words.menu, renderer: canvas ? "canvas" : "svg", ast: true, mode: "vega-lite", tooltip: { theme: "custom" },
   });
   element.classList.toggle("canvas", canvas);
   for (const old of before) old.remove();
   release(element);
   if (element.isConnected && holder.isConnected) drawn.set(element, shown); else shown.finalize();
   if (said) element.setAttribute("aria-label", described(said, count));
+  if (exported) namePicture(element, holder);
+}
+
+// The picture is what has a name, and not the element that has its menu too: what is inside an image is not read out.
+function namePicture(element, holder) {
+  const marks = holder.querySelector(".marks");
+  marks.setAttribute("role", "img");
+  marks.setAttribute("aria-label", element.getAttribute("aria-label"));
+  element.removeAttribute("role");
+  element.removeAttribute("aria-label");
+  const menu = holder.querySelector("summary");
+  menu.setAttribute("aria-label", texts().words.menu.CLICK_TO_VIEW_ACTIONS);
+  menu.querySelector("svg").setAttribute("aria-hidden", "true");
 }
 
 // What a panel shows, for those who do not see it: the sentence as it was written, or what was switched to.

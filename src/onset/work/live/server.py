@@ -40,8 +40,8 @@ class Board:
     page: bytes = b""
     number: str = ""
     """Of the page that is shown; a reader's page that has another is old."""
-    told: str = "{}"
-    """How far the study is, as JSON."""
+    told: str = ""
+    """How far the study is, as JSON; empty before it was looked at."""
     changes: int = 0
     closed: bool = False
     readers: int = 0
