@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -158,11 +158,12 @@ def serve(
             "there is nothing to serve", where=source, advice="give a study's folder or a table; or 'onset run --serve'"
         )
     from onset.work.live import LivePage
+    from onset.work.signals import stop_signals
 
     with LivePage(source, host=host, port=port, public=public, chosen=language) as page:
         say(f"page: {page.url} (Ctrl-C ends it)")
-        with suppress(KeyboardInterrupt):
-            page.wait()
+        with stop_signals() as stop:
+            page.wait(stop)
 
 
 def _served(out: Path | str, wanted: bool, port: int | None) -> AbstractContextManager[object]:

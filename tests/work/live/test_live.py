@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -195,3 +198,17 @@ def test_a_port_without_a_page_and_a_source_that_is_not_there_are_refused(tmp_pa
     assert isinstance(result.exception, OnsetError)
     result = CliRunner().invoke(app, ["run", "tiny", "--out", "s3://bucket/x", "--serve"])
     assert isinstance(result.exception, OnsetError)
+
+
+def test_a_process_that_makes_a_page_ends_with_its_parent() -> None:
+    """A server that was killed would leave an analysis at work for as long as it takes."""
+    inner = "import os, threading, time; from onset.work.live.analysis import _end_with; "
+    inner += "threading.Thread(target=_end_with, args=(os.getppid(),)).start(); print(os.getpid(), flush=True)"
+    outer = f"import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', {inner!r}], stdout=subprocess.PIPE); "
+    outer += "print(c.stdout.readline().decode().strip())"
+    told = subprocess.run([sys.executable, "-c", outer], capture_output=True, text=True, check=True)
+    child = int(told.stdout)
+    until = time.monotonic() + 60
+    while Path(f"/proc/{child}").exists() and "zombie" not in Path(f"/proc/{child}/status").read_text():
+        assert time.monotonic() < until, "it goes on alone"
+        time.sleep(0.1)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ def main() -> None:
     """The process: analyse, and write the page beside its place. An OnsetError is told in one line."""
     source, out, events, chosen, niceness = sys.argv[1:]
     modest(int(niceness))
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     from onset import language
     from onset.work.findings import live_page
 
@@ -99,6 +101,13 @@ def main() -> None:
         print(error.what.splitlines()[0], file=sys.stderr)
         sys.exit(1)
     Path(out).write_text(text, encoding="utf-8")
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended, however that came: nobody is left to show the page."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def modest(niceness: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -80,10 +81,10 @@ class LivePage:
         self._server.shutdown()
         self._server.server_close()
 
-    def wait(self) -> None:
-        """Until the process is told to stop."""
-        while not self._stop.wait(3600):
-            pass
+    def wait(self, should_stop: Callable[[], bool]) -> None:
+        """Until ``should_stop``, which is asked a few times a second."""
+        while not should_stop():
+            time.sleep(0.2)
 
     def _farewell(self) -> None:
         """Let open pages have the last state."""
