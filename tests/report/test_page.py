@@ -349,12 +349,12 @@ def test_an_onset_at_the_highest_loss_is_told_as_open(analysis: Analysis, tmp_pa
         update={"verdict": "smooth", "threshold": None, "onset": LossInterval(loss=1.5, low=1.5, high=1.5)}
     )
     below = top.model_copy(update={"onset": LossInterval(loss=1.5, low=1.2, high=1.5)})
-    for changed, told in ((top, "at or above 1.50"), (below, "at or above 1.50 [1.20 or above]")):
+    for changed, told in ((top, "at or above 1.500"), (below, "at or above 1.50 [1.20 or above]")):
         whole = analysis.model_copy(update={"findings": (changed, *analysis.findings[1:])})
         text = page.write(tmp_path, whole, None, pictures=False).read_text(encoding="utf-8")
         assert f"sets in {told}<" in text
         assert f"at the highest losses fitted already, {told}" in text
-        assert "1.50 [1.50, 1.50]" not in text
+        assert "1.500 [1.500" not in body(text)
 
 
 def test_a_late_and_narrow_rise_is_told_first_whatever_the_verdict(analysis: Analysis) -> None:
