@@ -93,3 +93,10 @@ def test_a_part_cut_short_is_named(study_folder: Path) -> None:
 def test_an_absent_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(OnsetError, match="no such folder"):
         query(tmp_path / "absent", "SELECT 1")
+
+
+def test_a_query_without_end_is_stopped_and_says_how_to_give_it_longer(tmp_path: Path) -> None:
+    endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t"
+    with pytest.raises(OnsetError, match=r"longer than 0\.2 seconds") as caught:
+        query(tmp_path, endless, timeout=0.2)
+    assert "--timeout" in str(caught.value)

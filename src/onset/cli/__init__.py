@@ -16,6 +16,9 @@ from onset.cli.app import app
 from onset.errors import OnsetError, absent
 
 
+STOPPED = 130
+"""Exit status after Ctrl-C."""
+
 __all__ = ["app", "main", "refusal"]
 
 
@@ -30,8 +33,16 @@ def main() -> None:
     except (OnsetError, BrokenPipeError, OSError, MemoryError, RecursionError, UnicodeEncodeError) as error:
         _end(refusal(error))
     except KeyboardInterrupt:
-        typer.echo("onset: stopped; the same command goes on from here", err=True)
-        sys.exit(130)
+        _stopped()
+    except SystemExit as ended:
+        if ended.code == STOPPED:  # Typer has heard Ctrl-C itself
+            _stopped()
+        raise
+
+
+def _stopped() -> NoReturn:
+    typer.echo("onset: stopped; the same command goes on from here", err=True)
+    sys.exit(STOPPED)
 
 
 def _end(error: OnsetError | None) -> NoReturn:

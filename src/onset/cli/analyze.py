@@ -176,6 +176,9 @@ def query(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")],
     sql: Annotated[str, typer.Argument(metavar="SQL", help="Over the views items, losses and observations.")],
     as_json: Json = False,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds after which the query is stopped (default 60).")
+    ] = None,
     as_csv: Csv = False,
 ) -> None:
     """Run SQL over a study's items, losses and observations."""
@@ -183,7 +186,7 @@ def query(
 
     if as_json and as_csv:
         raise typer.BadParameter("give --json or --csv, not both")
-    found = ask(folder, sql)
+    found = ask(folder, sql) if timeout is None else ask(folder, sql, timeout)
     if as_csv:
         typer.echo(found.to_csv(index=False), nl=False)
     else:

@@ -269,6 +269,9 @@ def take_glm_weights(model: Decoder, weights: Mapping[str, Tensor]) -> None:
         _put(block.feed_gain, at["post_attention_layernorm"])
         _put(block.gate_up, at["mlp.gate_up_proj"])
         _put(block.down, at["mlp.down_proj"])
+    described = 2 + (model.head is not None) + 9 * len(model.blocks)
+    if len(weights) != described:
+        raise ValueError(f"the weights hold {len(weights)} tensors where config.json describes {described}")
 
 
 def load(folder: Path) -> Decoder:
@@ -293,6 +296,8 @@ def _qkv_rows(shape: Shape) -> list[int]:
 
 
 def _put(parameter: Tensor, value: Tensor) -> None:
+    if not value.is_floating_point():
+        raise ValueError(f"a weight is of type {value.dtype}")
     if parameter.shape != value.shape:
         raise ValueError(f"a weight is {tuple(value.shape)} where the shape asks for {tuple(parameter.shape)}")
     parameter.copy_(value)

@@ -100,12 +100,14 @@ class Engine:
         else:
             tokens = padded([row.tokens for row in rows])
             starts = np.arange(len(rows) + 1) * tokens.shape[1]
+        targets = np.concatenate([row.targets for row in rows])
+        self.lm.check_ids(tokens, targets)
         columns = np.concatenate([row.columns + start for row, start in zip(rows, starts, strict=False)])
         wanted = torch.from_numpy(columns).to(device)
         states = self.lm.states(torch.from_numpy(tokens).to(device), positions, plan, wanted)
         begins = np.cumsum([0] + [len(row.columns) for row in rows])
         asked = np.concatenate([row.asked + begin for row, begin in zip(rows, begins, strict=False)])
-        return picked(self.lm, states, asked, np.concatenate([row.targets for row in rows]))
+        return picked(self.lm, states, asked, targets)
 
 
 _NOTHING: NDArray[np.float64] = np.zeros(0)
@@ -119,6 +121,7 @@ def threads(lm: CausalLM) -> int:
 @torch.inference_mode()
 def prefix_of(lm: CausalLM, prefix: NDArray[np.int32]) -> Keys:
     """Keys and values of a prefix by layer, computed once."""
+    lm.check_ids(prefix)
     tokens = torch.from_numpy(prefix.astype(np.int64))[None].to(lm.device)
     plan = sharing.plan_of([np.zeros(len(prefix), dtype=np.int32)], None, lm.device, lm.dtype)
     plan.keep = True

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from onset.cpu import products
@@ -85,6 +86,15 @@ class CausalLM:
         return sum(tensor.nbytes for pair in plan.kept.values() for tensor in pair)
 
     @torch.inference_mode()
+    def check_ids(self, *ids: NDArray[Any]) -> None:
+        """Refuse ids that the model has no embedding for."""
+        largest = max((int(one.max()) for one in ids if one.size), default=0)
+        if largest >= self.vocab:
+            raise OnsetError(
+                f"the tokenizer gives the id {largest}, and the model has {self.vocab} tokens", where=self.name,
+                advice="put the tokenizer beside the weights that belongs to them",
+            )  # fmt: skip
+
     def states(
         self,
         tokens: Tensor,

@@ -129,7 +129,7 @@ def _plainly(lm: CausalLM, group: list[Answer], batch_tokens: int) -> None:
         batch, group = group[:size], group[size:]
         while batch:
             rows = [np.concatenate([answer.prompt, np.asarray(answer.ids, dtype=np.int32)]) for answer in batch]
-            _take(lm, batch, lm.states(_tensor(padded(rows), lm), None, None, _ends(rows, lm)))
+            _take(lm, batch, lm.states(_known(padded(rows), lm), None, None, _ends(rows, lm)))
             batch = [answer for answer in batch if not answer.done]
 
 
@@ -174,7 +174,7 @@ def _read(
         rows = [answer.prompt[length:] for answer in part]
         places = np.arange(length, length + len(rows[0]))[None].repeat(len(rows), axis=0)
         plan = sharing.Plan(prefix=prefix, keep=True)
-        _take(lm, part, lm.states(_tensor(padded(rows), lm), _tensor(places, lm), plan, _ends(rows, lm)))
+        _take(lm, part, lm.states(_known(padded(rows), lm), _tensor(places, lm), plan, _ends(rows, lm)))
         for layer, (keys, values) in plan.kept.items():
             if layer not in memory.layers:
                 memory.layers[layer] = (_room(keys, len(batch), capacity), _room(values, len(batch), capacity))
@@ -235,6 +235,12 @@ def _room(like: Tensor, rows: int, capacity: int) -> Tensor:
 
 def _tensor(array: NDArray[Any], lm: CausalLM) -> Tensor:
     return torch.from_numpy(array.astype(np.int64)).to(lm.device)
+
+
+def _known(ids: NDArray[Any], lm: CausalLM) -> Tensor:
+    """Ids on the model's device; those that it has no embedding for are refused."""
+    lm.check_ids(ids)
+    return _tensor(ids, lm)
 
 
 def _ends(rows: Sequence[Ids], lm: CausalLM) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from onset.errors import OnsetError
 from onset.score.causal import CausalLM
 from onset.score.transformers_parts import context_of, of_tokenizer, quiet
+from onset.score.weights import FAULTS, check_used
 
 MAGIC = b"GGUF"
 SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
@@ -58,7 +59,7 @@ def load(file: Path, *, name: str, dtype: torch.dtype | str, device: str) -> Cau
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 **place, config=config, dtype=dtype, output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, struct.error) as error:
+    except (*FAULTS, struct.error) as error:
         raise OnsetError(
             f"cannot load the model: {error}".splitlines()[0],
             where=file,
@@ -67,5 +68,6 @@ def load(file: Path, *, name: str, dtype: torch.dtype | str, device: str) -> Cau
     model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise OnsetError(f"{len(missing)} weights are missing, such as '{missing[0]}'", where=file)
+    check_used(report["unexpected_keys"], file)
     encoder, longest = of_tokenizer(tokenizer)
     return CausalLM.of_transformer(model.eval().to(device), encoder, context=context_of(config, longest), name=name)

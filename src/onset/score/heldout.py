@@ -31,6 +31,7 @@ from onset.score.causal import CausalLM
 from onset.score.encoding import Encoder
 from onset.score.figures import Measured, figures
 from onset.score.requests import Group, Row
+from onset.score.weights import check_nats
 
 MOST_CHANGED = 0.01
 """Share of a text's bytes that a tokenizer may drop or change before bits per byte stop meaning anything."""
@@ -148,6 +149,7 @@ def by_document(
     sums = np.zeros(2 * len(documents))
     within = lm.context <= lm.reach
     Engine(lm, batch_tokens or batch_size(lm)).run([Group(np.zeros(0, np.int32), prepared.rows)], sums, within)
+    check_nats(-sums, int(prepared.tokens.sum()) + prepared.closed * len(documents), lm.name)
     return prepared, -sums.reshape(-1, 2)
 
 

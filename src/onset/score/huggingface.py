@@ -7,7 +7,6 @@ are missing or cut short is an error, never a model with random weights.
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +17,7 @@ from onset import reading
 from onset.data.tokenizer import Tokenizer
 from onset.errors import OnsetError, did_you_mean
 from onset.models import transformer as models
-from onset.models.files import named_files
-from onset.score import gguf, llama
+from onset.score import gguf, llama, weights
 from onset.score.causal import CausalLM
 from onset.score.encoding import Encoder
 from onset.score.transformers_parts import context_of, of_tokenizer, quiet
@@ -67,7 +65,7 @@ def load(
         and (encoder := llama.plain_encoder(folder)) is not None
         and any(folder.glob("*.safetensors"))
     ):
-        _check_weights(folder, allow_bin)
+        weights.check_folder(folder, allow_bin)
         return llama.load(folder, raw, name, dtype, devices[0], encoder)
     return _load_any(folder, raw, name, dtype, devices, allow_bin, trust_remote_code)
 
@@ -83,7 +81,7 @@ def _load_any(
 ) -> CausalLM:
     """A model by way of the transformers library, on one device or spread over several."""
     config = _config(folder, raw, trust_remote_code)
-    binary = _check_weights(folder, allow_bin)
+    binary = weights.check_folder(folder, allow_bin)
     from transformers import AutoModelForCausalLM
 
     try:
@@ -99,7 +97,7 @@ def _load_any(
                 output_loading_info=True,
                 **(spread(devices) if len(devices) > 1 else {}),
             )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except weights.FAULTS as error:
         raise OnsetError(f"cannot load the model: {error}", where=folder, advice="save or fetch it again") from error
     model, report = loaded
     if report["missing_keys"]:
@@ -107,6 +105,7 @@ def _load_any(
         raise OnsetError(
             f"{len(names)} weights are missing, such as '{names[0]}'", where=folder, advice="save or fetch it again"
         )
+    weights.check_used(report["unexpected_keys"], folder)
     model.eval()
     if len(devices) == 1:
         model.to(devices[0])
@@ -165,7 +164,7 @@ def _is_ours(folder: Path, config: Mapping[str, Any]) -> bool:
 
 def _load_ours(folder: Path, name: str, dtype: Dtype, device: str) -> CausalLM:
     """A checkpoint of our own, without the transformers library: seconds less in every process."""
-    _check_weights(folder, allow_bin=False)
+    weights.check_folder(folder, allow_bin=False)
     decoder = models.load(folder).eval()
     if dtype != "auto":
         decoder = decoder.to(getattr(torch, dtype))
@@ -192,7 +191,11 @@ def _config(folder: Path, raw: Mapping[str, Any], trust_remote_code: bool) -> An
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    kind = str(raw.get("model_type"))
+    kind, architectures = str(raw.get("model_type")), raw.get("architectures")
+    if not (
+        architectures is None or (isinstance(architectures, list) and all(isinstance(a, str) for a in architectures))
+    ):
+        raise OnsetError("'architectures' is no list of names", where=file, advice=weights.AGAIN)
     if kind not in CONFIG_MAPPING_NAMES:
         registered = kind in CONFIG_MAPPING  # by the study that it is of
         if raw.get("auto_map") and not registered and not trust_remote_code:
@@ -210,8 +213,8 @@ def _config(folder: Path, raw: Mapping[str, Any], trust_remote_code: bool) -> An
         raise OnsetError(f"not a causal language model: {named}", where=file, advice="give a model that continues text")
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, TypeError) as error:
-        raise OnsetError(f"cannot read the configuration: {error}", where=file) from error
+    except weights.FAULTS as error:
+        raise OnsetError(f"cannot read the configuration: {error}", where=file, advice=weights.AGAIN) from error
 
 
 def _causal(kind: str, architectures: list[str] | None, known: Any) -> bool:
@@ -221,47 +224,6 @@ def _causal(kind: str, architectures: list[str] | None, known: Any) -> bool:
     names = known[kind]
     names = set(names) if isinstance(names, (list, tuple)) else {names}
     return not architectures or bool(names & set(architectures))
-
-
-def _check_weights(folder: Path, allow_bin: bool) -> bool:
-    """Whether the weights are pickled; raises when they are missing, cut short, or pickled and not allowed."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        files = [folder / name for name in sorted(named_files(index))]
-    else:
-        files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        if not any(folder.glob("*.bin")):
-            raise OnsetError("the folder has no weights", where=folder, advice="it should hold model.safetensors")
-        if not allow_bin:
-            raise OnsetError(
-                "the weights are pickled (.bin) and there is no safetensors file",
-                where=folder,
-                advice="convert them to safetensors, or allow .bin: then weights only are read from it",
-            )
-        return True
-    for file in files:
-        _check_safetensors(file)
-    return False
-
-
-def _check_safetensors(file: Path) -> None:
-    """Compare a file's size with what its header says: 8 bytes of length, the header, the tensors."""
-    if not file.is_file():
-        raise OnsetError("a part of the weights is missing", where=file, advice="fetch the folder again")
-    size = file.stat().st_size
-    try:
-        with open(file, "rb") as handle:
-            length = int.from_bytes(handle.read(8), "little")
-            header = json.loads(handle.read(min(length, size)))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OnsetError("not a whole safetensors file", where=file, advice="save or fetch it again") from error
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise OnsetError(
-            f"the weights are cut short: {size} of {expected} bytes", where=file, advice="save or fetch it again"
-        )
 
 
 def _encoder(folder: Path, trust_remote_code: bool) -> tuple[Encoder, int | None]:
@@ -275,7 +237,7 @@ def _encoder(folder: Path, trust_remote_code: bool) -> tuple[Encoder, int | None
         raise OnsetError("the folder has no tokenizer", where=folder, advice="put the model's tokenizer.json into it")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+    except weights.FAULTS as error:
         raise OnsetError(
             f"cannot load the tokenizer: {error}", where=folder, advice="save or fetch it again"
         ) from error

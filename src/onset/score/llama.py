@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer as Backend
 from torch import Tensor, nn
 
 from onset import reading
 from onset.errors import OnsetError
-from onset.models.files import named_files
 from onset.score.causal import CausalLM
 from onset.score.encoding import Encoder
+from onset.score.weights import AGAIN, FAULTS, check_shapes, check_used, files_of
 
 NEEDED = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings",
@@ -43,6 +42,10 @@ PLAIN_KEYS = {
     "clean_up_tokenization_spaces", "split_special_tokens", "added_tokens_decoder", "padding_side", "truncation_side",
     "model_input_names", "chat_template",
 }  # fmt: skip
+
+
+LAYERS = 10_000
+"""Layers above are no model."""
 
 
 def readable(config: Mapping[str, Any]) -> bool:
@@ -108,31 +111,53 @@ class Llama(nn.Module):
         return self.embedding if self.head is None else self.head
 
 
+def _shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The tensors that a configuration describes, with their shapes."""
+    sizes = {
+        key: reading.count(config[key], key, where="config.json", least=1) for key in NEEDED if key != "rms_norm_eps"
+    }
+    width, hidden, heads = (sizes[key] for key in ("hidden_size", "intermediate_size", "num_attention_heads"))
+    of_heads = reading.count(config.get("num_key_value_heads") or heads, "num_key_value_heads", where="config.json")
+    head = reading.count(config.get("head_dim") or width // heads, "head_dim", where="config.json", least=2)
+    if heads % of_heads or head % 2:
+        raise OnsetError(f"{heads} heads of {head} on {of_heads} of keys", where="config.json", advice=AGAIN)
+    keys = (of_heads * head, width)
+    shapes = {
+        "input_layernorm": (width,), "post_attention_layernorm": (width,),
+        "self_attn.q_proj": (heads * head, width), "self_attn.k_proj": keys, "self_attn.v_proj": keys,
+        "self_attn.o_proj": (width, heads * head), "mlp.gate_proj": (hidden, width), "mlp.up_proj": (hidden, width),
+        "mlp.down_proj": (width, hidden),
+    }  # fmt: skip
+    found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (sizes["vocab_size"], width)}
+    found["model.norm.weight"] = (width,)
+    if not config.get("tie_word_embeddings"):
+        found["lm_head.weight"] = (sizes["vocab_size"], width)
+    if sizes["num_hidden_layers"] > LAYERS:
+        raise OnsetError(f"{sizes['num_hidden_layers']} layers", where="config.json", advice=AGAIN)
+    for layer in range(sizes["num_hidden_layers"]):
+        found |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in shapes.items()}
+    return found
+
+
 def load(folder: Path, config: Mapping[str, Any], name: str, dtype: str, device: str, encoder: Encoder) -> CausalLM:
     """The model of a folder whose configuration is ``readable`` and whose weights are whole safetensors files."""
     try:
-        weights = {key: value for file in _files(folder) for key, value in load_file(file).items()}
+        weights = {key: value for file in files_of(folder) for key, value in load_file(file).items()}
+        expected = _shapes(config)
+        check_shapes(weights, expected, folder)
+        tied = {"lm_head.weight"} if config.get("tie_word_embeddings") else set()
+        check_used(weights.keys() - expected.keys() - tied, folder)
+        weights = {key: weights[key] for key in expected}
         if dtype == "auto":
             dtype = str(weights["model.norm.weight"].dtype).removeprefix("torch.")
         wanted = getattr(torch, dtype)
         model = Llama(config, {key: value.to(wanted) for key, value in weights.items()})
-    except (OSError, ValueError, SafetensorError) as error:
+    except FAULTS as error:
         raise OnsetError(f"cannot load the model: {error}", where=folder, advice="save or fetch it again") from error
-    except KeyError as error:
-        raise OnsetError(
-            f"weights are missing, such as {error}", where=folder, advice="save or fetch it again"
-        ) from error
     del weights
     model = model.eval().to(device)
     context = int(config["max_position_embeddings"])
     return CausalLM.of_stack(model, encoder, context=context, name=name, epsilon=model.epsilon, pairs=False)
-
-
-def _files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return [folder / file for file in sorted(named_files(index))]
-    return sorted(folder.glob("*.safetensors"))
 
 
 def plain_encoder(folder: Path) -> Encoder | None:

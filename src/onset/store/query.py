@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import threading
 from pathlib import Path
 
 import duckdb
@@ -33,18 +34,25 @@ FROM items GROUP BY ALL
 PARTS = {"items": "items/[0-9]*/*.parquet", "losses": "loss/[0-9]*.parquet"}
 
 
-def query(folder: str | Path, sql: str) -> pd.DataFrame:
+SECONDS = 60.0
+"""How long a query may take where nothing else is said."""
+MEMORY = "2GB"
+"""What a query may hold; it has no disk to spill to."""
+
+
+def query(folder: str | Path, sql: str, timeout: float | None = SECONDS) -> pd.DataFrame:
     """The rows that one SELECT statement gives over a study's views.
 
     ``items`` has a row a choice, ``answers`` a row a question, ``losses`` a row a text. ``observations`` (scores joined
     to the study's first loss, see ``onset.read``) and ``asked`` (what could not be asked or was cut, by checkpoint
-    and task) are computed when the statement names them. A study without parts has empty views. Raises OnsetError for
-    SQL that is wrong or that is no single SELECT, for a folder that does not exist, and for a part cut short.
+    and task) are computed when the statement names them. A study without parts has empty views. ``timeout`` is in
+    seconds, None for no limit. Raises OnsetError for a query that takes longer, for SQL that is wrong or that is no
+    single SELECT, for a folder that does not exist, and for a part cut short.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise OnsetError("there is no such folder", where=folder, advice="give the folder of a study")
-    with duckdb.connect(config={"enable_external_access": "false"}) as database:
+    with duckdb.connect(config={"enable_external_access": "false", "memory_limit": MEMORY}) as database:
         _only_select(database, sql)
         for view, pattern in PARTS.items():
             database.register(view, _parts(folder, view, pattern))
@@ -57,11 +65,41 @@ def query(folder: str | Path, sql: str) -> pd.DataFrame:
             )
         database.execute("SET python_enable_replacements = false")
         database.execute("SET lock_configuration = true")
+        return _within(database, sql, timeout, folder)
+
+
+def _within(database: duckdb.DuckDBPyConnection, sql: str, timeout: float | None, folder: Path) -> pd.DataFrame:
+    """The rows of a statement, which is stopped after ``timeout`` seconds, and by Ctrl-C.
+
+    It runs in a thread of its own: the interpreter hears Ctrl-C only between the steps of its own thread.
+    """
+    found: list[pd.DataFrame] = []
+    faults: list[BaseException] = []
+    ended = threading.Event()
+
+    def execute() -> None:
         try:
-            frame: pd.DataFrame = database.sql(sql).df()
-        except duckdb.Error as error:
-            raise _explained(error, folder) from error
-    return frame
+            found.append(database.execute(sql).df())
+        except (duckdb.Error, ValueError, OverflowError, MemoryError, RuntimeError) as error:
+            faults.append(error)
+        finally:
+            ended.set()
+
+    threading.Thread(target=execute, daemon=True).start()
+    try:
+        late = not ended.wait(timeout)
+    finally:
+        while not ended.is_set():
+            database.interrupt()
+            ended.wait(0.1)
+    if late and not found:
+        raise OnsetError(
+            f"the query took longer than {timeout:g} seconds and was stopped", where=sql[:200],
+            advice="give it longer with --timeout SECONDS, or ask for less; a recursive query needs an end",
+        )  # fmt: skip
+    if faults:
+        raise _explained(faults[0], folder) from faults[0]
+    return found[0]
 
 
 def _only_select(database: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -99,7 +137,7 @@ def _dtype(column: str, numbers: tuple[str, ...]) -> str:
     return "float64" if column in numbers else "str"
 
 
-def _explained(error: duckdb.Error, folder: Path) -> OnsetError:
+def _explained(error: BaseException, folder: Path) -> OnsetError:
     """A broken part is named; anything else is the statement's fault, told in the database's words."""
     for run in run_dirs(folder):
         for pattern in PARTS.values():
