@@ -140,6 +140,10 @@ def _losses_of_scores(scored: pd.DataFrame) -> pd.DataFrame:
     return scored[columns].drop_duplicates().dropna(subset=["loss"])
 
 
+def _source_of(frame: pd.DataFrame) -> str | None:
+    return ", ".join(map(str, frame.source.unique()[:3])) if "source" in frame else None
+
+
 def _prepared(
     frame: pd.DataFrame, columns: Sequence[str], options: Options, notes: list[str], keys: list[str], value: str
 ) -> pd.DataFrame:
@@ -151,6 +155,12 @@ def _prepared(
             made[column] = defaults.get(column, np.nan)
         if column in defaults:
             made[column] = made[column].fillna(defaults[column])
+    nameless = [name for name in ("run", "task", "metric") if name in columns and bool(made[name].isna().any())]
+    if nameless:
+        raise OnsetError(
+            f"{int(made[nameless[0]].isna().sum())} {value}s do not say their {nameless[0]}", where=_source_of(made),
+            advice="fill in the column, or leave these rows out",
+        )  # fmt: skip
     for column in ("step", "tokens", "params", value):
         made[column] = pd.to_numeric(made[column], errors="coerce").astype(float) if column != value else made[column]
     made["run"] = made.run.astype("str").str.strip()
@@ -367,7 +377,9 @@ def _with_chance(made: pd.DataFrame, options: Options, notes: list[str]) -> pd.D
     given = made.task.map({task: options.chance.of(task) for task in tasks}).astype(float)
     made["chance"] = pd.to_numeric(made.chance, errors="coerce").astype(float)
     made["chance"] = made.chance.fillna(given.where(made.metric.map(guessed).astype(bool)))
-    known = pd.Series([chance_of(t, m) for t, m in zip(made.task, made.metric, strict=True)], made.index, dtype=float)
+    known = pd.Series(
+        [chance_of(str(t), str(m)) for t, m in zip(made.task, made.metric, strict=True)], made.index, dtype=float
+    )
     fill = made.chance.isna() & known.notna()
     if fill.any():
         made["chance"] = made.chance.fillna(known)

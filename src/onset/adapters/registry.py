@@ -101,6 +101,13 @@ def read(given: str, reading: Reading) -> Results:
     return merged([_read(file, file_format, reading, inside=inside) for file, file_format in found])
 
 
+LOOK = "look at this place of the file; docs/adapters.md says what each format holds, and 'table' takes any table"
+"""What to do about a file of a known format with contents of another."""
+
+SHAPELESS = (AttributeError, TypeError, KeyError, IndexError, ValueError, OverflowError)
+"""What a format's reader meets where a file has the format's keys and values of another kind."""
+
+
 def _read(file: Path, file_format: Format, reading: Reading, *, inside: bool) -> Results:
     """One file's results; scores and losses know their file, for errors that name it.
 
@@ -114,6 +121,14 @@ def _read(file: Path, file_format: Format, reading: Reading, *, inside: bool) ->
         if not inside:
             raise
         return Results(notes=(f"{file.name} was passed over: {error.what}",))
+    except OnsetError as error:
+        error.advice = error.advice or LOOK
+        raise
+    except SHAPELESS as error:
+        raise OnsetError(
+            f"the file is not as the format '{file_format.name}' is written: {str(error) or type(error).__name__}",
+            where=file, advice=LOOK,
+        ) from error  # fmt: skip
     for frame in (results.scores, results.losses):
         if len(frame):
             frame["source"] = str(file)
@@ -124,7 +139,15 @@ def detect(path: Path) -> Format | None:
     """The format of a file, or of a folder as a whole; None where it is none of them."""
     ours = FOLDERS if path.is_dir() else FILES
     options = (*ours, *(one for one in packaged().values() if one.folder == path.is_dir()))
-    return next((one for one in options if one.looks_like(path)), None)
+    return next((one for one in options if _fits(one, path)), None)
+
+
+def _fits(one: Format, path: Path) -> bool:
+    """Whether a file looks like a format; one with the format's keys and other values does not."""
+    try:
+        return one.looks_like(path)
+    except SHAPELESS:
+        return False
 
 
 def merged(parts: Sequence[Results]) -> Results:

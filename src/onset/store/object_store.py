@@ -45,6 +45,8 @@ def study_folder(out: Path | str) -> Path:
 
     Raises OnsetError for another URL: only a whole study can be kept in a store.
     """
+    if str(out).rstrip(":/") in OBJECTS and ":" in str(out):
+        raise OnsetError("this URL names no store", where=out, advice="give one with a bucket: s3://bucket/folder")
     if is_url(out):
         raise OnsetError(
             "this cannot be kept in a store",

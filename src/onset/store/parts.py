@@ -152,6 +152,10 @@ class whole_file:
         self.beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
 
     def __enter__(self) -> Path:
+        if self.path.is_symlink() and not self.path.exists():
+            raise OnsetError(
+                f"'{self.path.name}' is a link that leads nowhere", where=self.path, advice="name a file or remove it"
+            )
         if self.path.exists() and not self.path.is_file():  # a rename would put a file in the place of a device
             raise OnsetError(
                 f"'{self.path.name}' is not a file, and would be replaced by one", where=self.path,

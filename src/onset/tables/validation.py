@@ -58,6 +58,13 @@ def of_scores(frame: pd.DataFrame) -> list[Reasons]:
         _where(outside, "score", frame.score, "is outside the range of metric '{metric}'", frame),
         _where(chance, "chance", frame.chance, "is outside the range of metric '{metric}'", frame),
         _where((frame.stderr < 0) | np.isinf(frame.stderr), "stderr", frame.stderr, "is negative or infinite"),
+        _where(
+            (frame.stderr > high - low) & ~np.isinf(frame.stderr),
+            "stderr",
+            frame.stderr,
+            "is larger than the range of metric '{metric}'",
+            frame,
+        ),
         _where(frame.n_examples <= 0, "n_examples", frame.n_examples, "is not above zero"),
         _where(_uncountable(frame["n_examples"]), "n_examples", frame["n_examples"], "is no count"),
         _where(~frame.direction.isin(["higher", "lower"]), "direction", frame.direction, "is not 'higher' or 'lower'"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import filecmp
 import hashlib
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,15 +61,14 @@ def known(table: Path | None) -> dict[str, Known]:
         return {}
     advice = "give a CSV with columns model,tokens (whole numbers) and, where wanted, run,step"
     try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(reading.text(table, advice=advice), newline="")))
         return {
             row["model"]: Known(
                 _count(row["tokens"]), row.get("run") or "", _count(row.get("step")), _count(row.get("params"))
             )
             for row in rows
         }
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise OnsetError(f"cannot read the table of tokens: {error}", where=table, advice=advice) from error
 
 
@@ -232,7 +232,7 @@ def describe(subject: Subject, params: int | None = None) -> None:
 
 def _of(model: str, out: Path, known: Known, tokens_per_step: int | None, waiting: bool) -> list[Subject]:
     path = Path(model)
-    if (path / "run.json").exists():
+    if reading.there(path) and (path / "run.json").exists():
         run = RunDir(path.resolve())
         return [] if waiting and not run.steps() else _of_run(run, out)
     if path.resolve().parent.name == "steps" and (path.resolve().parent.parent / "run.json").exists():

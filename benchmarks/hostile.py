@@ -1,0 +1,252 @@
+"""Bad and hostile inputs over all commands: each is to be refused in one message, or taken as it is meant.
+
+The inputs are made here from a seed. Every one runs the program's own ``main`` in a fresh process, forked from one
+that has only imported what commands import, in a folder of its own and under a limit of time. It fails on a
+traceback, a hang, a signal, a refusal without advice, an acceptance that is none, and on a change to files that stood
+before. ``python benchmarks/hostile.py`` writes results/hostile.md; ``--only KIND`` runs one kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostile_case import Case
+from hostile_records import records
+from hostile_tables import tables
+from hostile_texts import texts
+
+RESULTS = Path(__file__).parent / "results" / "hostile.md"
+TRACE = "Traceback (most recent call last)"
+MEMORY = 6 * 2**30
+"""Bytes of address space that one input may take."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input."""
+
+    case: Case
+    status: str
+    """refused, accepted, usage, or the fault: traceback, hang, signal, no advice, wrongly accepted, ..."""
+    seconds: float
+    said: str
+
+    @property
+    def fault(self) -> bool:
+        """Whether it is not as it is wanted."""
+        return self.status not in ("refused", "accepted", "usage")
+
+
+def cases(seed: int) -> list[Case]:
+    """All inputs of a seed."""
+    return [
+        *tables(seed),
+        *texts(seed),
+        *records(seed),
+    ]
+
+
+def warm() -> None:
+    """Import what the commands import, and start nothing: forked children share it."""
+    import onset.adapters.command
+    import onset.cli
+    import onset.data.tokenizer
+    import onset.store.query
+    import onset.train.calibration
+    import onset.train.precision
+    import onset.work.findings
+    import onset.work.jobs.foreign
+    import onset.work.study  # noqa: F401
+
+
+def run(case: Case, folder: Path) -> Outcome:
+    """Run one input in a folder of its own, and say what became of it."""
+    folder.mkdir(parents=True)
+    case.make(folder)
+    before = _contents(folder)
+    began = time.monotonic()
+    code, said, errors = _forked(case, folder)
+    took = time.monotonic() - began
+    status = _judged(case, code, said, errors, folder)
+    if status in ("refused", "accepted", "usage"):
+        after = _contents(folder)
+        changed = [name for name, digest in before.items() if after.get(name) != digest and name not in case.changes]
+        status = f"changed {changed[0]}" if changed else status
+        left = [name for name in after if name.endswith(".part")]
+        status = f"left {left[0]}" if left else status
+    return Outcome(case, status, took, (errors + said)[-2000:])
+
+
+def _judged(case: Case, code: int | None, said: str, errors: str, folder: Path) -> str:
+    if code is None:
+        return "hang"
+    if TRACE in errors or TRACE in said:
+        return "traceback"
+    if code < 0 or code == 134:
+        return f"signal {-code}"
+    if any(mark in errors + said for mark in ("\x1b", "\x9b", "\x07")):
+        return "control characters on the terminal"
+    if code == 2 and case.want != "accepted":
+        return "usage"
+    if code == 1:
+        if case.want == "accepted":
+            return "wrongly refused"
+        if "onset: " not in errors or "  do: " not in errors:
+            return "refused without advice"
+        longest = max(map(len, errors.splitlines()), default=0)
+        return "message too long" if longest > 1200 else "refused"
+    if code != 0:
+        return f"exit {code}"
+    if case.want == "refused":
+        return "wrongly accepted"
+    wrong = case.check(folder, said) if case.check else None
+    return f"accepted, not as meant: {wrong}" if wrong else "accepted"
+
+
+def _forked(case: Case, folder: Path) -> tuple[int | None, str, str]:
+    """Exit status (None: it hung and was killed), output and errors of the program's main in a forked process."""
+    streams = [folder.parent / f"{folder.name}.{name}" for name in ("out", "err")]
+    child = os.fork()
+    if child == 0:
+        _become(case, folder, streams)
+    until = time.monotonic() + case.timeout
+    while time.monotonic() < until:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status), *(_read(path) for path in streams)
+        time.sleep(0.01)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None, *(_read(path) for path in streams)
+
+
+def _become(case: Case, folder: Path, streams: Sequence[Path]) -> None:
+    """The child: the program with these arguments, as a shell would start it. Does not return."""
+    code = 70
+    try:
+        os.setsid()
+        os.chdir(folder)
+        for number, path in enumerate(streams, start=1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY + _used(), -1))
+        if case.largest_file is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (case.largest_file, case.largest_file))
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        os.environ["XDG_CACHE_HOME"] = str(folder.parent / "cache")
+        sys.argv = ["onset", *case.arguments]
+        from onset.cli import main
+
+        main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:  # noqa: BLE001 - told as the interpreter tells it
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        code = 1
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                code = code or 1
+        os._exit(code)
+
+
+def _used() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _read(path: Path) -> str:
+    return path.read_bytes()[:200_000].decode("utf-8", errors="replace") if path.exists() else ""
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """Digest of every plain file below a folder, and the kind of what is none."""
+    found = {}
+    for top, folders, files in os.walk(folder):
+        for name in (*files, *folders):
+            path = Path(top) / name
+            if path.is_symlink() or (name in files and not path.is_file()):
+                found[str(path.relative_to(folder))] = f"mode {path.lstat().st_mode}"
+            elif name in files:
+                found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def outcomes(chosen: Sequence[Case], base: Path) -> Iterator[Outcome]:
+    """Run inputs one after another, each in a folder that is removed when it is as wanted."""
+    warm()
+    for number, case in enumerate(chosen):
+        folder = base / f"{number:04d}"
+        outcome = run(case, folder)
+        if not outcome.fault:
+            shutil.rmtree(folder, ignore_errors=True)
+        yield outcome
+
+
+def page(found: Sequence[Outcome], seed: int) -> str:
+    """The counts and the faults as Markdown."""
+    kinds = Counter(one.case.kind for one in found)
+    lines = [
+        "# Bad and hostile inputs",
+        "",
+        f"`python benchmarks/hostile.py --seed {seed}`: {len(found)} inputs, made from the seed, each in a process of",
+        "its own that was forked from one that had imported the package and done nothing else.",
+        "",
+        "| inputs | number | refused | wrong usage | accepted, and checked | faults | longest, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for kind in (*kinds, None):
+        of = [one for one in found if kind is None or one.case.kind == kind]
+        counts = Counter("fault" if one.fault else one.status for one in of)
+        lines.append(
+            f"| {kind or 'all'} | {len(of)} | {counts['refused']} | {counts['usage']} | {counts['accepted']} "
+            f"| {counts['fault']} | {max(one.seconds for one in of):.1f} |"
+        )
+    faults = [one for one in found if one.fault]
+    lines += ["", "No fault." if not faults else "Faults:", ""]
+    lines += [f"- {one.case.kind}: {one.case.name}: {one.status}" for one in faults]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> int:
+    """Run all inputs; the exit status is 1 where any is not as wanted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", help="one kind of inputs, or part of their names")
+    parser.add_argument("--every", type=int, default=1, help="of all inputs, one in so many: a short form")
+    parser.add_argument("--keep", type=Path, help="keep folders of faults there")
+    given = parser.parse_args()
+    base = given.keep or Path(tempfile.mkdtemp(prefix="hostile"))
+    base.mkdir(parents=True, exist_ok=True)
+    chosen = [one for one in cases(given.seed) if not given.only or given.only in f"{one.kind}: {one.name}"]
+    chosen = chosen[:: given.every]
+    found = []
+    for outcome in outcomes(chosen, base):
+        found.append(outcome)
+        if outcome.fault:
+            last = "\n    ".join(outcome.said.strip().splitlines()[-4:])
+            print(f"{outcome.case.kind}: {outcome.case.name}: {outcome.status}\n    {last}", flush=True)
+    print(page(found, given.seed))
+    if not given.only and given.every == 1:
+        RESULTS.write_text(page(found, given.seed), encoding="utf-8")
+    if given.keep is None:
+        shutil.rmtree(base, ignore_errors=True)
+    return int(any(one.fault for one in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
