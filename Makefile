@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint bench docs messages clean
+.PHONY: demo test lint bench docs messages dist clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("onset needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; run: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -37,6 +37,13 @@ messages: $(READY)
 		--no-location --sort-output -w 120 -o ../../out/onset.pot .
 	$(BIN)/pybabel -q update -D onset -i out/onset.pot -d $(LANGUAGE) --no-fuzzy-matching --ignore-obsolete -w 120
 	$(BIN)/pybabel -q compile -D onset -d $(LANGUAGE)
+
+# Source distribution and wheel, as they would be uploaded; twine reads their metadata and the README as the index would.
+dist: $(READY)
+	rm -rf dist
+	$(BIN)/python -m pip install -q -c constraints.txt build twine
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
 
 clean:
 	rm -rf out build dist
