@@ -354,7 +354,7 @@ def test_an_onset_at_the_highest_loss_is_told_as_open(analysis: Analysis, tmp_pa
         text = page.write(tmp_path, whole, None, pictures=False).read_text(encoding="utf-8")
         assert f"sets in {told}<" in text
         assert f"at the highest losses fitted already, {told}" in text
-        assert "1.500 [1.500" not in body(text)
+        assert "1.500 [1.500" not in text
 
 
 def test_a_late_and_narrow_rise_is_told_first_whatever_the_verdict(analysis: Analysis) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import info as metrics
 from onset.results.base import Frame, Record, Result
-from onset.results.findings import Finding, MetricComparison, SpikeEffect
+from onset.results.findings import Finding, LossInterval, MetricComparison, SpikeEffect
 from onset.results.stages import Foretelling, StageEffect
 from onset.results.text import interval, latex
 
@@ -261,8 +261,8 @@ def _row(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _interval(found: Any) -> str:
-    return "" if found is None else interval(found.loss, found.low, found.high)
+def _interval(found: LossInterval | None) -> str:
+    return "" if found is None else found.told
 
 
 def _family(values: dict[str, Any]) -> dict[str, Any]:

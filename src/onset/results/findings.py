@@ -11,7 +11,7 @@ from pydantic import Field
 
 from onset.errors import OnsetError
 from onset.results.base import Frame, Interval, Record, Result, estimate
-from onset.results.text import interval
+from onset.results.text import decimals, interval
 
 Verdict = Literal["emergent", "smooth", "at_chance", "inconclusive"]
 EffectVerdict = Literal["equivalent", "differs", "inconclusive"]
@@ -35,6 +35,15 @@ class LossInterval(Record):
     def open_above(self) -> bool:
         """Whether it is the highest loss that was fitted: the true one may be higher than any that was seen."""
         return self.loss >= self.high
+
+    @property
+    def told(self) -> str:
+        """``2.71 [2.70, 2.72]``; of the highest loss fitted ``at or above 2.85 [2.80 or above]``."""
+        if not self.open_above:
+            return interval(self.loss, self.low, self.high)
+        places = decimals(self.low, self.high)
+        low = f" [{self.low:.{places}f} or above]" if self.low < self.loss else ""
+        return f"at or above {self.loss:.{places}f}{low}"
 
 
 class Width(Record):
@@ -306,9 +315,9 @@ class Threshold(Result):
     def _headline(self) -> str:
         parts = [f"{type(self).__name__} of {self.task} ({self.metric}) on {self.loss_name}: {self.verdict}"]
         if self.onset is not None:
-            parts.append(f"onset loss {interval(self.onset.loss, self.onset.low, self.onset.high)}")
+            parts.append(f"onset loss {self.onset.told}")
         if self.threshold is not None:
-            parts.append(f"threshold {interval(self.threshold.loss, self.threshold.low, self.threshold.high)}")
+            parts.append(f"threshold {self.threshold.told}")
         return ", ".join(parts)
 
 

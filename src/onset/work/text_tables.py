@@ -140,12 +140,7 @@ def headline_findings(analysis: Analysis) -> list[Finding]:
 
 
 def _loss(found: LossInterval | None) -> str:
-    if found is None:
-        return ""
-    if not found.open_above:
-        return interval(found.loss, found.low, found.high)
-    low = f" [{found.low:.2f} or above]" if found.low < found.loss else ""
-    return f"at or above {found.loss:.2f}{low}"
+    return "" if found is None else found.told
 
 
 def _size(effect: SizeEffect | None) -> str:
