@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import resource
 import shutil
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,25 +187,36 @@ def _contents(folder: Path) -> dict[str, str]:
     return found
 
 
-def outcomes(chosen: Sequence[Case], base: Path) -> Iterator[Outcome]:
-    """Run inputs one after another, each in a folder that is removed when it is as wanted."""
+def outcomes(chosen: Sequence[Case], base: Path, workers: int) -> list[Outcome]:
+    """Run inputs, each in a folder that is removed when it is as wanted, in processes that share them out."""
     warm()
-    for number, case in enumerate(chosen):
-        folder = base / f"{number:04d}"
-        outcome = run(case, folder)
-        if not outcome.fault:
-            shutil.rmtree(folder, ignore_errors=True)
-        yield outcome
+    children = []
+    for worker in range(workers):
+        child = os.fork()
+        if child == 0:
+            found = []
+            for number in range(worker, len(chosen), workers):
+                outcome = run(chosen[number], folder := base / f"{number:04d}")
+                if not outcome.fault:
+                    shutil.rmtree(folder, ignore_errors=True)
+                found.append((number, outcome.status, outcome.seconds, outcome.said))
+            (base / f"outcomes{worker}.json").write_text(json.dumps(found))
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    told = [one for worker in range(workers) for one in json.loads((base / f"outcomes{worker}.json").read_text())]
+    return [Outcome(chosen[number], *rest) for number, *rest in sorted(told)]
 
 
-def page(found: Sequence[Outcome], seed: int) -> str:
+def page(found: Sequence[Outcome], seed: int, every: int) -> str:
     """The counts and the faults as Markdown."""
     kinds = Counter(one.case.kind for one in found)
     lines = [
         "# Bad and hostile inputs",
         "",
-        f"`python benchmarks/hostile.py --seed {seed}`: {len(found)} inputs, made from the seed, each in a process of",
-        "its own that was forked from one that had imported the package and done nothing else.",
+        f"`python benchmarks/hostile.py --seed {seed} --every {every}`: {len(found)} inputs, made from the seed, each",
+        "in a process of its own, forked from one that had imported the package and done nothing else.",
         "",
         "| inputs | number | refused | wrong usage | accepted, and checked | faults | longest, s |",
         "|---|---|---|---|---|---|---|",
@@ -228,21 +240,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="one kind of inputs, or part of their names")
     parser.add_argument("--every", type=int, default=1, help="of all inputs, one in so many: a short form")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the inputs out")
     parser.add_argument("--keep", type=Path, help="keep folders of faults there")
     given = parser.parse_args()
     base = given.keep or Path(tempfile.mkdtemp(prefix="hostile"))
     base.mkdir(parents=True, exist_ok=True)
     chosen = [one for one in cases(given.seed) if not given.only or given.only in f"{one.kind}: {one.name}"]
     chosen = chosen[:: given.every]
-    found = []
-    for outcome in outcomes(chosen, base):
-        found.append(outcome)
+    found = outcomes(chosen, base, given.workers)
+    for outcome in found:
         if outcome.fault:
             last = "\n    ".join(outcome.said.strip().splitlines()[-4:])
-            print(f"{outcome.case.kind}: {outcome.case.name}: {outcome.status}\n    {last}", flush=True)
-    print(page(found, given.seed))
-    if not given.only and given.every == 1:
-        RESULTS.write_text(page(found, given.seed), encoding="utf-8")
+            print(f"{outcome.case.kind}: {outcome.case.name}: {outcome.status}\n    {last}")
+    print(page(found, given.seed, given.every))
+    if not given.only and given.every <= 2:
+        RESULTS.write_text(page(found, given.seed, given.every), encoding="utf-8")
     if given.keep is None:
         shutil.rmtree(base, ignore_errors=True)
     return int(any(one.fault for one in found))

@@ -50,7 +50,7 @@ def sound(folder: Path, said: str) -> str | None:
         values = found[name].dropna()
         if len(values) and not ((values >= low) & (values <= high)).all():
             return f"{name} from {values.min()} to {values.max()}"
-    if found.duplicated(["run", "tokens", "task", "metric", "loss_name"]).any():
+    if found.duplicated(["run", "tokens", "step", "task", "metric", "loss_name"]).any():
         return "a score stands twice"
     if found.run.isna().any() or (found.run.str.strip() == "").any():
         return "a run has no name"
@@ -261,7 +261,14 @@ def outputs() -> list[Case]:
             make = partial(sound_table, kind=kind)
             found.append(Case("outputs", f"analyze to {out[:20]!r} {kind}", ("analyze", "t.csv", "--out", out), make))
             found.append(
-                Case("outputs", f"tasks to {out[:20]!r} {kind}", ("tasks", "world_facts_en", "--requests", out), make)
+                Case(
+                    "outputs",
+                    f"tasks to {out[:20]!r} {kind}",
+                    ("tasks", "world_facts_en", "--requests", out),
+                    make,
+                    "refused" if kind == "loop" or out[0] in "/x" else "either",
+                    changes=(out,),
+                )
             )
     found += [
         Case("outputs", f"full disk: {words[0]}", words, partial(sound_table, kind="none"), largest_file=size)

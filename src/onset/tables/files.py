@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,8 @@ from onset.store.parts import whole_file
 LINE = "line"
 """Name of the index of a frame that came from a text file: its line numbers, the header being line 1."""
 
+WIDEST = 10_000
+"""Columns above are no table of observations."""
 HEADER = 2**22
 """Characters of the longest header."""
 
@@ -77,6 +80,10 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
         raise OnsetError(
             f"the table is not well formed: {error}", where=path, advice="every row needs as many cells as the header"
         ) from error
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for an index
+        raise OnsetError(
+            "rows have more cells than the header", where=path, advice="every row needs as many cells as the header"
+        )
     frame.columns = frame.columns.str.strip()
     frame.index = pd.RangeIndex(2, len(frame) + 2, name=LINE)
     blank = frame.isna().all(axis=1)
@@ -88,7 +95,13 @@ def _distinct(path: Path, separator: str) -> None:
     opened = gzip.open if path.name.endswith(".gz") else open
     with opened(path, "rt", encoding="utf-8-sig", newline="") as handle:
         header = [name.strip() for name in next(csv.reader([handle.readline(HEADER)], delimiter=separator), [])]
-    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if len(header) > WIDEST:
+        raise OnsetError(
+            f"the table has {len(header)} columns, more than {WIDEST:,}",
+            where=path,
+            advice="keep those that are needed",
+        )
+    twice = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if twice:
         raise OnsetError(
             f"the table has several columns called {', '.join(twice)}", where=path, advice="keep one of each name"
@@ -100,6 +113,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         table = pq.ParquetFile(path).read()
         frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+        for name in {field.name for field in table.schema if pa.types.is_nested(field.type)}:
+            frame[name] = frame[name].map(str)  # a list is no number, and is told as it stands there
     except (pa.ArrowException, OSError, ValueError) as error:
         raise OnsetError(f"cannot read the table: {error}", where=path, advice="fetch or make the file anew") from error
     return frame.drop(columns=[name for name in frame if str(name).startswith("__index_level_")])

@@ -20,6 +20,8 @@ Reasons = pd.Series
 CHECKPOINT = ("run", "checkpoint")
 CELL = 60
 """Characters of a cell in a message."""
+LARGEST_LOSS = 1e6
+"""A loss above is none, in whatever unit; perplexities are of the size of vocabularies."""
 RISE = 5.0
 """A loss that grows to so many times an earlier one of its run is no pre-training loss."""
 
@@ -35,6 +37,7 @@ def of_losses(frame: pd.DataFrame, axis: Sequence[str] = ("loss_name", "loss_uni
         _where(frame.params <= 0, "params", frame.params, "is not above zero"),
         _where(frame.tokens < 0, "tokens", frame.tokens, "is negative"),
         _where(~(frame.loss > 0) | np.isinf(frame.loss), "loss", frame.loss, "is not a number above zero"),
+        _where((frame.loss > LARGEST_LOSS) & ~np.isinf(frame.loss), "loss", frame.loss, "is larger than any loss"),
         disagreeing(frame, ["run"], "params", "the run has two sizes"),
         rising(frame, list(axis)),
     ]

@@ -19,6 +19,7 @@ from onset.adapters.columns import LossColumn, ScoreColumn, classify, unread
 from onset.adapters.source import Format, NothingReadError, Reading, Results
 from onset.errors import OnsetError
 from onset.tables import files, units
+from onset.tables.validation import short
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "run": ("run", "model", "model_name", "name", "run_name", "checkpoint"),
@@ -101,7 +102,8 @@ def _numbers(frame: pd.DataFrame, column: str, name: str, path: Path) -> pd.Seri
     bad = frame.index[values.isna() & cells.notna()]
     if len(bad):
         where = "line" if frame.index.name == files.LINE else "row"
-        raise OnsetError(f"{where} {bad[0]}: {name} '{cells[bad[0]]}' is not a number", where=path)
+        told = f"{where} {bad[0]}: {name} {short(str(cells[bad[0]]))} is not a number"
+        raise OnsetError(told, where=path, advice="correct the cell, or leave the row out")
     return values
 
 
