@@ -108,7 +108,8 @@ def _between(made: Products, prior: Array, design: Array) -> BetweenRuns:
     values, vectors = np.linalg.eigh(np.diag(inner) - columns @ inverse @ columns.T)
     kept = values > SAME * inner.max(initial=0.0)
     values, vectors = values[kept], vectors[:, kept]
-    found, level = (vectors.T @ score) / values, vectors.T @ design
+    found = (vectors.T @ score) / values
+    level = _shown(np.sqrt(values)[:, None], vectors.T @ design, SAME * float(np.sqrt(inner.max(initial=0.0))))
     counted = inner > 0
 
     def mean_square(variance: float) -> float:
@@ -116,12 +117,9 @@ def _between(made: Products, prior: Array, design: Array) -> BetweenRuns:
         left = root * found - root[:, None] * level @ np.linalg.lstsq(root[:, None] * level, root * found, RANK)[0]
         return float(left @ left)
 
-    shown = np.sqrt(values)[:, None] * level
     # What is fitted counts, however little of it the curve leaves to be told: else a fit without a rest, of as many
     # levels as directions, would pass for runs that agree exactly.
-    fitted = np.linalg.matrix_rank(shown, RANK * np.linalg.norm(shown, 2)) if len(values) else 0
-    used = max(np.linalg.matrix_rank(shown, RANK * np.sqrt(inner.max(initial=0.0))), fitted)
-    freedom = int(min(len(values) - used, counted.sum() - np.linalg.matrix_rank(design[counted], RANK)))
+    freedom = int(min(len(values) - level.shape[1], counted.sum() - np.linalg.matrix_rank(design[counted], RANK)))
     if freedom < 1:
         return BetweenRuns(0.0, 1.0, 0)
     if mean_square(0.0) <= freedom:
@@ -131,6 +129,13 @@ def _between(made: Products, prior: Array, design: Array) -> BetweenRuns:
         most *= 10.0
     variance = optimize.brentq(lambda variance: mean_square(variance) - freedom, 0.0, most)
     return BetweenRuns(float(variance), 1.0, freedom)
+
+
+def _shown(root: Array, level: Array, rounding: float) -> Array:
+    """The combinations of levels that show in the directions that are left; what is there by rounding only is none."""
+    _, size, across = np.linalg.svd(root * level, full_matrices=False)
+    kept = size > max(RANK * size.max(initial=0.0), rounding)
+    return np.asarray(level @ across[kept].T)
 
 
 def _inverse(precision: Array) -> Array:
