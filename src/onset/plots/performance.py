@@ -235,7 +235,11 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _subtitle(panel: Panel) -> str:
     finding = panel.finding
     verdict = words.verdict(finding.verdict)
-    if finding.threshold is None:
+    if finding.threshold is not None:
+        value, low, high = words.losses(finding.threshold)
+        return _("{verdict} at {loss} [{low}, {high}]", verdict=verdict, loss=value, low=low, high=high)
+    if finding.onset is None:
         return verdict
-    value, low, high = words.losses(finding.threshold)
-    return _("{verdict} at {loss} [{low}, {high}]", verdict=verdict, loss=value, low=low, high=high)
+    if finding.onset.open_above:
+        return _("{verdict}, onset at or above {loss}", verdict=verdict, loss=words.losses(finding.onset)[0])
+    return _("{verdict}, onset {loss}", verdict=verdict, loss=words.losses(finding.onset)[0])

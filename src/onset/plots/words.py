@@ -58,7 +58,7 @@ _KNOWN = {
 
 VERDICTS = {
     "emergent": noted("emergent"),
-    "smooth": noted("no threshold supported"),
+    "smooth": noted("smooth rise"),
     "at_chance": noted("not above chance"),
     "inconclusive": noted("inconclusive"),
 }
