@@ -27,7 +27,7 @@ def planted(tasks: dict[str, tuple[float, float]], size: float = 0.0, seed: int 
                     gain = slope * max(0.0, eta - loss) + (size / 100 * np.log10(params / 8e6) if loss < eta else 0)
                     p = float(np.clip(0.25 + gain, 0.02, 0.98))
                     rows.append((f"r{params:.0f}-{run}", params, tokens, loss, task, "accuracy",
-                                 draw.binomial(2000, p) / 2000, 0.25, 2000))  # fmt: skip
+                                 draw.binomial(4000, p) / 4000, 0.25, 4000))  # fmt: skip
     columns = ["run", "params", "tokens", "loss", "task", "metric", "score", "chance", "n_examples"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -18,7 +18,10 @@ from onset.work.piece import Stopped
 from onset.work.signals import stop_signals
 
 
-def test_the_first_signal_is_noted_and_the_second_obeyed() -> None:
+def test_the_first_signal_is_noted_and_the_second_obeyed(request: pytest.FixtureRequest) -> None:
+    # A shell that starts the tests in the background has them ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with stop_signals() as stop:
         assert not stop()
         signal.raise_signal(signal.SIGINT)

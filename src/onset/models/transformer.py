@@ -269,7 +269,7 @@ def take_glm_weights(model: Decoder, weights: Mapping[str, Tensor]) -> None:
         _put(block.feed_gain, at["post_attention_layernorm"])
         _put(block.gate_up, at["mlp.gate_up_proj"])
         _put(block.down, at["mlp.down_proj"])
-    described = 2 + (model.head is not None) + 9 * len(model.blocks)
+    described = 2 + (model.head is not None) + 8 * len(model.blocks)
     if len(weights) != described:
         raise ValueError(f"the weights hold {len(weights)} tensors where config.json describes {described}")
 
@@ -282,12 +282,18 @@ def load(folder: Path) -> Decoder:
         model = Decoder(shape, config["vocab_size"], seed=None)
         model.take(read_weights(folder))
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RuntimeError, SafetensorError) as error:
-        raise OnsetError(
-            f"cannot load the checkpoint: {error}",
-            where=folder,
-            advice="delete this folder and run the study again: it is made anew",
-        ) from error
+        raise _damaged(folder, str(error)) from error
+    except OnsetError as error:
+        raise _damaged(folder, error.what) from error
     return model
+
+
+def _damaged(folder: Path, why: str) -> OnsetError:
+    return OnsetError(
+        f"cannot load the checkpoint: {why}",
+        where=folder,
+        advice="delete this folder and run the study again: it is made anew",
+    )
 
 
 def _qkv_rows(shape: Shape) -> list[int]:
