@@ -29,7 +29,7 @@ TABLES = {
     "small": (60, 4, 21),  # 5,040
     "large": (60, 25, 200),  # 300,000
 }
-LIMITS = {"small": (30.0, None), "large": (180.0, 2.0)}
+LIMITS = {"small": (30.0, None), "large": (120.0, 1.0)}
 """Seconds on two cores and GB that were asked for."""
 
 
