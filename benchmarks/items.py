@@ -20,7 +20,7 @@ import pandas as pd
 
 from markdown import table
 from onset.stats.data import Array
-from onset.stats.items import response
+from onset.stats.items import response_model as response
 from onset.stats.items.learning import SLIP, Responses, learnt_at
 
 GUESS = 0.25

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onset.data import conversations as chats
+from onset.data import chat_shards as chats
 from onset.data.chat import TEMPLATES, conversations, segments
 from onset.data.mixture import Mixture
 from onset.data.shards import Shard

@@ -8,8 +8,8 @@ import pytest
 
 from onset.errors import OnsetError
 from onset.stats.backtest import METHODS, backtest
-from onset.stats.followers import followers
 from onset.stats.prediction.least_squares import logistic
+from onset.stats.proxy_metrics import followers
 
 
 def planted(sizes: int, seed: int = 0, checkpoints: int = 10) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import pytest
 
 from onset.errors import OnsetError
 from onset.results import Interval
-from onset.stats.alternatives import alternatives
 from onset.stats.forecast import forecast
+from onset.stats.refused_forecasts import alternatives
 
 
 def planted(

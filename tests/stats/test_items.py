@@ -12,9 +12,10 @@ from onset.errors import OnsetError
 from onset.plots import plot
 from onset.plots.files import specification, svg
 from onset.results import load_questions, save_questions
-from onset.stats.items import learning, response
+from onset.stats.items import learning
+from onset.stats.items import response_model as response
 from onset.stats.items.order import TaskAnswers, questions
-from onset.stats.items.smallest import smallest_set
+from onset.stats.items.smallest_set import smallest_set
 from onset.stats.threshold import threshold
 
 GUESS = 0.25

@@ -84,7 +84,7 @@ class Materials:
 
     def shard(self, source: Source, tokenizer: str, say: Say = lambda line: None) -> Shard:
         """The tokens of a source under a tokenizer, written on first use."""
-        from onset.data import conversations as chats
+        from onset.data import chat_shards as chats
         from onset.data.shards import Shard
         from onset.data.writing import write
 

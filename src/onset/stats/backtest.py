@@ -18,10 +18,10 @@ from onset.errors import OnsetError
 from onset.results import Backtest, check_level
 from onset.stats import loss_law as losslaw
 from onset.stats.data import curve_data
-from onset.stats.followers import followers
 from onset.stats.forecast import forecast
 from onset.stats.parallel import Workers, cores
 from onset.stats.prediction.least_squares import logistic
+from onset.stats.proxy_metrics import followers
 
 Vector = NDArray[np.float64]
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from onset.errors import OnsetError
 from onset.results import Finding, Forecast, Interval, check_level
 from onset.stats import loss_law as losslaw
-from onset.stats.alternatives import alternatives
 from onset.stats.data import Array, curve_data
 from onset.stats.loss_law import LossLaw
 from onset.stats.loss_rows import checkpoints
 from onset.stats.prediction.predicted_score import PredictedScore, learn
+from onset.stats.refused_forecasts import alternatives
 
 DRAWS = 1000
 """Draws behind each interval."""

@@ -10,7 +10,7 @@ import pandas as pd
 from onset.errors import OnsetError
 from onset.results import Analysis, Questions
 from onset.stats.items.order import TaskAnswers, questions
-from onset.stats.items.smallest import smallest_set
+from onset.stats.items.smallest_set import smallest_set
 from onset.tables.items import answers
 
 

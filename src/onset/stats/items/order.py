@@ -13,7 +13,7 @@ from onset.errors import OnsetError
 from onset.results.base import check_level
 from onset.results.questions import ITEM_COLUMNS, Questions
 from onset.stats.data import Array
-from onset.stats.items import response
+from onset.stats.items import response_model as response
 from onset.stats.items.learning import Responses, learnt_at, responses
 
 DRAWS = 400
