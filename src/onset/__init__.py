@@ -216,12 +216,13 @@ def design(
     ``margin`` pp, and a run of ten times the compute foretold within ``error`` pp.
     """
     from onset.stats.design.power import Asked
-    from onset.work.design import believe, plan_family, run
+    from onset.stats.design.power import design as simulated
+    from onset.work.design import believe, plan_family
 
     belief, told = believe(believed, task=task, metric=metric, law=law, seed=seed)
     family = plan_family(planned, tokens=tokens, checkpoints=checkpoints, items=items or told)
     asked = Asked(width=width, effect=effect, margin=margin, error=error, level=level)
-    return run(family, belief, asked=asked, draws=draws, seed=seed)
+    return simulated(family, belief, asked=asked, draws=draws, seed=seed)
 
 
 def plot(result: Any, **options: Any) -> Any:

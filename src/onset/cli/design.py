@@ -60,7 +60,8 @@ def design(
     """Say what a planned family would tell, before it is trained: power for a threshold, a size effect, a forecast."""
     from onset.stats.design import family as families
     from onset.stats.design.power import Asked
-    from onset.work.design import believe, observed_family, plan_family, run, stated_items, write
+    from onset.stats.design.power import design as simulated
+    from onset.work.design import believe, observed_family, plan_family, stated_items, write
 
     table = planned is not None and (planned.endswith(TABLES) or (Path(planned) / "runs").is_dir())
     source = believed or (Path(planned) if planned and table else None)
@@ -87,7 +88,7 @@ def design(
     choice = list(families.of_budget(budget, checkpoints=checkpoints, items=count)) if budget else []
     asked = Asked(width=width, effect=effect, margin=margin, error=error, level=level)
     with progress_bar("simulating") as progress:
-        found = run(
+        found = simulated(
             family, belief, asked=asked, draws=draws, budget=choice, additions=additions, rate=rate, seed=seed,
             progress=progress,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +17,6 @@ from onset.stats.design import belief as beliefs
 from onset.stats.design import family as families
 from onset.stats.design.belief import Belief, BelievedLaw
 from onset.stats.design.family import Family
-from onset.stats.design.power import Asked, design
 from onset.store.parts import write_text
 from onset.study.files import outline
 from onset.study.spec import Study
@@ -137,25 +136,6 @@ def observed_family(believed: str | Path, items: float, loss: str | None = None)
     if not runs:
         raise OnsetError("no row of the table has params and tokens", where=believed, advice="give --sizes")
     return Family(Path(believed).stem, tuple(runs), items)
-
-
-def run(
-    family: Family,
-    belief: Belief,
-    *,
-    asked: Asked | None = None,
-    draws: int = 20,
-    budget: Sequence[Family] = (),
-    additions: bool = True,
-    rate: float | None = None,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Design:
-    """``stats.design.power.design``, on as many cores as there are."""
-    return design(
-        family, belief, asked=asked, draws=draws, budget=budget, additions=additions, rate=rate, seed=seed,
-        progress=progress,
-    )  # fmt: skip
 
 
 def write(found: Design, out: Path) -> None:
