@@ -115,7 +115,7 @@ def design(
         family=taken.name, level=wanted.level, draws=draws, flops=taken.flops, rate=rate, chosen=chosen,
         asked={name: getattr(wanted, name) for name in ("width", "effect", "margin", "error")},
         power=_power(answers, belief.curves, wanted), runs=_runs(taken, rate),
-        families=pd.concat([_cost(*pair, rate) for pair in ordered], ignore_index=True),
+        families=pd.concat([_cost(*pair, rate, wanted.level) for pair in ordered], ignore_index=True),
         additions=added, notes=(*belief.notes, *_notes(taken, belief)),
     )  # fmt: skip
 
@@ -264,12 +264,12 @@ def _hours(flops: float, rate: float | None) -> float | None:
     return None if rate is None else flops / rate / 3600.0
 
 
-def _cost(family: Family, answers: Answers, rate: float | None) -> pd.DataFrame:
+def _cost(family: Family, answers: Answers, rate: float | None, level: float) -> pd.DataFrame:
     """Power of each question over all tasks, with the family's cost."""
     rows = []
     for question, given in _by_question([draw for curve in answers for draw in curve]):
         hits = sum(one.answered for one in given)
-        low, high = wilson(hits, len(given), 0.95)
+        low, high = wilson(hits, len(given), level)
         rows.append({
             "family": family.name, "flops": family.flops, "gpu_hours": _hours(family.flops, rate),
             "question": question, "power": hits / len(given), "low": low, "high": high,
