@@ -31,7 +31,7 @@ def has(drawing: Drawing, alone: Mapping[str, Any]) -> dict[str, bool]:
         "finals": bool(figures.final_panels(drawing)),
         **{
             name: name in alone
-            for name in ("training", "effects", "predictors", "axes", "forecast", "forecast_vs_truth")
+            for name in ("training", "effects", "predictors", "axes", "forecast", "forecast_vs_truth", "questions")
         },
         "floor": drawing.facts is not None and drawing.facts.floor.get("all") is not None,
         "residuals": any(len(frames.residuals(panel, drawing.points.sizes)) for panel in drawing.headlines),
@@ -61,8 +61,9 @@ def alone(
     analysis: Analysis | None = None,
     forecast: Forecast | None = None,
     backtest: Backtest | None = None,
+    more: Mapping[str, theme.Chart] | None = None,
 ) -> dict[str, Any]:
-    """Charts that stand alone, by name, as wide as their place on the page."""
+    """Charts that stand alone, by name, as wide as their place on the page; ``more`` are further ones."""
     charts = {
         name: build(drawing, width="container")
         for name, build in (
@@ -72,7 +73,7 @@ def alone(
             ("predictors", figures.predictors),
         )
     }
-    charts |= figures.forecasts(drawing, forecast, backtest) | figures.compared(analysis)
+    charts |= figures.forecasts(drawing, forecast, backtest) | figures.compared(analysis) | dict(more or {})
     return {name: _bare(chart, datasets) for name, chart in charts.items() if chart is not None}
 
 

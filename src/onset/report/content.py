@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from onset.plots.frames import Panel, Points
 from onset.plots.sentences import sentence
 from onset.report import cells
 from onset.report.cells import Row
-from onset.results import Analysis, Finding, LossInterval
+from onset.results import Analysis, Finding, LossInterval, TaskQuality
 from onset.results.text import duration
 
 
@@ -94,11 +94,29 @@ def _ranges(analysis: Analysis, points: Points) -> dict[tuple[str, str], words.S
 
 def columns() -> tuple[str, ...]:
     """What the columns of ``FindingRow.numbers`` are called."""
-    return _("onset loss"), _("threshold"), _("size effect (pp per decade)")
+    return (
+        _("onset loss"), _("threshold"), _("size effect (pp per decade)"), _("signal to noise"), _("monotonicity"),
+        _("agreement of a continuous metric"),
+    )  # fmt: skip
 
 
 def _numbers(finding: Finding) -> Row:
-    return _loss(finding.onset), _loss(finding.threshold), cells.size_effect(finding.size_effect)
+    return (
+        _loss(finding.onset), _loss(finding.threshold), cells.size_effect(finding.size_effect),
+        *quality(finding.quality),
+    )  # fmt: skip
+
+
+def quality(found: TaskQuality | None) -> Row:
+    """How well a task tells models apart: signal to noise, monotonicity, the continuous metric that agrees best."""
+    if found is None:
+        return cells.NOTHING, cells.NOTHING, cells.NOTHING
+    agreement = cells.number(found.proxy_agreement)
+    proxy = words.metric_label(found.proxy) if found.proxy else ""
+    return (
+        replace(cells.number(found.signal_to_noise, 1), note=_("noise {pp} pp", pp=words.number(found.noise_pp, 1))),
+        cells.number(found.monotonicity), replace(agreement, note=proxy),
+    )  # fmt: skip
 
 
 def detail_columns() -> tuple[str, ...]:

@@ -26,13 +26,13 @@ from onset.metrics import info as scales
 from onset.plots import figures, files, frames, onsets, panels, words
 from onset.plots.facts import StudyFacts
 from onset.plots.figures import Drawing
-from onset.report import content, data, lead, static, tables, tasks, texts
+from onset.report import content, data, lead, questions, static, tables, tasks, texts
 from onset.report.style import style
 from onset.results import Analysis
 from onset.store.parts import write_text
 
 if TYPE_CHECKING:
-    from onset.results import Backtest, Forecast
+    from onset.results import Backtest, Forecast, Questions
 
 REPORT = "report.html"
 FIGURES = "figures"
@@ -49,6 +49,7 @@ class Report:
     study: StudyFacts | None = None
     forecast: Forecast | None = None
     backtest: Backtest | None = None
+    questions: Questions | None = None
 
 
 def write(
@@ -58,17 +59,19 @@ def write(
     *,
     forecast: Forecast | None = None,
     backtest: Backtest | None = None,
+    found: Questions | None = None,
     pictures: bool = True,
     chosen: str = "en",
 ) -> Path:
     """Write ``out/report.html`` and ``out/figures/*.{svg,pdf,png}``; returns the path of the page.
 
     Without ``study``, as for a table of others, the page does without the sections on runs, training and items.
-    ``forecast`` and ``backtest`` add a section of their own. ``pictures=False`` leaves the figure files out.
+    ``forecast``, ``backtest`` and ``found`` (which question is learnt when) add a section of their own.
+    ``pictures=False`` leaves the figure files out.
     ``chosen`` is the language of the figures and the one in which the page opens. Raises OnsetError for an analysis
     without findings or rows, and where ``out`` cannot be written.
     """
-    report = Report(analysis, study, forecast, backtest)
+    report = Report(analysis, study, forecast, backtest, found)
     path = Path(out) / REPORT
     with language.use(chosen):
         book = prepare(report)
@@ -184,6 +187,7 @@ def sections(
         "losses": [(drawing.points.loss_name, words.loss_label(drawing.points.loss_name)) for drawing in book],
         "tables": _tables(main, report), "legend": data.legend(main.points), "axes": panels.axes(main),
         "claims": texts.claims(analysis), "axis_choice": texts.axis_choice(analysis),
+        "questions_drawn": questions.drawn(report.questions),
         "has": panels.has(main, alone), "delta": f"{100 * analysis.delta:g}",
     }  # fmt: skip
 
@@ -205,6 +209,7 @@ def _tables(main: Drawing, report: Report) -> dict[str, tables.Table]:
         "onsets": tables.onsets(report.forecast),
         "backtest": tables.backtest(report.backtest),
         "refusals": tables.refusals(report.backtest),
+        "questions": questions.order(report.questions),
     }
 
 
@@ -224,7 +229,12 @@ def _texts(
             for drawing in book
         ],
         "alone": panels.alone(
-            book[0], datasets, analysis=report.analysis, forecast=report.forecast, backtest=report.backtest
+            book[0],
+            datasets,
+            analysis=report.analysis,
+            forecast=report.forecast,
+            backtest=report.backtest,
+            more=questions.charts(report.questions),
         ),
         "axes": dict(panels.axes(book[0])),
         "words": texts.script_words(),

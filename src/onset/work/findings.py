@@ -9,7 +9,18 @@ import pandas as pd
 
 from onset.errors import OnsetError
 from onset.report import page
-from onset.results import Analysis, Backtest, Forecast, check_level, load, load_forecast, save, save_questions
+from onset.results import (
+    Analysis,
+    Backtest,
+    Forecast,
+    Questions,
+    check_level,
+    load,
+    load_forecast,
+    load_questions,
+    save,
+    save_questions,
+)
 from onset.stats import loss_comparison
 from onset.stats.backtest import backtest
 from onset.stats.forecast import forecast, thresholds_of
@@ -22,6 +33,7 @@ from onset.tables.files import read_table
 from onset.tables.observations import read, sift
 from onset.work.cached import standing
 from onset.work.facts import gather
+from onset.work.question_texts import with_texts
 from onset.work.questions import learnt
 
 AUTO = "auto"
@@ -57,7 +69,7 @@ def report(
     save(analysis, out)
     if (found := learnt(source, analysis, smallest=smallest_sets)) is not None:
         save_questions(found, out)
-    return analysis, _page(analysis, out, source)
+    return analysis, _page(analysis, out, source, found=found)
 
 
 def _analysed(
@@ -101,7 +113,9 @@ def live_page(source: Path, events: str) -> str:
     made, tested = load_forecast(source) if kept is not None else (None, None)
     if made is not None and made.observations is None:
         made = made.with_changes(observations=analysis.observations)
-    report = page.Report(analysis, study, made, tested)
+    found = load_questions(source) if kept is not None else None
+    shown = None if found is None else with_texts(found, about)
+    report = page.Report(analysis, study, made, tested, shown)
     return page.html(page.prepare(report), report, live=events)
 
 
@@ -119,7 +133,7 @@ def report_again(folder: Path) -> tuple[Analysis, Path]:
     """The page and the figures of a folder made again from its findings.json and results/; nothing is fitted."""
     analysis = load(folder)
     made, tested = load_forecast(folder)
-    return analysis, _page(analysis, folder, Path(analysis.source), made, tested)
+    return analysis, _page(analysis, folder, Path(analysis.source), made, tested, load_questions(folder))
 
 
 def write_forecast(
@@ -159,12 +173,14 @@ def write_forecast(
 
 
 def _page(
-    analysis: Analysis, out: Path, source: Path, made: Forecast | None = None, tested: Backtest | None = None
-) -> Path:
+    analysis: Analysis, out: Path, source: Path, made: Forecast | None = None, tested: Backtest | None = None,
+    found: Questions | None = None,
+) -> Path:  # fmt: skip
     facts = gather(source) if source.is_dir() else None
     if made is not None and made.observations is None:
         made = made.with_changes(observations=analysis.observations)
-    return page.write(out, analysis, facts, forecast=made, backtest=tested)
+    shown = None if found is None else with_texts(found, source)
+    return page.write(out, analysis, facts, forecast=made, backtest=tested, found=shown)
 
 
 def _stated(source: Path) -> FindingsSpec:
