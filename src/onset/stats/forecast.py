@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from onset.errors import OnsetError
 from onset.results import Finding, Forecast, Interval, check_level
 from onset.stats import loss_law as losslaw
-from onset.stats.data import Array, curve_data
+from onset.stats.data import Array, CurveData, curve_data
 from onset.stats.loss_law import LossLaw
 from onset.stats.loss_rows import checkpoints
+from onset.stats.prediction.item_counts import items_of
 from onset.stats.prediction.predicted_score import PredictedScore, learn
 from onset.stats.refused_forecasts import alternatives
 
@@ -225,7 +226,7 @@ def _predicted(
     if isinstance(learnt, str):
         return base.assign(score=np.nan, low=np.nan, high=np.nan, verdict="refused", why=learnt)
     families, runs = (base[name] if name in base else [None] * len(base) for name in ("family", "run"))
-    targets = zip(np.log10(base["params"]), _items(base, rows), families, runs, strict=True)
+    targets = zip(np.log10(base["params"]), _items(base, rows, learnt.data), families, runs, strict=True)
     values = np.column_stack([
         learnt.draw(losses[:, place], size, items, rng, family, run)
         for place, (size, items, family, run) in enumerate(targets)
@@ -238,10 +239,11 @@ def _predicted(
     return base.assign(score=middle, low=low, high=high, verdict="predicted", why=why)
 
 
-def _items(wanted: pd.DataFrame, rows: pd.DataFrame) -> Array:
-    """Items that each target will be scored on: said, or as many as the table has."""
+def _items(wanted: pd.DataFrame, rows: pd.DataFrame, data: CurveData) -> Array:
+    """Items that each target will be scored on: said, or as many as the table has, or as its scores tell."""
     known = rows["n_examples"].dropna() if "n_examples" in rows else pd.Series(dtype=float)
-    usual = float(known.median()) if len(known) else np.nan
+    told = items_of(data.score / data.scale) if data.binomial else np.nan
+    usual = float(known.median()) if len(known) else told
     said = wanted["n_examples"] if "n_examples" in wanted else pd.Series(np.nan, index=wanted.index)
     return pd.to_numeric(said).fillna(usual).to_numpy(float)
 

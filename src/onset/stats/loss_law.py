@@ -155,10 +155,10 @@ def fit(
     """
     rows = choose(obs, schedule)
     weight = loss_fit.weights(rows)
-    best = loss_fit.best(rows, weight)
+    best, scale = loss_fit.settled(rows, weight)
     least = UNKNOWN if rows.basis == "rate_unknown" else FLOOR
-    spread = max(_spread(loss_fit.residuals(best, rows, rows.loss), weight, len(np.unique(rows.run))), least)
-    draws = loss_fit.resampled(rows, best, spread, resamples, seed)
+    spread = max(loss_fit.spread(loss_fit.residuals(best, rows, rows.loss), weight, len(np.unique(rows.run))), least)
+    draws = loss_fit.resampled(rows, best, scale, spread, resamples, seed)
     e, a, b, alpha, beta = (float(value) for value in loss_fit.natural(best)[:LAW])
     span = tuple(float(end) for values in (rows.params, rows.tokens) for end in (values.min(), values.max()))
     several = rows.families if len(rows.families) > 1 else ()
@@ -167,14 +167,6 @@ def fit(
         e, a, b, alpha, beta, spread, draws[:, :LAW], level, (span[0], span[1], span[2], span[3]), several, offsets,
         rows.note,
     )  # fmt: skip
-
-
-def _spread(residual: Vector, weight: Vector, runs: int) -> float:
-    """Standard deviation of log loss by its 68th weighted percentile: single outliers are no spread of runs."""
-    order = np.argsort(np.abs(residual))
-    place = np.searchsorted(np.cumsum(weight[order]), 0.683 * weight.sum())
-    freedom = max(runs - 2, 1) / runs
-    return float(np.abs(residual[order][min(int(place), len(order) - 1)]) / np.sqrt(freedom))
 
 
 def fit_size(obs: pd.DataFrame, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES) -> SizeLaw:
