@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 
     from onset.work.jobs.foreign import Loading, ModelsLedger
     from onset.work.names import Subject
+
+
+class Choice(StrEnum):
+    """Which items ``--limit`` takes."""
+
+    first = "first"
+    information = "information"
+
 
 WATCH_SECONDS = 5.0
 """How often ``eval --watch`` looks for new checkpoints."""
@@ -73,6 +82,12 @@ def evaluate(
     metrics: Metrics = None,
     include_path: IncludePath = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each task.")] = None,
+    choose: Annotated[
+        Choice, typer.Option(help="Which items --limit takes: the first ones, or the most informative ones by --items.")
+    ] = Choice.first,
+    items: Annotated[
+        Path | None, typer.Option(help="A study's results/items.parquet, which 'onset analyze' wrote.")
+    ] = None,
     shots: Annotated[int | None, typer.Option(min=0, help="Examples in the prompt, where it should differ.")] = None,
     samples: Annotated[int, typer.Option(min=0, help="Free answers: samples beside the greedy one, for pass@k.")] = 0,
     temperature: Annotated[float, typer.Option(min=0.01, help="Of the samples.")] = 0.8,
@@ -98,11 +113,20 @@ def evaluate(
     names, measured = _of_folder(_named(tasks, "--tasks"), include_path), with_metrics(out, split(metrics or ""))
     loading = _loading(dtype, device, allow_bin, trust_remote_code)
 
+    ranked = _ranked(choose, items, limit)
     sampling = Sampling(samples, temperature, sample_seed) if samples else None
 
     def make(found: tuple[Subject, ...]) -> ModelsLedger:
         return ModelsLedger(
-            found, names, metrics=measured, data=data, shots=shots, limit=limit, sampling=sampling, loading=loading
+            found,
+            names,
+            metrics=measured,
+            data=data,
+            shots=shots,
+            limit=limit,
+            ranked=ranked,
+            sampling=sampling,
+            loading=loading,
         )
 
     _bench(_of_sizes(models, sizes), out, (tokens, tokens_per_step), make, workers, watch, as_json)
@@ -156,6 +180,18 @@ def loss(
         return compared(places, list(texts), level)
 
     _bench(_of_sizes(models, sizes), out, (tokens, tokens_per_step), make, workers, watch, as_json, show)
+
+
+def _ranked(choose: Choice, items: Path | None, limit: int | None) -> Path | None:
+    """The table by which questions are chosen; None for the first ones."""
+    if choose is Choice.first:
+        if items is not None:
+            raise OnsetError("--items is given, and --choose is not", advice="add --choose information")
+        return None
+    if items is None or limit is None:
+        missing = "--items" if items is None else "--limit"
+        raise OnsetError(f"--choose information needs {missing}", advice="--limit 50 --items out/results/items.parquet")
+    return items
 
 
 def _loading(dtype: str | None, device: str, allow_bin: bool, trust_remote_code: bool) -> Loading:

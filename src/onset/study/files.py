@@ -181,13 +181,17 @@ def _task_files(study: Study, base: Path) -> tuple[TaskUse, ...]:
 
     def resolved(use: TaskUse) -> TaskUse:
         who = f"task '{use.name}'"
-        if (harness := HARNESS.fullmatch(use.name)) is not None and harness["folder"]:
-            return use.model_copy(
-                update={"name": f"harness:{_expanded(harness['folder'], base, who)}/{harness['name']}"}
-            )
-        return use.model_copy(update={"name": _own_file(use.name, base, who)})
+        items = str(_expanded(use.items, base, f"{who}: items")) if use.items else ""
+        return use.model_copy(update={"name": _resolved_name(use.name, base, who), "items": items})
 
     return tuple(resolved(use) for use in study.tasks)
+
+
+def _resolved_name(name: str, base: Path, who: str) -> str:
+    """A task's name with the absolute path of the file or folder that defines it."""
+    if (harness := HARNESS.fullmatch(name)) is not None and harness["folder"]:
+        return f"harness:{_expanded(harness['folder'], base, who)}/{harness['name']}"
+    return _own_file(name, base, who)
 
 
 def _expanded(text: str, base: Path, who: str) -> Path:

@@ -58,7 +58,11 @@ class TaskUse(Spec):
     name: Annotated[str, AfterValidator(_task_name)]
     """A name of the catalogue, a file (my_task.toml, rows.jsonl, my_task.py:task), or harness:NAME."""
     limit: int | None = Field(default=None, gt=0)
-    """At most so many items, the first ones of the source."""
+    """At most so many items: the first ones of the source, or those that ``choose`` says."""
+    choose: Literal["first", "information"] = "first"
+    """Which items ``limit`` takes; ``information`` takes the most informative ones by ``items``."""
+    items: str = ""
+    """A study's results/items.parquet, for ``choose = "information"``."""
     shots: int | None = Field(default=None, ge=0)
     """Examples in the prompt, where it should differ from the catalogue's."""
     samples: int = Field(default=0, ge=0)
@@ -69,7 +73,16 @@ class TaskUse(Spec):
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_defaults(handler(self), {"samples": 0, "temperature": 0.8, "sample_seed": 0})
+        usual = {"samples": 0, "temperature": 0.8, "sample_seed": 0, "choose": "first", "items": ""}
+        return without_defaults(handler(self), usual)
+
+    @model_validator(mode="after")
+    def _ranked(self) -> Self:
+        if self.choose == "information" and not (self.items and self.limit):
+            raise ValueError('choose = "information" needs limit and items (a study\'s results/items.parquet)')
+        if self.choose == "first" and self.items:
+            raise ValueError('items is read where choose = "information"')
+        return self
 
 
 class FindingsSpec(Spec):

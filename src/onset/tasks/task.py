@@ -140,6 +140,8 @@ class Task:
     source_note: str = ""
     """Where the prompt's form comes from, and caveats (a stand-in says so here)."""
     limit: int | None = None
+    only: frozenset[str] | None = None
+    """Ids of the questions that are asked; None for all."""
     sampling: Sampling | None = None
     """Free answers: samples beside the greedy answer."""
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -180,6 +182,10 @@ class Task:
             changed = replace(changed, sampling=sampling)
         return replace(changed, shots=shots) if shots is not None else changed
 
+    def with_only(self, items: Sequence[str]) -> Task:
+        """The same task with these questions alone, in the order of its source."""
+        return replace(self, only=frozenset(items), limit=None)
+
     def __getstate__(self) -> dict[str, Any]:
         # Sent to another process as its definition: rows and prompts are made there.
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
@@ -202,6 +208,7 @@ class Task:
     @cached_property
     def _questions(self) -> tuple[list[Item], dict[str, int]]:
         items, faults = self._read(self.source.rows(), self.limit)
+        items = [item for item in items if self.only is None or item.id in self.only]
         if not items:
             raise OnsetError(
                 f"task '{self.name}' has no row that can be asked ({_listed(faults)})",

@@ -22,6 +22,7 @@ from onset.study.spec import Run, Study, TaskUse
 from onset.tasks.catalogue import find
 from onset.tasks.task import Sampling, Task
 from onset.train.precision import method
+from onset.work.chosen_items import with_most_informative
 from onset.work.evaluations import EvaluationLedger
 from onset.work.piece import Event, Pending, Piece
 from onset.work.resources import Need
@@ -310,10 +311,14 @@ def study_tasks(study: Study) -> dict[str, Task]:
                 where=f"study '{study.name}'",
                 advice="add a [world] section, or leave the task out",
             )
-    return {
-        task.name: task.with_use(shots=use.shots, limit=use.limit, sampling=_sampling(use, task))
-        for task, use in found.values()
-    }
+    return {task.name: _asked(task, use) for task, use in found.values()}
+
+
+def _asked(task: Task, use: TaskUse) -> Task:
+    """A task with a study's shots, samples and questions."""
+    first = use.limit if use.choose == "first" else None
+    made = task.with_use(shots=use.shots, limit=first, sampling=_sampling(use, task))
+    return made if use.choose == "first" else with_most_informative(made, Path(use.items), use.limit)
 
 
 def _sampling(use: TaskUse, task: Task) -> Sampling | None:

@@ -20,6 +20,7 @@ from onset.store.rundir import RunDir
 from onset.study.spec import WorldSpec
 from onset.tasks.catalogue import find
 from onset.tasks.task import Sampling, Task
+from onset.work.chosen_items import with_most_informative
 from onset.work.evaluations import EvaluationLedger
 from onset.work.jobs.evaluate import write_chunk, write_items
 from onset.work.jobs.losses import PLAIN, Measuring, Record, measure, owed
@@ -57,14 +58,19 @@ class ModelsLedger(EvaluationLedger):
         data: Path | None = None,
         shots: int | None = None,
         limit: int | None = None,
+        ranked: Path | None = None,
         sampling: Sampling | None = None,
         world: WorldSpec | None = None,
         loading: Loading | None = None,
     ) -> None:
-        """``names`` are tasks, ``metrics`` those beside the usual ones; ``texts`` are by name and language."""
+        """``names`` are tasks, ``metrics`` those beside the usual ones; ``texts`` are by name and language.
+
+        ``ranked`` is a table of questions by information (results/items.parquet) by which ``limit`` chooses.
+        """
         super().__init__()
         self.subjects, self.names, self.texts, self.measuring = subjects, names, texts or {}, measuring
         self.data, self.shots, self.limit, self.sampling, self.world = data, shots, limit, sampling, world
+        self.ranked = ranked
         self.loading, self.metrics = loading or Loading(), metrics
         self._folders: dict[str, RunDir] = {}
 
@@ -78,7 +84,11 @@ class ModelsLedger(EvaluationLedger):
         found = find(self.names, data=self.data, world=self.world)
         if self.sampling is not None and not any(task.open for task in found):
             raise OnsetError("none of the tasks has free answers to sample", advice="leave --samples out")
-        return {task.name: task.with_use(shots=self.shots, limit=self.limit, sampling=self.sampling) for task in found}
+        first = self.limit if self.ranked is None else None
+        asked = [task.with_use(shots=self.shots, limit=first, sampling=self.sampling) for task in found]
+        if self.ranked is not None:
+            asked = [with_most_informative(task, self.ranked, self.limit) for task in asked]
+        return {task.name: task for task in asked}
 
     @property
     def dtype(self) -> str:
