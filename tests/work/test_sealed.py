@@ -91,6 +91,8 @@ def test_a_ledger_keeps_forecasts_and_their_outcomes(made: Forecast, results: Pa
     page = (ledger / files.PAGE).read_text()
     assert "All opened forecasts" in page
     assert "CHANGED" not in page
+    assert "NOT as sealed" not in page
+    assert "<polyline" in page
     with pytest.raises(OnsetError, match="not in the ledger"):
         files.open_sealed(tmp_path / "sealed.json", results, ledger=tmp_path / "another")
 

@@ -69,14 +69,19 @@ class OpenedForecast(Result):
 
     def calibration(self) -> pd.DataFrame:
         """``stated, observed``: how many of the scores lay below each quantile of their forecasts."""
-        stated = np.linspace(0.05, 0.95, 19)
-        rank = self.scores["rank"].to_numpy(float)
-        return pd.DataFrame({"stated": stated, "observed": [float(np.mean(rank <= level)) for level in stated]})
+        return calibration(self.scores)
 
     def _headline(self) -> str:
         whole = "as it was sealed" if self.as_sealed else "NOT as it was sealed"
         counts = f"{len(self.scores)} predictions scored, {self.missing} without a score"
         return f"Forecast of {self.created}: {counts}, {whole}"
+
+
+def calibration(scores: pd.DataFrame) -> pd.DataFrame:
+    """``stated, observed`` of scored predictions with a column ``rank``: see ``OpenedForecast.calibration``."""
+    stated = np.linspace(0.05, 0.95, 19)
+    rank = scores["rank"].to_numpy(float)
+    return pd.DataFrame({"stated": stated, "observed": [float(np.mean(rank <= level)) for level in stated]})
 
 
 def _within(rows: pd.DataFrame, level: str) -> pd.Series:

@@ -17,6 +17,7 @@ import pandas as pd
 from onset import reading
 from onset.errors import OnsetError
 from onset.results import Forecast, OpenedForecast, SealedForecast
+from onset.results.sealed import calibration
 from onset.stats import sealing
 from onset.store.parts import write_text
 from onset.tables.observations import read
@@ -79,7 +80,7 @@ def track_record(ledger: Path) -> Path:
         if outcome.is_file():
             opened = OpenedForecast.from_json(reading.text(outcome))
             outcomes.append(opened.scores)
-            row |= _figures(opened.scores)
+            row |= _figures(opened.scores) | {"opened": "as sealed" if opened.as_sealed else "NOT as sealed"}
         rows.append(row)
     page = ledger / PAGE
     write_text(page, _html(pd.DataFrame(rows), outcomes))
@@ -99,7 +100,8 @@ def _figures(scores: pd.DataFrame) -> dict[str, object]:
 
 
 def _html(rows: pd.DataFrame, outcomes: list[pd.DataFrame]) -> str:
-    together = pd.DataFrame([_figures(pd.concat(outcomes))]) if outcomes else pd.DataFrame()
+    every = pd.concat(outcomes) if outcomes else pd.DataFrame()
+    together = pd.DataFrame([_figures(every)]) if outcomes else pd.DataFrame()
     tables = "".join(
         f"<h2>{title}</h2>{frame.fillna('').to_html(index=False, border=0)}"
         for title, frame in (("All opened forecasts", together), ("Forecasts", rows)) if not frame.empty
@@ -107,7 +109,24 @@ def _html(rows: pd.DataFrame, outcomes: list[pd.DataFrame]) -> str:
     style = "body{font:15px system-ui;margin:2rem;max-width:80rem}td,th{padding:.3rem .8rem;text-align:left}"
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape("Track record of forecasts")}</title>'
-        f"<style>{style}</style><h1>Track record of forecasts</h1>{tables}</html>\n"
+        f"<style>{style}</style><h1>Track record of forecasts</h1>{tables}{_calibration(every)}</html>\n"
+    )
+
+
+def _calibration(scores: pd.DataFrame) -> str:
+    """The share of scores below each quantile of their forecasts, as a curve beside the diagonal."""
+    if scores.empty:
+        return ""
+    curve = calibration(scores)
+    line = " ".join(f"{20 + 240 * a:.1f},{260 - 240 * b:.1f}" for a, b in curve[["stated", "observed"]].to_numpy())
+    return (
+        "<h2>Calibration</h2><p>Across: the probability that the forecasts gave to scores below a value. Up: the share "
+        f"of {len(scores)} scores that were. On the diagonal both agree.</p>"
+        '<svg width="300" height="290" role="img" aria-label="Stated probability against observed share">'
+        '<rect x="20" y="20" width="240" height="240" fill="none" stroke="#9aa3b0"/>'
+        '<line x1="20" y1="260" x2="260" y2="20" stroke="#9aa3b0" stroke-dasharray="4 4"/>'
+        f'<polyline points="{line}" fill="none" stroke="#2f6f8f" stroke-width="2"/>'
+        '<text x="20" y="278" font-size="12">0</text><text x="236" y="278" font-size="12">100 %</text></svg>'
     )
 
 
