@@ -19,7 +19,7 @@ from onset.errors import OnsetError
 from onset.plots import words
 from onset.plots.facts import StudyFacts
 from onset.report import content, data, lead, page
-from onset.results import Analysis, LossInterval, MetricComparison, Width
+from onset.results import Analysis, LossInterval, MetricComparison, StageEffect, Width
 
 EVIL = "</script><script>window.pwned=1</script><img src=x onerror='window.pwned=2'>\"& {{7*7}} a.b[0]\\\" <!--"
 
@@ -373,3 +373,17 @@ def test_a_late_and_narrow_rise_is_told_first_whatever_the_verdict(analysis: Ana
     assert "late and narrow" in told(late, 0.05)
     assert "late and narrow" not in told(late, 0.3)
     assert "late and narrow" not in told(LossInterval(loss=1.5, low=1.4, high=1.6), 0.05)
+
+
+def test_shifts_by_tuning_have_a_table_in_both_languages(analysis: Analysis, tmp_path: Path) -> None:
+    told = {"task": "world_exam_en", "metric": "accuracy", "loss_name": "world"}
+    effects = (
+        StageEffect(**told, verdict="earlier", nats=0.123, low=0.05, high=0.2, n_pairs=18, stage="<b>tuned"),
+        StageEffect(**told, verdict="earlier", low=0.31, stage="later"),
+    )
+    made = page.write(tmp_path, analysis.with_changes(stage_effects=effects), pictures=False)
+    told_in = made.read_text(encoding="utf-8")
+    for text in ("What tuning moves", "微调移动了什么", "+0.123", "0.050 to", "at least +0.310", "至少 +0.310"):
+        assert text in told_in
+    assert "<b>tuned" not in told_in
+    assert "What tuning moves" not in page.write(tmp_path, analysis, pictures=False).read_text(encoding="utf-8")

@@ -65,10 +65,17 @@ def test_a_stage_that_lowers_scores_is_told_with_its_sign() -> None:
 
 def test_no_difference_is_called_none_only_with_a_margin() -> None:
     both, fit = rows(0.0), fitted((2.6, 2.58, 2.62))
-    assert stage_effect(both, fit, fit, "tuned").verdict == "inconclusive"
-    same = stage_effect(both, fit, fit, "tuned", loss_margin=0.1)
-    assert same.verdict == "same"
-    assert same.high == pytest.approx(0.02 * 2**0.5)
+    paired = stage_effect(both, fit, fit, "tuned")
+    assert (paired.verdict, paired.n_pairs) == ("inconclusive", 48)
+    assert stage_effect(both, fit, fit, "tuned", loss_margin=0.1).verdict == "same"
+
+
+def test_without_pairs_the_shift_is_the_difference_of_the_onset_losses() -> None:
+    both, fit = rows(0.0), fitted((2.6, 2.58, 2.62))
+    apart = both.assign(loss=both["loss"] + 1e-3 * (both["stage"] == "tuned"))
+    found = stage_effect(apart, fit, fit, "tuned", loss_margin=0.1)
+    assert (found.verdict, found.nats, found.n_pairs) == ("same", 0.0, 0)
+    assert found.high == pytest.approx(0.02 * 2**0.5)
 
 
 def test_where_one_stage_stays_at_chance_one_end_of_the_shift_is_told() -> None:

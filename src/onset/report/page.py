@@ -22,6 +22,7 @@ from markupsafe import Markup, escape
 from onset import language
 from onset.errors import OnsetError
 from onset.language import noted
+from onset.language.sentences import told as in_language
 from onset.metrics import info as scales
 from onset.plots import figures, files, frames, onsets, panels, words
 from onset.plots.facts import StudyFacts
@@ -188,6 +189,7 @@ def sections(
         "tables": _tables(main, report), "legend": data.legend(main.points), "axes": panels.axes(main),
         "claims": texts.claims(analysis), "axis_choice": texts.axis_choice(analysis),
         "questions_drawn": questions.drawn(report.questions),
+        "foretold": [in_language(one.why) for one in analysis.foretelling],
         "has": panels.has(main, alone), "delta": f"{100 * analysis.delta:g}",
     }  # fmt: skip
 
@@ -199,6 +201,7 @@ def _tables(main: Drawing, report: Report) -> dict[str, tables.Table]:
         "predictors": tables.predictors(main.panels),
         "metric_comparisons": tables.metric_comparisons(report.analysis),
         "factors": tables.factors(report.analysis),
+        "stages": tables.stages(report.analysis),
         "axes": tables.loss_measures(report.analysis),
         "held_out": tables.held_out(report.analysis),
         "axis_tasks": tables.loss_tasks(report.analysis),

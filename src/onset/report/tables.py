@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from onset.language import _
+from onset.language import _, noted
 from onset.language.sentences import told as in_language
 from onset.plots import frames, words
 from onset.plots.facts import StudyFacts
 from onset.plots.frames import Panel
 from onset.report import cells
 from onset.report.cells import Row
-from onset.results import Analysis, Backtest, Difference, Forecast, LossMeasure, Predictor
+from onset.results import Analysis, Backtest, Difference, FactorEffect, Forecast, LossMeasure, Predictor, StageEffect
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,48 @@ def factors(analysis: Analysis) -> Table:
         for entry in analysis.factor_summary
     ]  # fmt: skip
     return Table(names, 3, rows)
+
+
+def stages(analysis: Analysis) -> Table:
+    """What tuning moves: how many nats earlier or later each ability sets in, and the effect at equal loss."""
+    names = (
+        _("task"), _("metric"), _("stage"), _("loss"), _("verdict"), _("shift along the loss"), _("at equal loss (pp)"),
+        _("pairs of checkpoints"),
+    )  # fmt: skip
+    rows = [
+        (
+            cells.task(one.task), cells.text(words.metric_label(one.metric)), cells.text(one.stage),
+            cells.text(one.loss_name), cells.text(_(STAGE_VERDICTS[one.verdict])), _shift(one),
+            _points(one.at_equal_loss), cells.whole(one.n_pairs or None),
+        )
+        for one in sorted(analysis.stage_effects, key=lambda effect: words.title(effect.task).rank)
+    ]  # fmt: skip
+    return Table(names, 5, rows)
+
+
+STAGE_VERDICTS = {
+    "earlier": noted("earlier, at higher loss"),
+    "later": noted("later, at lower loss"),
+    "same": noted("at the same loss"),
+    "inconclusive": noted("inconclusive"),
+}
+
+
+def _shift(one: StageEffect) -> cells.Cell:
+    """The shift with its interval; where only one end is known, that end."""
+    if one.nats is not None:
+        return cells.between(one.nats, one.low, one.high, lambda value: words.number(value, 3, sign=True))
+    if one.low is not None:
+        return cells.Cell(_("at least {value}", value=words.number(one.low, 3, sign=True)), one.low)
+    if one.high is not None:
+        return cells.Cell(_("at most {value}", value=words.number(one.high, 3, sign=True)), one.high)
+    return cells.NOTHING
+
+
+def _points(effect: FactorEffect | None) -> cells.Cell:
+    if effect is None or effect.pp is None:
+        return cells.NOTHING
+    return cells.between(effect.pp, effect.low, effect.high, lambda value: words.number(value, 1, sign=True))
 
 
 def loss_measures(analysis: Analysis) -> Table:

@@ -21,13 +21,16 @@ class StageEffect(Record):
     verdict: StageVerdict
     """``earlier`` is at higher loss; ``same`` only where a margin along the loss is given."""
     nats: float | None = None
-    """Onset loss at the stage less that of the base, in the unit of the loss: positive where it sets in earlier."""
+    """By how much the stage's curve lies at higher losses than the base's, in the unit of the loss: positive where the
+    ability sets in earlier. From pairs of checkpoints; without them, the difference of the onset losses."""
     low: float | None = None
     """End of the interval; where the base never sets in, what the shift is at least."""
     high: float | None = None
     level: float = 0.95
     onset_base: LossInterval | None = None
     onset_tuned: LossInterval | None = None
+    n_pairs: int = 0
+    """Checkpoints with both stages that the shift was told from; 0 where it is the difference of the onset losses."""
     at_equal_loss: FactorEffect | None = None
     """The same in percentage points of the score at equal loss."""
     why: str = ""

@@ -1,9 +1,10 @@
 """What tuning moves: how many nats earlier or later each ability sets in, and whether tuned scores foretell the base.
 
-A tuned checkpoint stands at the held-out loss of the checkpoint that it was tuned from. The curves of both stages are
-fitted apart; the shift is the difference of their onset losses, its interval made from theirs by the method of variance
-estimates recovery (Zou and Donner 2008, Statistics in Medicine 27, 1693), as if the two were independent. They share
-items and weights, so the interval is too wide rather than too narrow.
+A tuned checkpoint stands at the held-out loss of the checkpoint that it was tuned from. Where enough of these pairs are
+in the table, the shift is that of the pairs (``stage_pairs``): what sets a run or a choice of items apart cancels.
+Else the curves of both stages are fitted apart and the shift is the difference of their onset losses, its interval made
+from theirs by the method of variance estimates recovery (Zou and Donner 2008, Statistics in Medicine 27, 1693), as if
+the two were independent: too wide rather than too narrow.
 
 Tuned scores can exceed chance at losses where the base's do not, and so foretell where the base's will (Snell et al.
 2024, arXiv 2411.16035). That is tested over tasks, each held out in turn.
@@ -23,6 +24,7 @@ from onset.results import FactorEffect, Foretelling, Interval, LossInterval, Sta
 from onset.stats.data import Array
 from onset.stats.factor_effects import factor_effects
 from onset.stats.mixed.equivalence import MARGIN, judge, sentence
+from onset.stats.stage_pairs import PairedShift, paired_shift
 
 STAGE = "stage"
 BASE = "base"
@@ -61,13 +63,16 @@ def stage_effect(
     """
     losses = both.loc[is_base(both), "loss"]
     seen = float(losses.min()), float(losses.max())
-    nats, low, high, how = _shift(base, tuned, seen)
+    told = base.onset is not None and tuned.onset is not None
+    pairs = paired_shift(both, is_base(both), base.level) if told else None
+    nats, low, high, how = _shift(base, tuned, seen, pairs)
     verdict = _verdict(low, high, loss_margin)
     at_equal_loss = next(iter(factor_effects(both, margin=margin, level=base.level, names=(STAGE,))), None)
     return StageEffect(
         task=base.task, metric=base.metric, loss_name=base.loss_name, loss_unit=base.loss_unit, stage=stage,
         verdict=verdict, nats=nats, low=low, high=high, level=base.level, onset_base=base.onset,
         onset_tuned=tuned.onset, at_equal_loss=_signed(at_equal_loss, stage, base.level),
+        n_pairs=0 if pairs is None else pairs.count,
         why=_why(base, tuned, stage, how, verdict, (nats, low, high)),
     )  # fmt: skip
 
@@ -76,7 +81,7 @@ How = Literal["both", "at_least", "only_tuned", "only_base", "neither"]
 
 
 def _shift(
-    base: Threshold, tuned: Threshold, seen: tuple[float, float]
+    base: Threshold, tuned: Threshold, seen: tuple[float, float], pairs: PairedShift | None
 ) -> tuple[float | None, float | None, float | None, How]:
     """Nats between the onsets (positive: at higher loss after tuning), the ends of its interval, and how it is known.
 
@@ -84,11 +89,14 @@ def _shift(
     """
     one, two = tuned.onset, base.onset
     if one is not None and two is not None:
+        from_the_start = one.high >= seen[1] > two.high
+        how: How = "at_least" if from_the_start else "both"
+        if pairs is not None:
+            return pairs.nats, pairs.low, pairs.high, how
         nats = one.loss - two.loss
         low = nats - np.hypot(one.loss - one.low, two.high - two.loss)
         high = nats + np.hypot(one.high - one.loss, two.loss - two.low)
-        from_the_start = one.high >= seen[1] > two.high
-        return nats, float(low), float(high), "at_least" if from_the_start else "both"
+        return nats, float(low), float(high), how
     if one is not None and base.verdict == "at_chance":
         return None, max(one.low - seen[0], 0.0), None, "only_tuned"
     if two is not None and tuned.verdict == "at_chance":

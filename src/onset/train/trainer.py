@@ -146,7 +146,8 @@ def _tell_slow(job: Job, arithmetic: Arithmetic, mesh: Mesh, notice: Callable[[s
     """Tell why a processor trains without the kernels, or with slower ones than it could."""
     if mesh.size == 1 and mesh.device == "cpu" and arithmetic.engine == "torch":
         why = why_not(bfloat16=arithmetic.bfloat16)
-        notice(f"{why}: training takes torch, about three times as long")
+        if why is not None:  # else the kernels are of another architecture
+            notice(f"{why}: training takes torch, about three times as long")
     if arithmetic.engine == "kernels" and (why := untuned(bfloat16=arithmetic.bfloat16)) is not None:
         notice(why)
 
