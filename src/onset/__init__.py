@@ -117,7 +117,8 @@ def forecast(
 
     A target has ``loss``, or ``params`` and ``tokens``; give one, a list of them or a frame. Without ``task`` and
     ``metric`` every one of the table is predicted. ``schedule`` is that of the learning rate (constant, cosine,
-    linear, wsd), where the table has no column for it.
+    linear, wsd), where the table has no column for it. Tuned checkpoints are learnt from only where they help on
+    held-out sizes; a note says so.
     """
     from collections.abc import Mapping
 
@@ -125,6 +126,7 @@ def forecast(
 
     from onset.results import check_level
     from onset.stats.forecast import forecast as predict
+    from onset.stats.tuned_rows import choose
     from onset.tables.observations import LEAST, select
 
     rows = select(obs, LEAST, task=task, metric=metric, loss_name=loss)
@@ -133,7 +135,9 @@ def forecast(
         if isinstance(targets, pd.DataFrame)
         else pd.DataFrame([targets] if isinstance(targets, Mapping) else [*targets])
     )
-    return predict(rows, wanted, level=check_level(level), seed=seed, schedule=schedule)
+    chosen = choose(rows, level=check_level(level), seed=seed)
+    made = predict(chosen.rows, wanted, level=level, seed=seed, schedule=schedule, beside=rows)
+    return made.with_changes(notes=(*made.notes, chosen.note)) if chosen.note else made
 
 
 def analyze(

@@ -47,6 +47,7 @@ def forecast(
     seed: int = 0,
     law: LossLaw | None = None,
     schedule: str | None = None,
+    beside: pd.DataFrame | None = None,
 ) -> Forecast:
     """Scores of ``targets`` on every task of ``obs``, and when the abilities set in, one loss measure at a time.
 
@@ -54,7 +55,8 @@ def forecast(
     ``task``, ``metric``, ``loss_name`` and ``loss_unit`` (only these), ``n_examples`` (items it will be scored on) and
     any column that names the row. ``thresholds`` are the emergent findings by (task, metric, loss name); without it
     they are estimated here; ``law`` is a loss law that was fitted before, of the only loss measure; ``schedule`` is
-    that of the learning rate where the table does not say (``loss_rows``). A target whose run or family is in the
+    that of the learning rate where the table does not say (``loss_rows``); ``beside`` are rows that are not learnt from
+    (tuned checkpoints), of which a refusal may say that they can be predicted. A target whose run or family is in the
     table is a later checkpoint of that run, or of that family. Raises OnsetError when a target says too little, when a
     loss is given without its measure and the table has several, or when loss cannot be told from size and tokens.
     """
@@ -70,7 +72,7 @@ def forecast(
         )
     numbered = wanted.assign(asked=np.arange(len(wanted)))
     made = [
-        _of_measure(rows, numbered[_of(wanted, measure)], measure, thresholds, level, seed, law, schedule)
+        _of_measure(rows, numbered[_of(wanted, measure)], measure, thresholds, level, seed, law, schedule, beside)
         for measure, rows in measures
         if _of(wanted, measure).any()
     ]
@@ -110,7 +112,7 @@ def _of(wanted: pd.DataFrame, measure: Measure) -> NDArray[np.bool_]:
 
 def _of_measure(
     obs: pd.DataFrame, wanted: pd.DataFrame, measure: Measure, thresholds: Thresholds | None, level: float, seed: int,
-    law: LossLaw | None, schedule: str | None,
+    law: LossLaw | None, schedule: str | None, beside: pd.DataFrame | None,
 ) -> tuple[list[pd.DataFrame], pd.DataFrame, list[str]]:  # fmt: skip
     """Scores by task, onsets, and notes, on one loss measure."""
     wanted = wanted.reset_index(drop=True)
@@ -125,7 +127,9 @@ def _of_measure(
     for (_, rows), learnt in zip(groups, learn([curve_data(rows) for _, rows in groups]), strict=True):
         asked = np.flatnonzero(_asked(rows, wanted))
         if isinstance(learnt, str) and len(asked):
-            learnt += alternatives(obs, str(rows["task"].iloc[0]), str(rows["metric"].iloc[0]))
+            learnt += alternatives(
+                obs if beside is None else beside, str(rows["task"].iloc[0]), str(rows["metric"].iloc[0])
+            )
         part = _predicted(rows, wanted.iloc[asked], losses[:, asked], learnt, level, rng)
         scores.append(part.assign(loss_name=measure[0], loss_unit=measure[1]))
     found = _thresholds(groups, measure, level, seed) if thresholds is None else dict(thresholds)

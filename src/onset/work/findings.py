@@ -26,6 +26,8 @@ from onset.stats.backtest import backtest
 from onset.stats.forecast import forecast, thresholds_of
 from onset.stats.paper_claims import with_claims
 from onset.stats.pipeline import DELTA, Progress, analyze
+from onset.stats.stage_effects import is_base
+from onset.stats.tuned_rows import choose
 from onset.store.parts import whole_file, write_text
 from onset.study.files import written
 from onset.study.spec import FindingsSpec
@@ -157,10 +159,13 @@ def write_forecast(
     wanted = read_table(targets).reset_index(drop=True)
     analysis = analyze(observations, source=str(source), level=level, progress=progress)
     known = thresholds_of(analysis.findings)
-    made = forecast(observations, wanted, thresholds=known, level=level, schedule=schedule)
+    chosen = choose(observations, level=level)
+    made = forecast(chosen.rows, wanted, thresholds=known, level=level, schedule=schedule, beside=observations)
+    if chosen.note:
+        made = made.with_changes(notes=(*made.notes, chosen.note))
     tested: Backtest | OnsetError
     try:
-        tested = backtest(observations, level=level, progress=progress)
+        tested = backtest(observations[is_base(observations)], level=level, progress=progress)
     except OnsetError as error:
         tested = error
     write_text(out / "forecast.csv", made.scores.to_csv(index=False))
