@@ -18,17 +18,19 @@ QUESTION = "#2f6f8f"
 HALF = "#b3261e"
 ROW = 30
 ON_PAGE = 1000
-"""Questions on the map of a page: more would make the page large."""
+"""Questions on the map of a page: each has some 300 bytes there."""
+OF_MANY_TASKS = 23_000
+"""The same times the number of tasks: a page of many tasks is large already."""
 
 
 def on_page(result: Questions | None) -> Questions | None:
-    """The questions with at most ``ON_PAGE`` learnt ones, evenly over each task's losses; None without any."""
+    """The questions with as many learnt ones as a page takes, evenly over each task's losses; None without any."""
     if result is None or result.items is None:
         return None
     learnt = result.items[result.items["state"] == "learnt"].sort_values(["task", "loss"], kind="stable")
     if learnt.empty:
         return None
-    every = -(-len(learnt) // ON_PAGE)
+    every = -(-len(learnt) // min(ON_PAGE, OF_MANY_TASKS // max(len(result.order), 1) + 1))
     return result.with_changes(items=learnt.iloc[::every].reset_index(drop=True))
 
 
