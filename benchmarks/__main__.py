@@ -35,6 +35,7 @@ def commands() -> list[tuple[str, list[str] | None, str]]:
         ("design.py", [], ""),
         ("items.py", [], ""),
         ("forecast.py", [] if shared else None, "" if shared else "ONSET_SHARED not set"),
+        ("soft_to_hard.py", [] if shared else None, "" if shared else "ONSET_SHARED not set"),
     ]
 
 
