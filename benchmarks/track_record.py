@@ -3,10 +3,10 @@
     python benchmarks/track_record.py STUDY [--largest 3] [--given size|loss] [--folder DIR] [--out FILE]
 
 ``STUDY`` is the folder of a finished study, or a table. Each of its largest runs has a forecast of its own, learnt from
-the rows of all runs but these; ``given size`` says only its parameters and tokens, ``given loss`` also the loss that it
-reached. A forecast is sealed (and signed, where ``ssh-keygen`` is installed) before the scores are read, kept in a
-ledger, and opened with its published digest. Beside it stands the guess that a run scores what the best one of the
-others did. Prints Markdown; ``DIR/ledger/track_record.html`` is the page.
+the rows of all runs but these; ``given size`` says only its family, parameters and tokens, ``given loss`` also the loss
+that it reached. A forecast is sealed (and signed, where ``ssh-keygen`` is installed) before the scores are read, kept
+in a ledger, and opened with its published digest. Beside it stands the guess that a run scores what the best one of
+the others did. Prints Markdown; ``DIR/ledger/track_record.html`` is the page.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ SHARES = ("accuracy", "acc", "acc_norm", "len_norm", "exact_match")
 
 
 def largest(rows: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The last checkpoints of the largest runs, by parameters and then tokens: ``run, params, tokens, loss``."""
+    """``run, family, params, tokens, loss`` of the last checkpoints of the largest runs, by parameters, then tokens."""
     ends = rows.sort_values("tokens").groupby("run", sort=False).tail(1)
-    return ends.sort_values(["params", "tokens"], ascending=False).head(count)[["run", "params", "tokens", "loss"]]
+    first = ends.sort_values(["params", "tokens"], ascending=False).head(count)
+    return first[["run", "family", "params", "tokens", "loss"]]
 
 
 def sealed_and_opened(
@@ -87,7 +88,7 @@ def report(source: Path, count: int, given: str, folder: Path) -> str:
     rows = rows[rows["metric"].isin(SHARES) & (rows["loss_name"] == rows["loss_name"].iloc[0])]
     asked = largest(rows, count)
     known = rows[~rows["run"].isin(asked["run"])]
-    names = ["run", "params", "tokens", *(["loss"] if given == "loss" else [])]
+    names = ["run", "family", "params", "tokens", *(["loss"] if given == "loss" else [])]
     results = folder / "results.csv"
     rows.to_csv(results, index=False)
     key = _key(folder)
