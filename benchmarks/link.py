@@ -71,7 +71,7 @@ def gaps(folder: Path) -> list[str]:
     lines = []
     for run in sorted(folder.glob("runs/*/run.json")):
         about = json.loads(run.read_text(encoding="utf-8"))
-        if about.get("start"):
+        if about.get("start") or not (run.parent / "DONE").is_file():
             continue
         told = [
             json.loads(line)["loss"] for line in (run.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()

@@ -33,12 +33,12 @@ shape = Shape(layers=2, width=32, heads=4, kv_heads=2, hidden=48, context=16)
 run = Run(name="r", shape=shape, tokens=16 * 5 * 24, batch=5, checkpoints=(80, 80 * 5, 80 * 12, 80 * 18), seed=3)
 tokenizer = tokenizers.train(["some words of a small corpus"] * 10, TokenizerSpec(vocab=262))
 
-def job(name):
+def job(name, start=None):
     ids = np.random.default_rng(0).integers(1, 20, 3000).astype(np.uint16)
     mixture = Mixture([Shard(Path("nowhere"), 3000, 1, 3000, 0, ids)], [1.0], 16, run.batch, run.seed)
     rundir = RunDir(Path(sys.argv[1]) / "runs" / name)
     rundir.create({"digest": "x"})
-    return Job(run, tokenizer.vocab, mixture, tokenizer, rundir, precision="float32")
+    return Job(run, tokenizer.vocab, mixture, tokenizer, rundir, precision="float32", start=start)
 
 def after(steps):
     asked = iter(range(steps))
@@ -58,6 +58,11 @@ with joined("cpu") as mesh:
     alone("mixed")
     train(replace(job("again"), state_seconds=0.0), mesh, should_stop=after(8))
     train(job("again"), mesh)
+    begun = RunDir(Path(sys.argv[1]) / "runs" / "one").checkpoint(24)
+    if mesh.leads:
+        train(job("tuned_one", begun))
+    mesh.told(None)
+    train(job("tuned_two", begun), mesh)
     if mesh.size == 4:
         train(job("hybrid"), replace(mesh, per_host=2))
 """
@@ -116,6 +121,9 @@ def test_two_processes_train_like_one_and_a_run_may_change_their_number(tmp_path
         assert rundir.done
         assert rundir.steps() == [1, 5, 12, 18, 24]
         assert all(checkpoint.fault(rundir.checkpoint(step)) is None for step in rundir.steps())
+    tuned = losses(tmp_path, "tuned_one")
+    assert losses(tmp_path, "tuned_two") == pytest.approx(tuned, abs=2e-6)
+    assert tuned[0] < alone[0] - 0.5  # both begin from the trained weights
     assert losses(tmp_path, "again") == losses(tmp_path, "two")  # bitwise: the same number of processes
     last = [RunDir(tmp_path / "runs" / name).checkpoint(24) for name in ("two", "again", "one")]
     assert (last[0] / "model.safetensors").read_bytes() == (last[1] / "model.safetensors").read_bytes()
