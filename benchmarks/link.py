@@ -16,6 +16,7 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 import onset
 from onset.results import StageEffect
@@ -66,6 +67,31 @@ def _nats(one: StageEffect) -> str:
     return f"at most {one.high:+.3f}" if one.high is not None else "not told"
 
 
+def at_loss(folder: Path, factor: str, reference: str, loss: float) -> list[str]:
+    """Scores of each level at one loss, between the checkpoints of each run, and Welch's interval of the difference."""
+    rows = spread_out(onset.read(folder))
+    rows = rows[rows["metric"].isin(HEADLINES) & (rows["loss_name"] == rows["loss_name"].iloc[0])]
+    lines = []
+    for task, of_task in rows.groupby("task", sort=True):
+        levels: dict[str, list[float]] = {}
+        for (level, _), run in of_task.groupby([factor, "run"]):
+            run = run.sort_values("loss")
+            if run["loss"].min() <= loss <= run["loss"].max():
+                levels.setdefault(str(level), []).append(float(np.interp(loss, run["loss"], 100 * run["score"])))
+        ability = str(task).removeprefix("world_").removesuffix("_en")
+        for level, scores in levels.items():
+            told = f"{np.mean(scores):.0f} ({min(scores):.0f} to {max(scores):.0f}, {len(scores)} runs)"
+            apart = "" if level == reference else _welch(scores, levels[reference])
+            lines.append(f"| {ability} | {level} | {told} | {apart} |")
+    return lines
+
+
+def _welch(scores: list[float], others: list[float]) -> str:
+    found = stats.ttest_ind(scores, others, equal_var=False)
+    low, high = found.confidence_interval(0.95)
+    return f"{np.mean(scores) - np.mean(others):+.0f} [{low:+.0f}, {high:+.0f}]"
+
+
 def gaps(folder: Path) -> list[str]:
     """Training loss at the end of each run against its held-out loss, in nats per token."""
     lines = []
@@ -110,6 +136,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("optimizers", "architectures", "tuned"):
         asked.add_argument(f"--{name}", type=Path)
+    asked.add_argument("--at", type=float, help="also tell scores of architectures at this loss")
     asked.add_argument("--out", type=Path, default=Path("out"))
     given = asked.parse_args()
     studies = (
@@ -123,6 +150,9 @@ def main() -> None:
         if (folder := getattr(given, name)) is not None:
             parts[factor] = shifts(folder, factor, reference)
             print("\n".join(table(parts[factor], factor, reference)), flush=True)
+    if given.at is not None and given.architectures is not None:
+        print(f"\n| ability | architecture | score at {given.at:g} | difference |\n|---|---|---|---|")
+        print("\n".join(at_loss(given.architectures, "architecture", "transformer", given.at)), flush=True)
     print("\n" + "\n".join(one.why for one in foretelling(parts.get(STAGE, ()))))
     print("\n| run | parameters | training loss | held-out loss | gap |\n|---|---|---|---|---|")
     for name, _, _ in studies:
