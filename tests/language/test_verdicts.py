@@ -20,13 +20,19 @@ PLAIN = Evidence(
 )  # fmt: skip
 WIDE = (2.0, 1.0, 2.9)
 BELOW: dict[str, Any] = {"floor": 0.2, "below_chance": True}
+OPEN: list[dict[str, Any]] = [
+    {"log_bf_threshold": factor, "onset": onset}
+    for factor in (-3.0, 0.0)
+    for onset in ((3.0, 3.0, 3.0), (3.0, 2.5, 3.0), (2.0, 1.9, 3.0), (1.2, 1.0, 3.0), (1.0, 1.0, 1.2), (1.0, 1.0, 1.0))
+]
 WITHOUT: dict[str, Any] = {"log_bf_ability": -2.0}
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {}, {"n_runs": 1}, {"below_chance": True}, {"from_the_start": True}, {"log_bf_threshold": -3.0},
+        {}, {"threshold": (2.0, 1.0, 2.1)}, {"threshold": (2.0, 1.9, 3.0)}, *OPEN,
+        {"n_runs": 1}, {"below_chance": True}, {"from_the_start": True}, {"log_bf_threshold": -3.0},
         {"log_bf_threshold": -3.0, "onset": None}, {"log_bf_threshold": 0.0}, {"log_bf_threshold": 0.0, "onset": None},
         {"checkpoints": (9, 1)}, {"checkpoints": (1, 9)}, {"level_errors": 3.0}, {"clear_of_chance": 1.0},
         {"runs": (3, 1)}, {"runs": (1, 3)}, {"without_run": (5.0, -3.0)}, {"without_checkpoint": (5.0, -3.0)},

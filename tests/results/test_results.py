@@ -60,6 +60,9 @@ def test_json_has_the_documented_fields() -> None:
     assert value["version"] == 2
     one = value["findings"][0]
     assert one["onset"] == {"loss": 2.71, "low": 2.70, "high": 2.72}
+    beyond = LossInterval(loss=2.71, low=2.70, high=2.8, high_open=True)
+    assert beyond.to_json() == {"loss": 2.71, "low": 2.70, "high": 2.8, "high_open": True}
+    assert LossInterval.from_json(beyond.to_json()) == beyond
     assert one["width"] == {"nats": 0.04, "low": 0.02, "high": 0.07}
     assert one["threshold"]["loss"] == 2.70
     assert one["log_bayes_factor"]["threshold"] == 3.2

@@ -88,3 +88,14 @@ def test_many_looks_ask_for_more() -> None:
     assert e_bh([weak]) == (True,)
     assert e_bh([weak, strong, *[0.0] * 58]) == (False, True, *[False] * 58)
     assert e_bh([]) == ()
+
+
+def test_an_interval_that_ends_at_the_losses_fitted_is_told_as_open() -> None:
+    """Lost: '[1.3, 1.51]' for an onset that may lie at any loss above 1.51."""
+    told = {
+        (2.0, 1.9, 2.1): "below 2 [1.9, 2.1]", (2.0, 1.9, 3.0): "below 2 [1.9, 3 or above],",
+        (1.2, 1.0, 1.3): "below 1.2 [1 or below, 1.3]", (3.0, 2.5, 3.0): "already, at or above 3 [2.5 or above],",
+        (3.0, 3.0, 3.0): "already, at or above 3,", (1.0, 1.0, 1.2): "alone, at or below 1 [1.2 or below],",
+    }  # fmt: skip
+    for onset, words in told.items():
+        assert words in decide(replace(CLEAR, onset=onset, losses=(1.0, 3.0), log_bf_threshold=-3.0, width=0.05)).why

@@ -28,6 +28,31 @@ VERDICTS = (
         "around the onset, would tell."
     ),
     noted(
+        "The score exceeds chance at the highest losses fitted already, {place}, and half of its rise comes within "
+        "{width} {unit} of there; smooth curves explain it better than curves with a threshold (log Bayes factor "
+        "{factor})."
+    ),
+    noted(
+        "The score exceeds chance at the lowest losses alone, {place}, and half of its rise comes within {width} {unit} "
+        "of there; smooth curves explain it better than curves with a threshold (log Bayes factor {factor})."
+    ),
+    noted(
+        "The score exceeds chance at the highest losses fitted already, {place}, but whether it has a threshold is not "
+        "decided (log Bayes factor {factor}; {needed} would show one, {smooth} a smooth curve); more items, or "
+        "checkpoints around the onset, would tell."
+    ),
+    noted(
+        "The score exceeds chance at the lowest losses alone, {place}, but whether it has a threshold is not decided "
+        "(log Bayes factor {factor}; {needed} would show one, {smooth} a smooth curve); more items, or checkpoints "
+        "around the onset, would tell."
+    ),
+    noted("at or above {loss} [{low} or above]"),
+    noted("at or above {loss}"),
+    noted("at or below {loss} [{high} or below]"),
+    noted("at or below {loss}"),
+    noted("{low} or above"),
+    noted("{high} or below"),
+    noted(
         "the scores above it exceed chance as well, by {errors} standard errors; more items would tell that level from "
         "chance"
     ),

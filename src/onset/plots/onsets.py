@@ -104,15 +104,17 @@ def chart(
 
 def caption(panels: Sequence[Panel], level: str) -> list[str]:
     """What the marks are, and how many tasks are not drawn."""
-    told = [
-        _(
-            "Diamond: threshold. Dot: onset loss, where the score exceeds chance by {excess} pp. "
-            "Bars: {level} intervals.",
-            excess=f"{100 * panels[0].finding.delta:g}" if panels else "2",
-            level=level,
-        )
-    ]
-    left = len(panels) - len(rows(panels))
+    frame = rows(panels)
+    marks = []
+    if frame["threshold"].notna().any():
+        marks.append(_("Diamond: threshold."))
+    if frame["loss"].notna().any():
+        excess = f"{100 * panels[0].finding.delta:g}"
+        marks.append(_("Dot: onset loss, where the score exceeds chance by {excess} pp.", excess=excess))
+    if marks:
+        marks.append(_("Bars: {level} intervals.", level=level))
+    told = [("" if language.current() == "zh" else " ").join(marks)] if marks else []
+    left = len(panels) - len(frame)
     if left > 0:
         told.append(plural("{count} more task is in the table.", "{count} more tasks are in the table.", left))
     return told

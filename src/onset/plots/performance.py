@@ -236,10 +236,11 @@ def _subtitle(panel: Panel) -> str:
     finding = panel.finding
     verdict = words.verdict(finding.verdict)
     if finding.threshold is not None:
-        value, low, high = words.losses(finding.threshold)
-        return _("{verdict} at {loss} [{low}, {high}]", verdict=verdict, loss=value, low=low, high=high)
+        return _("{verdict} at {where}", verdict=verdict, where=words.place(finding.threshold))
     if finding.onset is None:
         return verdict
     if finding.onset.open_above:
         return _("{verdict}, onset at or above {loss}", verdict=verdict, loss=words.losses(finding.onset)[0])
+    if finding.onset.open_below:
+        return _("{verdict}, onset at or below {loss}", verdict=verdict, loss=words.losses(finding.onset)[0])
     return _("{verdict}, onset {loss}", verdict=verdict, loss=words.losses(finding.onset)[0])

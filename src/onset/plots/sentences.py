@@ -6,7 +6,7 @@ import math
 
 from onset.language import _
 from onset.language.sentences import told as in_language
-from onset.plots.words import Seen, losses, metric_label, number, percent, place
+from onset.plots.words import Seen, ends, losses, metric_label, number, percent, place
 from onset.results import Finding, SizeEffect
 
 
@@ -37,7 +37,8 @@ def _emergent(finding: Finding, score: str, seen: Seen, level: float) -> str:
     chance = _chance(finding)
     if finding.threshold is None:
         return _("{score} exceeds chance{chance} below a loss that could not be estimated", score=score, chance=chance)
-    value, low, high = losses(finding.threshold)
+    value = losses(finding.threshold)[0]
+    low, high = ends(finding.threshold)
     values = {"score": score, "chance": chance, "loss": value, "unit": seen.unit, "level": percent(level), "low": low,
               "high": high}  # fmt: skip
     if finding.direction == "higher":
@@ -93,6 +94,8 @@ def _onset(finding: Finding, level: float) -> str:
         told = _(
             "it exceeds chance by {excess} pp at the highest losses fitted already, {place}", excess=excess, place=at
         )
+    elif finding.onset.open_below:
+        told = _("it exceeds chance by {excess} pp at the lowest losses alone, {place}", excess=excess, place=at)
     else:
         told = _("it exceeds chance by {excess} pp at a loss of {place}", excess=excess, place=at)
     if (width := finding.width) is not None:

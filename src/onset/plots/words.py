@@ -163,13 +163,27 @@ def losses(found: LossInterval) -> tuple[str, str, str]:
 
 
 def place(found: LossInterval) -> str:
-    """A loss with its interval; of one that is the highest fitted, that it may be higher."""
+    """A loss with its interval; of ends at the highest or the lowest loss fitted, that they may lie beyond."""
     value, low, high = losses(found)
-    if not found.open_above:
-        return f"{value} [{low}, {high}]"
-    if found.low >= found.loss:
-        return _("at or above {loss}", loss=value)
-    return _("at or above {loss} [{low} or above]", loss=value, low=low)
+    if found.open_above:
+        alone = found.low >= found.loss
+        return (
+            _("at or above {loss}", loss=value)
+            if alone
+            else _("at or above {loss} [{low} or above]", loss=value, low=low)
+        )
+    if found.open_below:
+        return _("at or below {loss} [{high} or below]", loss=value, high=high)
+    return f"{value} [{', '.join(ends(found))}]"
+
+
+def ends(found: LossInterval) -> tuple[str, str]:
+    """The ends of the interval of a loss; open ones say so."""
+    _value, low, high = losses(found)
+    return (
+        _("{high} or below", high=low) if found.low_open else low,
+        _("{low} or above", low=high) if found.high_open else high,
+    )
 
 
 def onset_text(fit: Threshold) -> str:

@@ -39,8 +39,8 @@ class FindingRow:
     verdict_label: str
     where: str
     """Its threshold, or else its onset loss, with the interval; empty without either."""
-    open_above: bool
-    """Whether that is the highest loss fitted: the score exceeds chance there already."""
+    at_end: bool
+    """Whether that is the highest or the lowest loss fitted: the onset may lie beyond."""
     numbers: Row
     details: Row
     sentence: str
@@ -64,7 +64,7 @@ def finding_rows(book: Sequence[tuple[Points, list[Panel]]], analysis: Analysis)
                     finding.task, panel.title.text, panel.title.ability, finding.metric,
                     words.metric_label(finding.metric), finding.loss_name, key in first,
                     key in first and index == 0, finding.verdict, words.verdict(finding.verdict),
-                    where(finding), _open_above(finding), _numbers(finding), _details(finding),
+                    where(finding), _at_end(finding), _numbers(finding), _details(finding),
                     sentence(finding, ranges.get(key, points.seen), analysis.level, name_loss=several),
                     in_language(finding.why), in_language(finding.asked),
                 )
@@ -78,8 +78,9 @@ def where(finding: Finding) -> str:
     return "" if found is None else words.place(found)
 
 
-def _open_above(finding: Finding) -> bool:
-    return finding.threshold is None and finding.onset is not None and finding.onset.open_above
+def _at_end(finding: Finding) -> bool:
+    onset = finding.onset
+    return finding.threshold is None and onset is not None and (onset.open_above or onset.open_below)
 
 
 def _ranges(analysis: Analysis, points: Points) -> dict[tuple[str, str], words.Seen]:
@@ -144,10 +145,13 @@ def _loss(found: LossInterval | None) -> cells.Cell:
     if found is None:
         return cells.NOTHING
     value, low, high = words.losses(found)
-    if not found.open_above:
-        return cells.Cell(value, found.loss, _("{low} to {high}", low=low, high=high))
-    note = _("{low} or above", low=low) if found.low < found.loss else ""
-    return cells.Cell(_("at or above {loss}", loss=value), found.loss, note)
+    if found.open_above:
+        note = _("{low} or above", low=low) if found.low < found.loss else ""
+        return cells.Cell(_("at or above {loss}", loss=value), found.loss, note)
+    if found.open_below:
+        return cells.Cell(_("at or below {loss}", loss=value), found.loss, _("{high} or below", high=high))
+    low, high = words.ends(found)
+    return cells.Cell(value, found.loss, _("{low} to {high}", low=low, high=high))
 
 
 def seen_in(panel: Panel, sentence: str) -> str:

@@ -70,7 +70,7 @@ def subtitle(row: FindingRow, *, lower: bool) -> str:
         return f"{metric} · {row.verdict_label}"
     if row.verdict == "emergent":
         return _("{metric} · {verdict} at {where}", metric=metric, verdict=row.verdict_label, where=row.where)
-    if row.open_above:
+    if row.at_end:
         return _("{metric} · {verdict}, sets in {where}", metric=metric, verdict=row.verdict_label, where=row.where)
     return _("{metric} · {verdict}, sets in at {where}", metric=metric, verdict=row.verdict_label, where=row.where)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from onset.errors import OnsetError
 from onset.results.base import Frame, Interval, Record, Result, estimate
@@ -25,6 +25,14 @@ class LossInterval(Record):
     loss: float
     low: float
     high: float
+    low_open: bool = False
+    """Whether ``low`` is the lowest loss that was fitted: the interval may go on below it."""
+    high_open: bool = False
+    """Whether ``high`` is the highest loss that was fitted."""
+
+    @model_serializer(mode="wrap")
+    def _without_closed_ends(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in written(self).items() if value is not False}
 
     @property
     def interval(self) -> Interval:
@@ -37,13 +45,22 @@ class LossInterval(Record):
         return self.loss >= self.high
 
     @property
+    def open_below(self) -> bool:
+        """Whether it is the lowest loss that was fitted."""
+        return self.low_open and self.loss <= self.low and not self.open_above
+
+    @property
     def told(self) -> str:
-        """``2.71 [2.70, 2.72]``; of the highest loss fitted ``at or above 2.85 [2.80 or above]``."""
-        if not self.open_above:
-            return interval(self.loss, self.low, self.high)
+        """``2.71 [2.70, 2.72]``, ``2.71 [2.70, 2.85 or above]`` or ``at or above 2.85 [2.80 or above]``."""
         places = decimals(self.low, self.high)
-        low = f" [{self.low:.{places}f} or above]" if self.low < self.loss else ""
-        return f"at or above {self.loss:.{places}f}{low}"
+        loss, low, high = (f"{value:.{places}f}" for value in (self.loss, self.low, self.high))
+        if self.open_above:
+            return f"at or above {loss}" + (f" [{low} or above]" if self.low < self.loss else "")
+        if self.open_below:
+            return f"at or below {loss} [{high} or below]"
+        low += " or below" if self.low_open else ""
+        high += " or above" if self.high_open else ""
+        return f"{loss} [{low}, {high}]"
 
 
 class Width(Record):

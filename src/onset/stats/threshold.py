@@ -192,7 +192,7 @@ class _Found:
             )
         return _result(
             self.data, self.level, self.delta, decision,
-            onset=_loss(self.onset), threshold=_loss(self.eta) if verdict == "emergent" else None,
+            onset=_loss(self.onset, self.seen), threshold=_loss(self.eta, self.seen) if verdict == "emergent" else None,
             width=None if width is None else Width(nats=width.value, low=width.low, high=width.high),
             log_bayes_factor=LogBayesFactor(
                 ability=comparison.log_bf_ability, threshold=self.log_bf_threshold if self.shown else None,
@@ -288,5 +288,8 @@ def _tuple(found: Quantiles | None) -> tuple[float, float, float] | None:
     return None if found is None else (found.value, found.low, found.high)
 
 
-def _loss(found: Quantiles | None) -> LossInterval | None:
-    return None if found is None else LossInterval(loss=found.value, low=found.low, high=found.high)
+def _loss(found: Quantiles | None, seen: tuple[float, float]) -> LossInterval | None:
+    if found is None:
+        return None
+    ends = {"low_open": found.low <= seen[0], "high_open": found.high >= seen[1]}
+    return LossInterval(loss=found.value, low=found.low, high=found.high, **ends)

@@ -252,8 +252,26 @@ def _below_to_chance(evidence: Evidence, level: str) -> Decision:
 def _from(evidence: Evidence) -> str:
     if evidence.onset is None:
         return ""
-    value, low, high = evidence.onset
-    return f" at losses below {value:.3g} [{low:.3g}, {high:.3g}]"
+    place = _place(evidence, evidence.onset, 3)
+    if evidence.onset[0] >= evidence.losses[1]:
+        return f" at the highest losses fitted already, {place}"
+    if evidence.onset[0] <= evidence.losses[0]:
+        return f" at the lowest losses alone, {place}"
+    return f" at losses below {place}"
+
+
+def _place(evidence: Evidence, found: tuple[float, float, float], digits: int) -> str:
+    """A loss with its interval; ends at the highest or the lowest loss that was fitted are open."""
+    value, low, high = found
+    shown, lower, upper = (f"{end:.{digits}g}" for end in found)
+    lowest, highest = evidence.losses
+    if value >= highest:
+        return f"at or above {shown}" + (f" [{lower} or above]" if low < value else "")
+    if value <= lowest:
+        return f"at or below {shown}" + (f" [{upper} or below]" if high > value else "")
+    lower += " or below" if low <= lowest else ""
+    upper += " or above" if high >= highest else ""
+    return f"{shown} [{lower}, {upper}]"
 
 
 def _rise(evidence: Evidence) -> str:
@@ -265,15 +283,15 @@ def _rise(evidence: Evidence) -> str:
 
 def _emergent(evidence: Evidence) -> str:
     assert evidence.threshold is not None
-    value, low, high = evidence.threshold
+    place = _place(evidence, evidence.threshold, 4)
     single = (
         " There is one run only: what set in at this loss and what merely happened then cannot be told apart."
         if evidence.n_runs == 1
         else ""
     )
     return (
-        f"At {'or below ' if evidence.below_chance else ''}chance above a loss of {value:.4g} [{low:.4g}, {high:.4g}] "
-        f"and above chance below it (log Bayes factor for a threshold {evidence.log_bf_threshold:.1f}).{single}"
+        f"At {'or below ' if evidence.below_chance else ''}chance above a loss of {place} and above chance "
+        f"below it (log Bayes factor for a threshold {evidence.log_bf_threshold:.1f}).{single}"
     )
 
 
