@@ -171,7 +171,7 @@ def _narrow(panels: Sequence[Panel], seen: words.Seen) -> str:
         panel.title.text
         for panel in panels
         if panel.finding.threshold is None and (onset := panel.finding.onset) and (width := panel.finding.width)
-        and onset.high <= middle and width.nats <= NARROW * span
+        and not onset.open_above and onset.high <= middle and width.nats <= NARROW * span
     ]  # fmt: skip
     if not named:
         return ""
