@@ -33,11 +33,11 @@ LIMITS = {"small": (30.0, None), "large": (120.0, 1.0)}
 """Seconds on two cores and GB that were asked for."""
 
 
-def planted(tasks: int, sizes: int, checkpoints: int, seed: int = 1) -> pd.DataFrame:
+def planted(tasks: int, sizes: int, checkpoints: int, growth: float = 1.5, seed: int = 1) -> pd.DataFrame:
     """A table of accuracies with 1,000 items a score; thresholds spread over the losses."""
     draw = np.random.default_rng(seed)
     size, place = np.meshgrid(np.arange(sizes), np.arange(checkpoints), indexing="ij")
-    params = (2e7 * 1.5**size).ravel()
+    params = (2e7 * growth**size).ravel()
     tokens = (1e9 * (1 + place)).ravel()
     loss = 1.7 + 60 / params**0.25 + 400 / tokens**0.3 + draw.normal(0, 0.003, params.size)
     span = loss.max() - loss.min()

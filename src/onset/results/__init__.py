@@ -36,19 +36,19 @@ from onset.results.findings import (
     Verdict,
     Width,
 )
-from onset.results.folder import load, load_forecast, load_questions, save, save_questions
+from onset.results.folder import FINDINGS, load, load_forecast, load_questions, save, save_into, save_questions
 from onset.results.forecasts import Backtest, Forecast
 from onset.results.questions import Questions
 from onset.results.sealed import OpenedForecast, SealedForecast
 from onset.results.stages import Foretelling, StageEffect, StageVerdict
 
 __all__ = [
-    "VERSION", "Analysis", "Backtest", "ChanceSource", "Claim", "Comparison", "ConvertedThreshold", "Design",
-    "Difference", "Direction", "Drawable",
+    "FINDINGS", "VERSION", "Analysis", "Backtest", "ChanceSource", "Claim", "Comparison", "ConvertedThreshold",
+    "Design", "Difference", "Direction", "Drawable",
     "EffectVerdict", "FactorEffect", "FactorSummary", "FamilyFinding", "FamilyOffset", "Finding", "Forecast",
     "Foretelling", "Interval", "LogBayesFactor", "LossChoice", "LossInterval", "LossMeasure", "LossName", "LossShift",
     "MetricComparison", "OpenedForecast", "Predictor", "Questions", "Record", "Result", "Robustness",
     "SealedForecast", "SizeEffect", "SpikeEffect", "SpikeVerdict", "StageEffect", "StageVerdict", "TaskQuality",
     "Threshold", "Verdict", "Width",
-    "check_level", "load", "load_forecast", "load_questions", "save", "save_questions",
+    "check_level", "load", "load_forecast", "load_questions", "save", "save_into", "save_questions",
 ]  # fmt: skip

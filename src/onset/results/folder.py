@@ -13,29 +13,40 @@ from onset.errors import OnsetError
 from onset.results.analysis import VERSION, Analysis
 from onset.results.forecasts import Backtest, Forecast
 from onset.results.questions import Questions
+from onset.store.generation import MANIFEST, changed, generation, settle
 from onset.store.parts import whole_file, write_text
 
 FRAMES = ("curve", "residuals")
 """Frames of each finding; the size effect has the same beside its ``levels``."""
+FINDINGS = ("findings.json", "results/")
+"""What stands for one analysis, by the beginnings of its paths; report.html and figures/ are drawn from it."""
 KEYS = ["task", "metric", "loss_name"]
 
 
 def save(
     analysis: Analysis, out: str | Path, *, forecast: Forecast | None = None, backtest: Backtest | None = None
 ) -> Path:
-    """Write findings.json and results/ below ``out``, each file whole or not at all; returns findings.json.
+    """Write findings.json and results/ below ``out``, all of them or none; returns findings.json.
 
     The same analysis gives the same bytes. A forecast and a back-test go to results/forecast.json and backtest.json.
     """
-    folder = Path(out) / "results"
+    with generation(Path(out), FINDINGS) as staged:
+        save_into(staged, analysis, forecast=forecast, backtest=backtest)
+    return Path(out) / "findings.json"
+
+
+def save_into(
+    folder: Path, analysis: Analysis, *, forecast: Forecast | None = None, backtest: Backtest | None = None
+) -> None:
+    """The files of ``save`` in the folder of a generation that holds more than them."""
+    path = folder / "findings.json"
+    folder = folder / "results"
     for name, frame in _frames(analysis).items():
         _write(frame, folder / f"{name}.parquet")
     for name, result in (("forecast", forecast), ("backtest", backtest)):
         if result is not None:
             write_text(folder / f"{name}.json", _text(result.to_json()))
-    path = Path(out) / "findings.json"
-    write_text(path, _text(analysis.to_json()))  # last: what it stands for is there when it is
-    return path
+    write_text(path, _text(analysis.to_json()))
 
 
 def load(folder: str | Path) -> Analysis:
@@ -45,8 +56,11 @@ def load(folder: str | Path) -> Analysis:
     """
     path = Path(folder)
     path = path if path.suffix == ".json" else path / "findings.json"
+    settle(path.parent)
     if not path.is_file():
         raise OnsetError("there is no analysis here", where=path, advice="run 'onset analyze TABLE --out DIR' first")
+    if path.name == "findings.json":
+        _of_one_analysis(path.parent)
     content = reading.json_file(path, advice="run 'onset analyze' again")
     if not isinstance(content, dict) or content.get("version") != VERSION:
         found = content.get("version") if isinstance(content, dict) else None
@@ -56,6 +70,17 @@ def load(folder: str | Path) -> Analysis:
             advice="run 'onset analyze' again",
         )
     return _with_frames(Analysis.from_json(content), path.parent / "results")
+
+
+def _of_one_analysis(folder: Path) -> None:
+    """Raise OnsetError where findings.json and results/ are not as one analysis left them."""
+    if odd := changed(folder, FINDINGS):
+        more = f" and {len(odd) - 1} more files are" if len(odd) > 1 else " is"
+        raise OnsetError(
+            f"{odd[0]}{more} not of the analysis that the others are of, or changed since",
+            where=folder,
+            advice=f"run 'onset analyze' again; if the change is yours and meant, remove {MANIFEST}",
+        )
 
 
 def load_forecast(folder: str | Path) -> tuple[Forecast | None, Backtest | None]:

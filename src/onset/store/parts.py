@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -140,6 +142,10 @@ def read_about(path: Path) -> dict[str, Any]:
     return {} if said is None else reading.json_dict(said, where=path, advice="delete this file and run again")
 
 
+_BESIDE = re.compile(r"\..+\.(\d{1,10})\.[0-9a-f]{8}\.part")
+"""Names of what is being written, with the number of the process that writes it."""
+
+
 class whole_file:
     """A file that appears complete or not at all: written beside its place, flushed, renamed.
 
@@ -152,19 +158,11 @@ class whole_file:
         self.beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
 
     def __enter__(self) -> Path:
-        if self.path.is_symlink() and not self.path.exists():
-            raise OnsetError(
-                f"'{self.path.name}' is a link that leads nowhere", where=self.path, advice="name a file or remove it"
-            )
-        if self.path.exists() and not self.path.is_file():  # a rename would put a file in the place of a device
-            raise OnsetError(
-                f"'{self.path.name}' is not a file, and would be replaced by one", where=self.path,
-                advice="name a file that may be written",
-            )  # fmt: skip
+        replaceable(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         return self.beside
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -175,12 +173,51 @@ class whole_file:
                 os.replace(self.beside, self.path)
             except OSError as failed:
                 self.beside.unlink(missing_ok=True)
-                raise _unwritable(self.path, failed) from failed
+                raise unwritable(self.path, failed) from failed
             return
         with contextlib.suppress(OSError):  # a read-only folder cannot hold a leftover either
             self.beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
+
+
+def replaceable(path: Path) -> None:
+    """Raise OnsetError for a path where a rename would put a file in the place of something else."""
+    try:
+        if path.is_symlink() and not path.exists():
+            raise OnsetError(
+                f"'{path.name}' is a link that leads nowhere", where=path, advice="name a file, or remove it"
+            )
+        if path.exists() and not path.is_file():  # a device, a pipe, a folder
+            raise OnsetError(
+                f"'{path.name}' is not a file, and would be replaced by one", where=path,
+                advice="name a file that may be written",
+            )  # fmt: skip
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def sweep_dead(*folders: Path) -> None:
+    """Remove files and folders that processes of this machine were writing when they ended, right in these folders."""
+    for folder in folders:
+        for path in folder.glob(".*.part"):
+            found = _BESIDE.fullmatch(path.name)
+            if found and not _alive(int(found[1])):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    with contextlib.suppress(OSError):
+                        path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sweep(folder: Path) -> None:
@@ -236,7 +273,7 @@ def _unreadable(path: Path, error: Exception) -> OnsetError:
     )
 
 
-def _unwritable(path: Path, error: OSError) -> OnsetError:
+def unwritable(path: Path, error: OSError) -> OnsetError:
     reason = error.strerror or str(error)
     return OnsetError(
         f"cannot write: {reason}",

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from onset.errors import OnsetError
 from onset.reading import plain_file
-from onset.store.parts import whole_file
+from onset.store.parts import sweep_dead, whole_file
 
 LINE = "line"
 """Name of the index of a frame that came from a text file: its line numbers, the header being line 1."""
@@ -52,6 +52,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         raise OnsetError(
             "cannot tell how to write this table", where=path, advice="end it in .csv, .csv.gz or .parquet"
         )
+    sweep_dead(path.parent)
     with whole_file(path) as beside:
         if name.endswith((".parquet", ".pq")):
             frame.to_parquet(beside, index=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import onset
 from onset.errors import OnsetError
 from onset.results import Analysis, load
+from onset.store.generation import changed
 
 
 def standing(folder: Path) -> tuple[Analysis, Path] | None:
@@ -23,6 +24,8 @@ def standing(folder: Path) -> tuple[Analysis, Path] | None:
         if max(path.stat().st_mtime_ns for path in _made_from(folder)) >= made:
             return None
         analysis = load(folder)
+        if changed(folder, ("report.html",)):  # of another analysis
+            return None
     except (OSError, OnsetError):
         return None
     return analysis, page

@@ -10,6 +10,7 @@ import pandas as pd
 from onset.errors import OnsetError
 from onset.report import page
 from onset.results import (
+    FINDINGS,
     Analysis,
     Backtest,
     Forecast,
@@ -18,7 +19,7 @@ from onset.results import (
     load,
     load_forecast,
     load_questions,
-    save,
+    save_into,
     save_questions,
 )
 from onset.stats import loss_comparison
@@ -28,6 +29,7 @@ from onset.stats.paper_claims import with_claims
 from onset.stats.pipeline import DELTA, Progress, analyze
 from onset.stats.stage_effects import is_base
 from onset.stats.tuned_rows import choose
+from onset.store.generation import generation, settle
 from onset.store.parts import whole_file, write_text
 from onset.study.files import written
 from onset.study.spec import FindingsSpec
@@ -40,6 +42,11 @@ from onset.work.questions import learnt
 
 AUTO = "auto"
 """In place of a loss measure: the one that the data shows to be best, else the default."""
+
+
+DRAWN = ("report.html", "figures/")
+"""What is drawn from findings, by the beginnings of its paths."""
+FORECASTS = ("forecast.csv", "onsets.csv", "backtest.csv")
 
 
 def report(
@@ -64,14 +71,16 @@ def report(
     ``smallest_sets`` also how few questions keep each verdict. With ``set_aside`` rows that contradict themselves go to
     set_aside.csv; without it they are one OnsetError. Returns the analysis and the page's path.
     """
-    analysis = _analysed(
-        source, out, level=level, delta=delta, loss=loss, margin=margin, loss_margin=loss_margin, set_aside=set_aside,
-        groups=groups, progress=progress,
-    )  # fmt: skip
-    save(analysis, out)
-    if (found := learnt(source, analysis, smallest=smallest_sets)) is not None:
-        save_questions(found, out)
-    return analysis, _page(analysis, out, source, found=found)
+    with generation(out, (*FINDINGS, *DRAWN)) as staged:
+        analysis = _analysed(
+            source, staged, level=level, delta=delta, loss=loss, margin=margin, loss_margin=loss_margin,
+            set_aside=set_aside, groups=groups, progress=progress,
+        )  # fmt: skip
+        save_into(staged, analysis)
+        if (found := learnt(source, analysis, smallest=smallest_sets)) is not None:
+            save_questions(found, staged)
+        page_file = _page(analysis, staged, source, found=found)
+    return analysis, out / page_file.name
 
 
 def _analysed(
@@ -123,6 +132,7 @@ def live_page(source: Path, events: str) -> str:
 
 def _standing(source: Path) -> Analysis | None:
     """Findings of that folder that are as new as its rows; None where there are none."""
+    settle(source)
     if not (source / "findings.json").is_file():
         return None
     if not (source / "runs").is_dir():  # those of a table, which lies elsewhere
@@ -135,7 +145,9 @@ def report_again(folder: Path) -> tuple[Analysis, Path]:
     """The page and the figures of a folder made again from its findings.json and results/; nothing is fitted."""
     analysis = load(folder)
     made, tested = load_forecast(folder)
-    return analysis, _page(analysis, folder, Path(analysis.source), made, tested, load_questions(folder))
+    with generation(folder, DRAWN) as staged:
+        page_file = _page(analysis, staged, Path(analysis.source), made, tested, load_questions(folder))
+    return analysis, folder / page_file.name
 
 
 def write_forecast(
@@ -155,26 +167,28 @@ def write_forecast(
     whose threshold the table shows.
     """
     check_level(level)
-    observations = read(source, loss)
-    wanted = read_table(targets).reset_index(drop=True)
-    analysis = analyze(observations, source=str(source), level=level, progress=progress)
-    known = thresholds_of(analysis.findings)
-    chosen = choose(observations, level=level)
-    made = forecast(chosen.rows, wanted, thresholds=known, level=level, schedule=schedule, beside=observations)
-    if chosen.note:
-        made = made.with_changes(notes=(*made.notes, chosen.note))
-    tested: Backtest | OnsetError
-    try:
-        tested = backtest(observations[is_base(observations)], level=level, progress=progress)
-    except OnsetError as error:
-        tested = error
-    write_text(out / "forecast.csv", made.scores.to_csv(index=False))
-    write_text(out / "onsets.csv", made.onsets.to_csv(index=False))
-    shown = None if isinstance(tested, OnsetError) else tested
-    if shown is not None:
-        write_text(out / "backtest.csv", shown.summary().to_csv(index=False))
-    save(analysis, out, forecast=made, backtest=shown)
-    return made, tested, _page(analysis, out, source, made, shown)
+    with generation(out, (*FINDINGS, *DRAWN, *FORECASTS)) as staged:
+        observations = read(source, loss)
+        wanted = read_table(targets).reset_index(drop=True)
+        analysis = analyze(observations, source=str(source), level=level, progress=progress)
+        known = thresholds_of(analysis.findings)
+        chosen = choose(observations, level=level)
+        made = forecast(chosen.rows, wanted, thresholds=known, level=level, schedule=schedule, beside=observations)
+        if chosen.note:
+            made = made.with_changes(notes=(*made.notes, chosen.note))
+        tested: Backtest | OnsetError
+        try:
+            tested = backtest(observations[is_base(observations)], level=level, progress=progress)
+        except OnsetError as error:
+            tested = error
+        write_text(staged / "forecast.csv", made.scores.to_csv(index=False))
+        write_text(staged / "onsets.csv", made.onsets.to_csv(index=False))
+        shown = None if isinstance(tested, OnsetError) else tested
+        if shown is not None:
+            write_text(staged / "backtest.csv", shown.summary().to_csv(index=False))
+        save_into(staged, analysis, forecast=made, backtest=shown)
+        page_file = _page(analysis, staged, source, made, shown)
+    return made, tested, out / page_file.name
 
 
 def _page(
