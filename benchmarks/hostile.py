@@ -24,14 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostile_case import Case
+from hostile_odd import odd
 from hostile_records import records
 from hostile_tables import tables
 from hostile_texts import texts
 
 RESULTS = Path(__file__).parent / "results" / "hostile.md"
 TRACE = "Traceback (most recent call last)"
-MEMORY = 6 * 2**30
-"""Bytes of address space that one input may take."""
+MEMORY = 3 * 2**30
+"""Bytes of memory that one input may take."""
+TOO_MUCH = -200
+"""Exit code of one that took more."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def cases(seed: int) -> list[Case]:
         *tables(seed),
         *texts(seed),
         *records(seed),
+        *odd(seed),
     ]
 
 
@@ -93,6 +97,8 @@ def run(case: Case, folder: Path) -> Outcome:
 def _judged(case: Case, code: int | None, said: str, errors: str, folder: Path) -> str:
     if code is None:
         return "hang"
+    if code == TOO_MUCH:
+        return f"more than {MEMORY >> 30} GiB of memory"
     if TRACE in errors or TRACE in said:
         return "traceback"
     if code < 0 or code == 134:
@@ -123,14 +129,18 @@ def _forked(case: Case, folder: Path) -> tuple[int | None, str, str]:
     if child == 0:
         _become(case, folder, streams)
     until = time.monotonic() + case.timeout
+    code = None
     while time.monotonic() < until:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status), *(_read(path) for path in streams)
+        if _resident(child) > MEMORY:
+            code = TOO_MUCH
+            break
         time.sleep(0.01)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return None, *(_read(path) for path in streams)
+    return code, *(_read(path) for path in streams)
 
 
 def _become(case: Case, folder: Path, streams: Sequence[Path]) -> None:
@@ -141,7 +151,6 @@ def _become(case: Case, folder: Path, streams: Sequence[Path]) -> None:
         os.chdir(folder)
         for number, path in enumerate(streams, start=1):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY + _used(), -1))
         if case.largest_file is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (case.largest_file, case.largest_file))
@@ -166,8 +175,12 @@ def _become(case: Case, folder: Path, streams: Sequence[Path]) -> None:
         os._exit(code)
 
 
-def _used() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+def _resident(process: int) -> int:
+    """Bytes of memory that a process holds. Address space would not do: the drawing engine reserves much of it."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
 
 
 def _read(path: Path) -> str:

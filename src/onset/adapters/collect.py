@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from onset.adapters.names import ByRun, Pattern
 from onset.adapters.source import LOSSES, SCORES, Reading, Results
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import measures
-from onset.tables import observations, units
+from onset.tables import distinct, observations, units
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,14 @@ def collect(
     told = registry.merged([registry.read(source, options.reading) for source in losses])
     notes = [*found.notes, *told.notes]
     scored = _with_measures(found, notes)
+    found = replace(found, scores=pd.DataFrame())  # of millions of rows, which are worked on from here
     if scored.empty:
         raise OnsetError("the sources hold no scores", where=", ".join(scores), advice=_no_scores(found))
     scored = _prepared(scored, SCORES, options, notes, ["task", "metric"], "score")
     if not set_aside:
         _refuse_disagreement(scored)
     curves = told.losses if losses else found.losses
-    if losses and (len(found.losses) or ("loss" in found.scores and found.scores.loss.notna().any())):
+    if losses and (len(found.losses) or ("loss" in scored and scored.loss.notna().any())):
         notes.append("the score sources hold losses too, which are not used: those after --losses are")
     if losses and curves.empty:
         curves = _losses_of_scores(told.scores)
@@ -148,13 +150,13 @@ def _prepared(
     frame: pd.DataFrame, columns: Sequence[str], options: Options, notes: list[str], keys: list[str], value: str
 ) -> pd.DataFrame:
     """One side with all its columns, its runs named, restarts joined, and tokens by step."""
-    made = frame.copy()
+    made = frame.copy(deep=False)
     defaults: dict[str, Any] = {"loss_name": "loss", "loss_unit": units.NATS, "training": False, "derived": False}
     for column in columns:
         if column not in made:
             made[column] = defaults.get(column, np.nan)
         if column in defaults:
-            made[column] = made[column].fillna(defaults[column])
+            made[column] = distinct.filled(made[column], defaults[column])
     nameless = [name for name in ("run", "task", "metric") if name in columns and bool(made[name].isna().any())]
     if nameless:
         raise OnsetError(
@@ -162,18 +164,24 @@ def _prepared(
             advice="fill in the column, or leave these rows out",
         )  # fmt: skip
     for column in ("step", "tokens", "params", value):
-        made[column] = pd.to_numeric(made[column], errors="coerce").astype(float) if column != value else made[column]
-    made["run"] = made.run.astype("str").str.strip()
+        made[column] = distinct.numbers(made[column]) if column != value else made[column]
+    made["run"] = distinct.texts(made.run, str.strip)
     per_step = made.run.map({run: options.tokens_per_step.of(run) for run in made.run.unique()}).astype(float)
     made["tokens"] = made.tokens.where(per_step.isna(), made.step * per_step)
-    made["run"] = made.run.map({run: _renamed(run, options.rename) for run in made.run.unique()})
+    if options.rename:
+        made["run"] = distinct.texts(made.run, lambda run: _renamed(run, options.rename))
     made = _restarts_joined(_purged(made, notes, keys), options, notes, keys)
     again = made.run.map({run: options.tokens_per_step.of(run) for run in made.run.unique()}).astype(float)
     made["tokens"] = made.tokens.fillna(made.step * again)
-    made["tokens"] = made.groupby("run", group_keys=False)[["step", "tokens"]].apply(_filled)["tokens"]
+    if made.tokens.isna().any():
+        made["tokens"] = made.groupby("run", group_keys=False)[["step", "tokens"]].apply(_filled)["tokens"]
     if value == "loss":
         made = _measured_first(made.astype({"training": bool, "derived": bool}))
-    return made.drop_duplicates(["run", "step", "tokens", "params", *keys, value]).reset_index(drop=True)
+    columns = ["run", "step", "tokens", "params", *keys, value]
+    if (alike := distinct.repeated(made, columns)).any():
+        alike[alike] = made[alike].duplicated(columns)
+        made = made[~alike]
+    return made.reset_index(drop=True)
 
 
 def _measured_first(losses: pd.DataFrame) -> pd.DataFrame:
@@ -244,8 +252,9 @@ def _told_of_restarts(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 def _refuse_disagreement(scored: pd.DataFrame) -> None:
     """Two sources that give one score two values: the mean of the two is neither."""
     keys = ["run", "step", "tokens", "task", "metric"]
-    values = pd.to_numeric(scored.score, errors="coerce")
     axis = [name for name in ("loss_name", "loss_unit") if name in scored]
+    scored = scored[distinct.repeated(scored, [*keys, *axis])]
+    values = distinct.numbers(scored.score)
     spread = values.groupby([scored[key] for key in (*keys, *axis)], dropna=False).transform("nunique") > 1
     if spread.any():
         first = scored[spread].iloc[0]
@@ -349,7 +358,7 @@ def _described(placed: pd.DataFrame, options: Options, notes: list[str]) -> pd.D
     if unused:
         raise OnsetError(f"--params: there is no run '{unused[0]}'", advice=did_you_mean(unused[0], runs))
     given = placed.run.map({run: options.params.of(run) for run in runs}).astype(float)
-    made = placed.assign(params=given.fillna(pd.to_numeric(placed["params"], errors="coerce")))
+    made = placed.assign(params=given.fillna(distinct.numbers(placed["params"])))
     named = made.run.map({run: names.size(run) for run in runs}).astype(float)
     guessed = made.params.isna() & named.notna()
     if guessed.any():
@@ -366,6 +375,10 @@ def _described(placed: pd.DataFrame, options: Options, notes: list[str]) -> pd.D
     return _with_chance(made, options, notes)
 
 
+def _chance_of(task: object, metric: str) -> float | None:
+    return chance_of(str(task), metric)
+
+
 def _with_chance(made: pd.DataFrame, options: Options, notes: list[str]) -> pd.DataFrame:
     """Chance levels and numbers of questions: those of the source, else as given, else of public tasks."""
     tasks = [str(task) for task in made.task.unique()]
@@ -373,13 +386,15 @@ def _with_chance(made: pd.DataFrame, options: Options, notes: list[str]) -> pd.D
         if unused := values.unused(tasks):
             raise OnsetError(f"{option}: there is no task '{unused[0]}'", advice=did_you_mean(unused[0], tasks))
     counted = made.task.map({task: options.questions.of(task) for task in tasks}).astype(float)
-    made["n_examples"] = pd.to_numeric(made.n_examples, errors="coerce").astype(float).fillna(counted)
+    made["n_examples"] = distinct.numbers(made.n_examples).fillna(counted)
     given = made.task.map({task: options.chance.of(task) for task in tasks}).astype(float)
-    made["chance"] = pd.to_numeric(made.chance, errors="coerce").astype(float)
-    made["chance"] = made.chance.fillna(given.where(made.metric.map(guessed).astype(bool)))
-    known = pd.Series(
-        [chance_of(str(t), str(m)) for t, m in zip(made.task, made.metric, strict=True)], made.index, dtype=float
-    )
+    made["chance"] = distinct.numbers(made.chance)
+    made["chance"] = made.chance.fillna(given.where(distinct.each(made.metric, guessed).astype(bool)))
+    known = pd.Series(np.nan, made.index)
+    for metric in made.metric.unique():  # a level by task
+        of_metric = made.metric == metric
+        levels = distinct.each(made.task[of_metric], partial(_chance_of, metric=str(metric)))
+        known[of_metric] = levels.astype(float)
     fill = made.chance.isna() & known.notna()
     if fill.any():
         made["chance"] = made.chance.fillna(known)

@@ -155,6 +155,8 @@ def merged(parts: Sequence[Results]) -> Results:
 
     def together(frames: list[pd.DataFrame]) -> pd.DataFrame:
         filled = [frame for frame in frames if len(frame)]
+        if len(filled) == 1:
+            return filled[0].reset_index(drop=True)
         return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
     return Results(

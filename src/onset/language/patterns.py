@@ -262,6 +262,7 @@ NOTES = (
     noted("scores of models that had seen no token yet, left out: {count}"),
     noted("rows that repeat another exactly, left out: {count}"),
     noted("higher is taken to be better for metric '{metric}': a column 'direction' can say otherwise"),
+    noted("curves of more than {most} points, fitted to one checkpoint in {every} of each run: {count}"),
     noted("scores of {metrics} were given in percent and are read as fractions"),
     noted("run '{run}' repeats run '{other}' in every number: it counts once"),
     noted("items that could not be scored, left out of their scores: {count}"),

@@ -18,6 +18,7 @@ from onset.plots import words
 from onset.plots.facts import StudyFacts
 from onset.plots.palette import Sizes, sizes
 from onset.results import Analysis, Finding
+from onset.tables import distinct
 
 DRAWN_POINTS = 40_000
 """A page draws at most about so many points; above it, points are thinned for drawing, never for fitting."""
@@ -129,25 +130,27 @@ def points(
     rows = of_loss(analysis.observations, name)
     found = pd.DataFrame(index=range(len(rows)))
     for column in [*CHECKPOINT, "task", "metric", "score", "stderr"]:
-        found[column] = rows[column].to_numpy() if column in rows else math.nan
+        found[column] = rows[column].reset_index(drop=True) if column in rows else math.nan
     for column in ("params", "tokens", "flops", "loss", "score", "stderr", "step"):
-        found[column] = pd.to_numeric(found[column], errors="coerce").astype(float)
+        found[column] = distinct.numbers(found[column])
     for column in ("run", "task", "metric"):
-        found[column] = found[column].astype(str)
+        found[column] = distinct.texts(found[column])
     estimated = bool(found["flops"].isna().all())
     if estimated:
         found["flops"] = 6 * found["params"] * found["tokens"]
     found["kind"], kinds = _kinds(found["run"], rows, groups or {})
     # A missing score is missing: it has no point.
-    found = found[np.isfinite(found["score"]) & np.isfinite(found["loss"])].reset_index(drop=True)
+    known = np.isfinite(found["score"]) & np.isfinite(found["loss"])
+    found = found if known.all() else found[known].reset_index(drop=True)
     found["at"] = found.groupby(CHECKPOINT, sort=False, dropna=False).ngroup()
     checkpoints = found.drop_duplicates("at").sort_values("at")[[*CHECKPOINT, "kind"]].reset_index(drop=True)
-    known = sizes(checkpoints["params"])
-    checkpoints["size"] = checkpoints["params"].map(dict(zip(known.params, known.labels, strict=True))).fillna("")
+    checkpoints = distinct.plain(checkpoints)
+    scale = sizes(checkpoints["params"])
+    checkpoints["size"] = checkpoints["params"].map(dict(zip(scale.params, scale.labels, strict=True))).fillna("")
     checkpoints["final"] = checkpoints["tokens"] == checkpoints.groupby("run")["tokens"].transform("max")
     scores = found[["task", "metric", "at", "score", "stderr"]]
     return Points(
-        checkpoints, thin(scores, checkpoints, limit), known, kinds, len(scores), estimated,
+        checkpoints, distinct.plain(thin(scores, checkpoints, limit)), scale, kinds, len(scores), estimated,
         words.seen(rows), name,
     )  # fmt: skip
 
@@ -163,14 +166,14 @@ def _kinds(
     run: pd.Series[str], rows: pd.DataFrame, groups: Mapping[str, str]
 ) -> tuple[pd.Series[str], tuple[str, ...]]:
     """The kind of each row's run: its group, or its family where there are several and no groups."""
-    kind = pd.Series([groups.get(name, "") for name in run], index=run.index, dtype="str")
+    kind = distinct.texts(run, lambda name: groups.get(name, ""))
     if kind.nunique() < 2 and "family" in rows:
-        kind = pd.Series(rows["family"].fillna("").astype(str).to_numpy(), index=run.index)
+        kind = distinct.texts(distinct.filled(rows["family"], "")).set_axis(run.index)
     # The commonest kind comes first and is drawn as a circle.
-    distinct = tuple(str(name) for name in kind.value_counts().index)
-    if len(distinct) < 2 or len(distinct) > 12:
+    kinds = tuple(str(name) for name in kind.value_counts().index)
+    if len(kinds) < 2 or len(kinds) > 12:
         return pd.Series("", index=run.index), ()
-    return kind, distinct
+    return kind, kinds
 
 
 def thin(scores: pd.DataFrame, checkpoints: pd.DataFrame, limit: int) -> pd.DataFrame:

@@ -19,6 +19,8 @@ from onset.results import Analysis, Claim, Finding, Interval
 from onset.results.text import interval
 from onset.stats.prediction import extrapolation
 from onset.stats.predictors import predictors
+from onset.stats.thinning import thinned
+from onset.tables.distinct import plain
 
 Judgement = Literal["holds", "fails", "inconclusive"]
 
@@ -273,7 +275,7 @@ def _by_both(placed: pd.DataFrame, found: Sequence[Finding], axis: str, own: str
 
 
 def _rows(obs: pd.DataFrame, finding: Finding) -> pd.DataFrame:
-    return obs[(obs.task == finding.task) & (obs.metric == finding.metric)]
+    return thinned(plain(obs[(obs.task == finding.task) & (obs.metric == finding.metric)]))
 
 
 def _effect(finding: Finding, name: str) -> tuple[str, float, float, float] | None:

@@ -25,6 +25,7 @@ from onset.results import (
     Threshold,
     check_level,
 )
+from onset.stats import thinning
 from onset.stats.curve.decision import multiplicity_note
 from onset.stats.data import CurveData, curve_data
 from onset.stats.factor_effects import factor_effects
@@ -36,10 +37,12 @@ from onset.stats.predictors import predictors
 from onset.stats.quality import with_quality
 from onset.stats.questions import with_questions
 from onset.stats.size_effect import size_effect
-from onset.stats.spikes import spike_effects
+from onset.stats.spikes import find_spikes, spike_effects
 from onset.stats.splits import disagreeing_splits
 from onset.stats.stage_effects import STAGE, by_stage, foretelling, is_base, stage_effect, stage_notes
+from onset.stats.thinning import thinned
 from onset.stats.threshold import threshold
+from onset.tables.distinct import plain
 from onset.tables.observations import check
 from onset.tables.units import NATS
 
@@ -94,8 +97,12 @@ def analyze(
     for text in groups:
         rows = factors.grouped(rows, text)
     base = is_base(rows)
-    curves = [group.reset_index(drop=True) for _, group in rows[base].groupby(KEYS, sort=True)]
-    tuned = by_stage(rows[~base], KEYS)
+    based, counts = rows if base.all() else rows[base], []
+    curves = []
+    for _, group in based.groupby(KEYS, sort=True):
+        counts.append(len(group))
+        curves.append(plain(thinned(group)).reset_index(drop=True))
+    tuned = [plain(thinned(group)).reset_index(drop=True) for group in by_stage(rows[~base], KEYS)]
     step = _counter(2 * len(curves) + 2 * len(tuned), progress)
     with Workers(_processes(jobs, len(curves) + len(tuned))) as workers:
         fitted = workers.map(partial(_fit, settings=settings), [*curves, *tuned], done=step)
@@ -103,13 +110,15 @@ def analyze(
         pairs, of_stages = pairs[: len(curves)], pairs[len(curves) :]
         findings = tuple(workers.map(partial(_finding, settings=settings), pairs, done=step))
         stages = tuple(workers.map(partial(_stage, settings=settings), _met(pairs, of_stages), done=step))
-        spikes = _spikes(rows[base], settings, workers)
+        spikes = _spikes(based, settings, workers)
     foretold = foretelling(stages)
-    findings = with_quality(with_questions(findings, rows[base], obs.attrs.get("notes", ())), rows[base])
+    findings = with_questions(findings, based[[*KEYS, "n_examples"]], obs.attrs.get("notes", ()))
+    findings = with_quality(findings, curves)
     return Analysis(
         source=source, level=level, delta=delta, margin=margin, loss_margin=loss_margin, findings=findings,
-        notes=(*obs.attrs.get("notes", ()), *disagreeing_splits(findings), *multiplicity_note(findings),
-               *(one.why for one in spikes), *stage_notes(stages), *(one.why for one in foretold)),
+        notes=(*obs.attrs.get("notes", ()), *thinning.note(counts), *disagreeing_splits(findings),
+               *multiplicity_note(findings), *(one.why for one in spikes), *stage_notes(stages),
+               *(one.why for one in foretold)),
         metric_comparisons=compare_metrics(findings), factor_summary=factors.summarize(findings), spikes=spikes,
         stage_effects=stages, foretelling=foretold, observations=obs,
     )  # fmt: skip
@@ -139,7 +148,8 @@ def _spikes(rows: pd.DataFrame, settings: Settings, workers: Workers) -> tuple[S
     """What scores do at loss spikes, loss measure by loss measure."""
     made: list[SpikeEffect] = []
     for (name, _), part in rows.groupby(["loss_name", "loss_unit"], sort=True):
-        found = spike_effects(part, level=settings.level, workers=workers)
+        marked = find_spikes(part)
+        found = spike_effects(plain(part), level=settings.level, spikes=marked, workers=workers) if marked else ()
         made += [one.with_changes(loss_name=str(name)) for one in found]
     return tuple(made)
 

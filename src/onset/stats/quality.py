@@ -21,10 +21,9 @@ FEWEST = 6
 """Rows without which nothing is said."""
 
 
-def with_quality(findings: Sequence[Finding], rows: pd.DataFrame) -> tuple[Finding, ...]:
-    """The findings with their ``quality``, from the rows that they are about."""
-    by_key = dict(list(rows.groupby(["task", "metric", "loss_name"], sort=False)))
-    curves = {key: _curve(part) for key, part in by_key.items()}
+def with_quality(findings: Sequence[Finding], parts: Sequence[pd.DataFrame]) -> tuple[Finding, ...]:
+    """The findings with their ``quality``, from the rows of each (task, metric, loss measure) that they are about."""
+    curves = {tuple(part[name].iloc[0] for name in ("task", "metric", "loss_name")): _curve(part) for part in parts}
     made = []
     for finding in findings:
         data = curves.get(finding.key)

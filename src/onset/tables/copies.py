@@ -27,7 +27,7 @@ def without_copies(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 def _signatures(frame: pd.DataFrame) -> pd.Series:
     """One text a run that two runs share only where all their rows agree, whatever the order; few losses have none."""
     hashed = pd.util.hash_pandas_object(frame[NUMBERS].reset_index(drop=True), index=False)
-    rows = pd.DataFrame({"run": frame.run.to_numpy(), "hash": hashed.to_numpy(), "loss": frame.loss.to_numpy()})
+    rows = frame[["run", "loss"]].reset_index(drop=True).assign(hash=hashed)
     grouped = rows.groupby("run", sort=False)
     enough = grouped.loss.nunique() >= FEWEST_LOSSES
     sums = grouped["hash"].agg(["size", "sum", "min", "max"]).astype(str).agg("-".join, axis=1)

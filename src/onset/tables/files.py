@@ -7,18 +7,26 @@ import gzip
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import TextIO, cast
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.api.types import union_categoricals
 
 from onset.errors import OnsetError
 from onset.reading import plain_file
 from onset.store.parts import sweep_dead, whole_file
+from onset.tables import distinct
+from onset.tables.distinct import plain
 
 LINE = "line"
 """Name of the index of a frame that came from a text file: its line numbers, the header being line 1."""
 
+CHUNK = 100_000
+"""Rows of a text file that are read at once."""
+MOST_ROWS = 5_000_000
+"""Rows of the largest table: 3 million take 1 GB to import and 2 GB to analyse."""
 WIDEST = 10_000
 """Columns above are no table of observations."""
 HEADER = 2**22
@@ -30,6 +38,11 @@ MISSING = ["", "NA", "N/A", "<NA>", "null", "NULL", "None"]
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table as given: text cells of a CSV stay text, so that the checks can name what is not a number."""
+    return plain(read_compact(path))
+
+
+def read_compact(path: Path) -> pd.DataFrame:
+    """The same, where a text file of many rows has its columns as categories (``distinct.LARGE``)."""
     path = Path(path)
     plain_file(path, what="table")
     name = path.name.lower()
@@ -65,10 +78,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 def _read_text(path: Path, separator: str) -> pd.DataFrame:
     try:
         _distinct(path, separator)
-        frame = pd.read_csv(
-            path, sep=separator, dtype="str", keep_default_na=False, na_values=MISSING, encoding="utf-8-sig",
-            skip_blank_lines=False, compression="gzip" if path.name.endswith(".gz") else None,
-        )  # fmt: skip
+        frame = _in_chunks(path, separator)
     except UnicodeDecodeError as error:
         raise OnsetError("the table is not UTF-8", where=path, advice="save it as UTF-8") from error
     except pd.errors.EmptyDataError as error:
@@ -81,20 +91,59 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
         raise OnsetError(
             f"the table is not well formed: {error}", where=path, advice="every row needs as many cells as the header"
         ) from error
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for an index
-        raise OnsetError(
-            "rows have more cells than the header", where=path, advice="every row needs as many cells as the header"
-        )
     frame.columns = frame.columns.str.strip()
     frame.index = pd.RangeIndex(2, len(frame) + 2, name=LINE)
     blank = frame.isna().all(axis=1)
     return frame[~blank] if blank.any() else frame
 
 
+def _in_chunks(path: Path, separator: str) -> pd.DataFrame:
+    """All rows, read a part at a time; of many, into categories, so that each text is held once."""
+    parts: list[pd.DataFrame] = []
+    rows = 0
+    with pd.read_csv(
+        path, sep=separator, dtype="str", keep_default_na=False, na_values=MISSING, encoding="utf-8-sig",
+        skip_blank_lines=False, compression="gzip" if path.name.endswith(".gz") else None, chunksize=CHUNK,
+    ) as chunks:  # fmt: skip
+        for chunk in chunks:
+            if not isinstance(chunk.index, pd.RangeIndex):  # pandas takes what is too much for an index
+                raise OnsetError(
+                    "rows have more cells than the header",
+                    where=f"{path}, line {_longer(path, separator)}",
+                    advice="every row needs as many cells as the header",
+                )
+            rows += len(chunk)
+            if rows > MOST_ROWS:
+                raise _too_many(path)
+            parts.append(chunk)
+            if rows > distinct.LARGE:
+                parts = [part.astype("category") for part in parts]
+    if rows <= distinct.LARGE:
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    columns = {}
+    for name in parts[0].columns:
+        columns[name] = pd.Series(union_categoricals([part.pop(name) for part in parts], sort_categories=True))
+    del parts
+    pa.default_memory_pool().release_unused()
+    return pd.DataFrame(columns, copy=False)
+
+
+def _longer(path: Path, separator: str) -> int:
+    """The line of the first row that has more cells than the header."""
+    with _opened(path) as handle:
+        rows = csv.reader(handle, delimiter=separator)
+        header = len(next(rows, []))
+        return next((rows.line_num for row in rows if len(row) > header), 2)
+
+
+def _opened(path: Path) -> TextIO:
+    opened = gzip.open if path.name.endswith(".gz") else open
+    return cast(TextIO, opened(path, "rt", encoding="utf-8-sig", newline=""))
+
+
 def _distinct(path: Path, separator: str) -> None:
     """Refuse a header that names a column twice: pandas would call the second ``score.1`` and leave it aside."""
-    opened = gzip.open if path.name.endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as handle:
+    with _opened(path) as handle:
         header = [name.strip() for name in next(csv.reader([handle.readline(HEADER)], delimiter=separator), [])]
     if len(header) > WIDEST:
         raise OnsetError(
@@ -112,10 +161,33 @@ def _distinct(path: Path, separator: str) -> None:
 def _read_parquet(path: Path) -> pd.DataFrame:
     """The columns of a Parquet table. What its writer noted for pandas (an index, types) counts for nothing."""
     try:
-        table = pq.ParquetFile(path).read()
+        table = _rows_of(path)
         frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
         for name in {field.name for field in table.schema if pa.types.is_nested(field.type)}:
             frame[name] = frame[name].map(str)  # a list is no number, and is told as it stands there
     except (pa.ArrowException, OSError, ValueError) as error:
         raise OnsetError(f"cannot read the table: {error}", where=path, advice="fetch or make the file anew") from error
     return frame.drop(columns=[name for name in frame if str(name).startswith("__index_level_")])
+
+
+def _rows_of(path: Path) -> pa.Table:
+    """The rows of a Parquet table; the texts of many are read as each one once."""
+    file = pq.ParquetFile(path)
+    if file.metadata.num_rows > MOST_ROWS:
+        raise _too_many(path)
+    if file.metadata.num_rows <= distinct.LARGE:
+        return file.read()
+    texts = [
+        field.name
+        for field in file.schema_arrow
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
+    return pq.ParquetFile(path, read_dictionary=texts).read()
+
+
+def _too_many(path: Path) -> OnsetError:
+    return OnsetError(
+        f"the table has more than {MOST_ROWS:,} rows",
+        where=path,
+        advice="keep fewer checkpoints of each run, or fewer metrics: a row is one checkpoint, task and metric",
+    )

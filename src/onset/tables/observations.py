@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import info as metrics
-from onset.tables import files, losses, schema, units, validation
+from onset.tables import distinct, files, losses, schema, units, validation
 from onset.tables.copies import without_copies
 from onset.tables.schema import COLUMNS, COUNTS, LEAST, NEEDED, UNNAMED
 
@@ -59,7 +58,7 @@ def sift(source: Any, loss: str | None = None) -> tuple[pd.DataFrame, pd.DataFra
         notes = [*notes, f"set aside: {_naming(checked.reasons, checked.rows)}"]
     reasons = validation.merged([checked.reasons, checked.missing])
     rejected = checked.given.loc[reasons.index]
-    rejected.insert(0, "row", checked.rows[reasons.index])
+    rejected.insert(0, "row", [checked.rows[int(row)] for row in reasons.index])
     rejected.insert(1, "reason", reasons)
     if kept.empty:
         raise OnsetError(
@@ -129,7 +128,7 @@ class _Checked:
 
     given: pd.DataFrame
     typed: pd.DataFrame
-    rows: np.ndarray
+    rows: schema.RowNames
     reasons: validation.Reasons
     """What contradicts itself or the table."""
     missing: validation.Reasons
@@ -143,7 +142,7 @@ def _given(path: Path, loss: str | None) -> pd.DataFrame:
         from onset.tables.study import from_study
 
         return from_study(path, loss)
-    frame = files.read_table(path)
+    frame = files.read_compact(path)
     schema.need_columns(frame, path)
     return frame if loss is None else losses.choose(frame, loss, path)
 
@@ -168,7 +167,8 @@ def _checked(given: Any, where: object, needed: Sequence[str] = NEEDED) -> _Chec
     found.append(mixed)
     notes += told
     typed = _without_repeats(typed, notes)
-    sound = typed.drop(validation.merged(found).index, errors="ignore")
+    faulty = validation.merged(found).index
+    sound = typed if faulty.empty else typed.drop(faulty, errors="ignore")
     found += validation.of_losses(sound) + validation.of_scores(sound)
     return _Checked(given, typed, rows, validation.merged(found), missing, notes)
 
@@ -176,8 +176,9 @@ def _checked(given: Any, where: object, needed: Sequence[str] = NEEDED) -> _Chec
 def _without_missing_scores(typed: pd.DataFrame, found: list[pd.Series], notes: list[str]) -> pd.DataFrame:
     """Rows without a score are no observations: left out and counted, never taken for zero."""
     missing = typed.index[typed.score.isna()].difference(validation.merged(found).index)
-    if len(missing):
-        notes.append(f"rows without a score, left out: {len(missing)}")
+    if missing.empty:
+        return typed
+    notes.append(f"rows without a score, left out: {len(missing)}")
     return typed.drop(index=missing)
 
 
@@ -200,8 +201,9 @@ def _without_missing(typed: pd.DataFrame, missing: validation.Reasons, where: ob
 def _without_untrained(typed: pd.DataFrame, where: object, notes: list[str]) -> pd.DataFrame:
     """Scores of models before their first step are left out and counted: tokens and compute are read in decades."""
     untrained = typed.tokens == 0
-    if untrained.any():
-        notes.append(f"scores of models that had seen no token yet, left out: {int(untrained.sum())}")
+    if not untrained.any():
+        return typed
+    notes.append(f"scores of models that had seen no token yet, left out: {int(untrained.sum())}")
     if untrained.all() and len(typed):
         raise OnsetError(
             "no score is of a model that was trained: tokens is 0 throughout", where=where,
@@ -212,9 +214,12 @@ def _without_untrained(typed: pd.DataFrame, where: object, notes: list[str]) -> 
 
 def _without_repeats(typed: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Rows that repeat another in everything add nothing; rows that only seem to are for the checks."""
-    repeated = typed.duplicated(list(COLUMNS))
-    if repeated.any():
-        notes.append(f"rows that repeat another exactly, left out: {int(repeated.sum())}")
+    alike = distinct.repeated(typed, COLUMNS)
+    repeated = alike.copy()
+    repeated[alike] = typed[alike].duplicated(list(COLUMNS))
+    if not repeated.any():
+        return typed
+    notes.append(f"rows that repeat another exactly, left out: {int(repeated.sum())}")
     return typed[~repeated]
 
 
@@ -232,7 +237,7 @@ def _finished(kept: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return kept
 
 
-def _naming(reasons: pd.Series, rows: np.ndarray) -> str:
+def _naming(reasons: pd.Series, rows: schema.RowNames) -> str:
     """One sentence on all faulty rows: the first ones named, the rest counted."""
     named = "; ".join(f"{rows[int(str(row))]}: {text}" for row, text in reasons.head(NAMED).items())
     more = f"; and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import info as metrics
-from onset.tables import files
+from onset.tables import distinct, files
 from onset.tables.units import NATS
 from onset.tables.validation import Reasons, merged, short
 
@@ -81,11 +81,21 @@ def _advice(frame: pd.DataFrame, missing: Sequence[str]) -> str:
     return advice + (f" ({near})" if near else f"; it has {', '.join(map(str, frame.columns))}")
 
 
-def row_names(frame: pd.DataFrame) -> np.ndarray:
+def row_names(frame: pd.DataFrame) -> RowNames:
     """Line numbers where the frame came from a text file, else positions from 1, as they are named in errors."""
     if frame.index.name == files.LINE:
-        return np.array([f"line {line}" for line in frame.index], dtype=object)
-    return np.array([f"row {row}" for row in range(1, len(frame) + 1)], dtype=object)
+        return RowNames("line", frame.index.to_numpy())
+    return RowNames("row", np.arange(1, len(frame) + 1))
+
+
+class RowNames:
+    """The name of each row, by its position: written when it is asked for, since few of them ever are."""
+
+    def __init__(self, word: str, numbers: np.ndarray) -> None:
+        self._word, self._numbers = word, numbers
+
+    def __getitem__(self, row: int) -> str:
+        return f"{self._word} {self._numbers[row]}"
 
 
 def typed(given: pd.DataFrame) -> tuple[pd.DataFrame, list[Reasons]]:
@@ -97,9 +107,8 @@ def typed(given: pd.DataFrame) -> tuple[pd.DataFrame, list[Reasons]]:
             made[column], faults = _number(given, column)
             found.append(faults)
         else:
-            made[column] = given[column].astype("str") if column in given else pd.Series("", given.index, dtype="str")
-            blank = made[column].isna() | (made[column] == "nan") | (made[column].str.strip() == "")
-            made[column] = made[column].mask(blank, "")
+            given_text = distinct.texts(given[column], _text) if column in given else distinct.constant("", given)
+            made[column] = distinct.filled(given_text, "")
     for column in given.columns:
         if column not in COLUMNS:
             made[column] = given[column]
@@ -129,23 +138,35 @@ def _number(given: pd.DataFrame, column: str) -> tuple[pd.Series, Reasons]:
         kind = {"m": "a duration", "M": "a date", "b": "true or false", "c": "a complex number"}[cells.dtype.kind]
         reason = f"{column} {short(cells.iloc[0])} is {kind}, not a number"
         return pd.Series(np.nan, given.index), pd.Series(reason, given.index[cells.notna()], dtype=str)
-    values = pd.to_numeric(cells, errors="coerce").astype("float64")
+    values = distinct.numbers(cells)
     if cells.dtype.kind in "fiu":  # a frame has no other word than NaN for missing
         return values, pd.Series(dtype=str)
-    words = cells.astype("str").str.strip()
-    bad = values.isna() & cells.notna() & (words != "")
+    bad = values.isna() & cells.notna()
+    words = cells[bad].astype("str").str.strip()
+    bad[bad] = words != ""
     if column != "loss":  # a loss that is 'nan' is a run that failed; elsewhere the word means missing
-        bad &= words.str.lower() != "nan"
+        bad[bad] = words[words != ""].str.lower() != "nan"
     reasons = {row: f"{column} {short(str(cells[row]))} is not a number" for row in given.index[bad]}
     return values, pd.Series(reasons, dtype=str)
 
 
+def _text(cell: str) -> str:
+    """A cell's text; nothing, and what a frame has for it, is empty."""
+    return "" if cell == "nan" or not cell.strip() else cell
+
+
 def _with_defaults(made: pd.DataFrame) -> pd.DataFrame:
-    made["loss_name"] = made.loss_name.where(made.loss_name != "", "loss")
-    made["loss_unit"] = made.loss_unit.where(made.loss_unit != "", NATS)
-    units = made.groupby("loss_name").loss_unit.transform("nunique")
-    made["loss_name"] = made.loss_name.where(units == 1, made.loss_name + ":" + made.loss_unit)
-    ways = {name: metrics.direction(name) or "higher" for name in made.metric.unique()}
-    made["direction"] = made.direction.where(made.direction != "", made.metric.map(ways).astype("str"))
+    made["loss_name"] = distinct.texts(made.loss_name, lambda name: name or "loss")
+    made["loss_unit"] = distinct.texts(made.loss_unit, lambda unit: unit or NATS)
+    pairs = made[["loss_name", "loss_unit"]].drop_duplicates().astype(object)
+    if (several := made.loss_name.isin(pairs.loss_name[pairs.loss_name.duplicated()])).any():
+        names, kinds = (made[name].astype(object) for name in ("loss_name", "loss_unit"))
+        made["loss_name"] = distinct.replaced(made.loss_name, several, names + ":" + kinds)
+    untold = made.direction == ""
+    if untold.all():
+        made["direction"] = distinct.texts(made.metric, lambda name: metrics.direction(name) or "higher")
+    else:
+        ways = {name: metrics.direction(name) or "higher" for name in made.metric.unique()}
+        made["direction"] = distinct.replaced(made.direction, untold, made.metric.map(ways).astype(object))
     made["checkpoint"] = made.step.fillna(made.tokens)
     return made

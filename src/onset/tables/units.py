@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from onset.metrics import info as metrics
+from onset.tables.distinct import each
 from onset.tables.validation import Reasons, short
 
 NATS = "nats/token"
@@ -63,7 +64,7 @@ def doubtful_counts(frame: pd.DataFrame) -> list[str]:
 
 def _tokens_a_step(frame: pd.DataFrame) -> float:
     """Tokens of a step, the median; NaN where steps are not known."""
-    rows = frame[(frame.step > 0) & (frame.tokens > 0)]
+    rows = frame.loc[(frame.step > 0) & (frame.tokens > 0), ["step", "tokens"]]
     return float((rows.tokens / rows.step).median()) if len(rows) else math.nan
 
 
@@ -89,7 +90,7 @@ def _percentages(frame: pd.DataFrame) -> tuple[pd.Series, Reasons]:
     like scores at neighbouring losses. A metric of right and wrong items without a score above 1 follows the others
     of its table: an exact match of 0.99 beside accuracies in percent is 0.99 %.
     """
-    share = frame.metric.map(metrics.is_share).astype(bool)
+    share = each(frame.metric, metrics.is_share).astype(bool)
     above = share & (frame.score > 1 + 1e-9)
     percent = pd.Series(False, index=frame.index)
     reasons: dict[int, str] = {}
@@ -153,7 +154,7 @@ def mixed_units(frame: pd.DataFrame) -> list[str]:
     """Notes on losses of one name that seem to be in bits for some runs and in nats for others."""
     notes = []
     keys = ["run", "params", "tokens", "loss"]
-    for name, rows in frame.groupby("loss_name", sort=True):
+    for name, rows in frame[["loss_name", *keys]].groupby("loss_name", sort=True):
         track = rows.drop_duplicates(keys)[keys].sort_values(["run", "tokens"], kind="stable")
         notes += _jumps(track, str(name)) + _pairs(track, str(name))
     return notes

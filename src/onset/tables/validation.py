@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from onset.metrics import info as scales
+from onset.tables.distinct import repeated
 
 Reasons = pd.Series
 """Reason by row position; only the rows at fault are in it."""
@@ -41,22 +42,25 @@ def of_losses(frame: pd.DataFrame, axis: Sequence[str] = ("loss_name", "loss_uni
         disagreeing(frame, ["run"], "params", "the run has two sizes"),
         rising(frame, list(axis)),
     ]
-    stepped = frame[frame.step.notna()]
+    stepped = frame.loc[frame.step.notna(), ["run", "step", "tokens"]]
     found.append(disagreeing(stepped, ["run", "step"], "tokens", "the step has two token counts"))
-    lossy = frame[(frame.loss > 0) & np.isfinite(frame.loss)]
     keys = [*CHECKPOINT, *axis]
+    lossy = frame.loc[(frame.loss > 0) & np.isfinite(frame.loss), [*keys, "loss"]]
     found.append(disagreeing(lossy, keys, "loss", "the checkpoint has two losses", tolerance=1e-4))
     return found
 
 
 def of_scores(frame: pd.DataFrame) -> list[Reasons]:
     """Faults of scores, chance levels, errors and directions, percentages being turned to fractions already."""
-    low = frame.metric.map(lambda name: scales.bounds(name)[0]).astype(float)
-    high = frame.metric.map(lambda name: scales.bounds(name)[1]).astype(float)
+    bounds = {name: scales.bounds(name) for name in frame.metric.unique()}
+    low = frame.metric.map({name: one[0] for name, one in bounds.items()}).astype(float)
+    high = frame.metric.map({name: one[1] for name, one in bounds.items()}).astype(float)
     slack = 1e-9
     outside = (frame.score < low - slack) | (frame.score > high + slack) | np.isinf(frame.score)
     chance = (frame.chance < low - slack) | (frame.chance > high + slack)
     ability = ["task", "metric"]
+    place = [*CHECKPOINT, "loss_name", *ability]
+    twice = frame.loc[repeated(frame, place), [*place, "score"]]  # a row alone agrees with itself
     return [
         _where(outside, "score", frame.score, "is outside the range of metric '{metric}'", frame),
         _where(chance, "chance", frame.chance, "is outside the range of metric '{metric}'", frame),
@@ -73,9 +77,7 @@ def of_scores(frame: pd.DataFrame) -> list[Reasons]:
         _where(~frame.direction.isin(["higher", "lower"]), "direction", frame.direction, "is not 'higher' or 'lower'"),
         disagreeing(frame, ability, "chance", "the task has two chance levels", tolerance=0.05),
         disagreeing(frame, ability, "direction", "the metric has two directions"),
-        disagreeing(
-            frame, [*CHECKPOINT, "loss_name", *ability], "score", "the same checkpoint, task and metric has two scores"
-        ),
+        disagreeing(twice, place, "score", "the same checkpoint, task and metric has two scores"),
     ]
 
 
@@ -94,7 +96,7 @@ def disagreeing(frame: pd.DataFrame, keys: list[str], column: str, reason: str, 
     ``tolerance`` is relative, and forgives values that were rounded differently.
     """
     values = frame[column]
-    known = frame[values.notna()]
+    known = frame.loc[values.notna(), [*keys, column]]
     if known.empty:
         return pd.Series(dtype=str)
     grouped = known.groupby(keys, sort=False, observed=True)[column]
@@ -122,7 +124,8 @@ def rising(frame: pd.DataFrame, axis: list[str]) -> Reasons:
     Which of the two is at fault is told by the run's median: the one further from it, in ratio.
     """
     keys = ["run", *axis]
-    sound = frame[(frame.loss > 0) & np.isfinite(frame.loss) & frame.tokens.notna()]
+    kept = (frame.loss > 0) & np.isfinite(frame.loss) & frame.tokens.notna()
+    sound = frame.loc[kept, [*keys, "tokens", "loss"]]
     track = sound.drop_duplicates([*keys, "tokens", "loss"]).sort_values("tokens", kind="stable")
     grouped = track.groupby(keys, sort=False, observed=True).loss
     risen = track[track.loss >= RISE * grouped.cummin()]

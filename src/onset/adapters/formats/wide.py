@@ -18,7 +18,7 @@ from onset.adapters import names, source, table
 from onset.adapters.columns import LossColumn, ScoreColumn, classify, unread
 from onset.adapters.source import Format, NothingReadError, Reading, Results
 from onset.errors import OnsetError
-from onset.tables import files, units
+from onset.tables import distinct, files, units
 from onset.tables.validation import short
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -53,7 +53,7 @@ def looks_like_table(path: Path) -> bool:
 
 def read(path: Path, reading: Reading) -> Results:
     """The scores and losses of a table, long or wide. Raises OnsetError where it has neither."""
-    return read_frame(files.read_table(path), path, reading)
+    return read_frame(files.read_compact(path), path, reading)
 
 
 def read_frame(frame: pd.DataFrame, path: Path, reading: Reading) -> Results:
@@ -76,7 +76,7 @@ def _base(frame: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.DataFra
     fields = source.run_of(path, reading)
     base = pd.DataFrame(index=frame.index)
     column = _column(frame, "run")
-    base["run"] = frame[column].astype("str").str.strip() if column else fields["run"]
+    base["run"] = distinct.texts(frame[column], str.strip) if column else fields["run"]
     for name in ("step", "tokens", "params"):
         column = _column(frame, name)
         if column is not None:
@@ -98,7 +98,7 @@ def _column(frame: pd.DataFrame, name: str) -> str | None:
 def _numbers(frame: pd.DataFrame, column: str, name: str, path: Path) -> pd.Series:
     """The cells as numbers: counts may be written '125m', steps 'step1000'. Names the row of one that is neither."""
     cells = frame[column]
-    values = cells.map(names.step_of if name == "step" else names.count, na_action="ignore").astype(float)
+    values = distinct.each(cells, names.step_of if name == "step" else names.count).astype(float)
     bad = frame.index[values.isna() & cells.notna()]
     if len(bad):
         where = "line" if frame.index.name == files.LINE else "row"
@@ -118,19 +118,19 @@ def _logarithms(base: pd.DataFrame, frame: pd.DataFrame, path: Path) -> list[str
 
 def _split_runs(base: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Checkpoints named in the run's column give the step; one name for several sizes is several runs."""
-    named = base.run.map(names.place)
-    steps = named.map(lambda place: place.step).astype(float)
+    steps = distinct.each(base.run, lambda run: names.place(run).step).astype(float)
     if base.step.isna().all() and steps.notna().any():
         base["step"] = steps
-        base["tokens"] = base.tokens.fillna(named.map(lambda place: place.tokens).astype(float))
-        base["run"] = named.map(lambda place: place.run)
+        tokens = distinct.each(base.run, lambda run: names.place(run).tokens).astype(float)
+        base["tokens"] = base.tokens.fillna(tokens)
+        base["run"] = distinct.texts(base.run, lambda run: names.place(run).run)
     elif steps.notna().any() and (steps.dropna() == base.step[steps.notna()]).all():
-        base["run"] = named.map(lambda place: place.run)
+        base["run"] = distinct.texts(base.run, lambda run: names.place(run).run)
     several = base.groupby("run").params.transform("nunique") > 1
     if several.any():
         notes.append("one name for models of several sizes: " + ", ".join(sorted(base.run[several].unique())[:3]))
-        sizes = base.params[several].map(_short)
-        base.loc[several, "run"] = base.run[several] + "-" + sizes
+        sized = base.run.astype(object) + "-" + base.params.map(_short, na_action="ignore")
+        base["run"] = distinct.replaced(base.run, several, sized)
     return base
 
 
@@ -160,13 +160,13 @@ def _melted(frame: pd.DataFrame, base: pd.DataFrame, reading: Reading, path: Pat
     if own is not None and not (own.lower() == "loss" and any(isinstance(k, LossColumn) for k in kinds.values())):
         losses.append(_own_loss(frame, base, own))
     for column, kind in kinds.items():
-        rows = base.assign(value=pd.to_numeric(frame[column], errors="coerce")).dropna(subset=["value"])
+        rows = base.assign(value=distinct.numbers(frame[column])).dropna(subset=["value"])
         if isinstance(kind, LossColumn):
             losses.append(made_losses(rows, kind))
         elif isinstance(kind, ScoreColumn) and not kind.stderr:
             error = next((c for c, k in kinds.items() if k == ScoreColumn(kind.task, kind.metric, True)), None)
             made = made_scores(rows, kind)
-            scores.append(made if error is None else made.assign(stderr=pd.to_numeric(frame[error], errors="coerce")))
+            scores.append(made if error is None else made.assign(stderr=distinct.numbers(frame[error])))
     if not losses and not scores:
         raise NothingReadError(
             f"the table has no column that is a loss or a score by its name: {', '.join(columns[:8])}",
@@ -184,15 +184,15 @@ def _place_columns() -> set[str]:
 def _own_loss(frame: pd.DataFrame, base: pd.DataFrame, column: str) -> pd.DataFrame:
     """The table's own column of losses, with its name and unit where they stand beside it."""
     perplexity = column.lower() in ("ppl", "perplexity")
-    rows = base.assign(value=pd.to_numeric(frame[column], errors="coerce")).dropna(subset=["value"])
+    rows = base.assign(value=distinct.numbers(frame[column])).dropna(subset=["value"])
     made = made_losses(rows, LossColumn("loss", perplexity=perplexity))
     for name in KEPT:
         if name in frame:
             made[name] = frame[name]
     if "loss_name" in frame:
-        made["loss_name"] = frame.loss_name.fillna("loss")
+        made["loss_name"] = distinct.filled(frame.loss_name, "loss")
     if "loss_unit" in frame:
-        made["loss_unit"] = frame.loss_unit.fillna(units.NATS)
+        made["loss_unit"] = distinct.filled(frame.loss_unit, units.NATS)
     return _with_others(made, frame[[c for c in frame.columns if c != column and not re.search("[/ ]", str(c))]])
 
 
