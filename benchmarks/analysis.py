@@ -1,17 +1,19 @@
 """How long a whole table takes, and how much memory: 60 tasks with 5,000 observations, and 300,000 rows.
 
     python benchmarks/analysis.py [--jobs 2] [--only small|large] [--way]
+    python benchmarks/analysis.py --huge import|analyze
 
 Each table is planted (an onset, a smooth curve or chance by turns), written as CSV and analysed from the file in a
 process of its own; printed are wall-clock seconds, processor seconds and the largest memory of any process. With
 ``--way`` the obvious way runs beside on the small table: a SciPy hinge refitted in a bootstrap over checkpoints,
-which gives a threshold with an interval and nothing else.
+which gives a threshold with an interval and nothing else. ``--huge`` runs the command itself on 3 million rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -29,6 +31,8 @@ TABLES = {
     "small": (60, 4, 21),  # 5,040
     "large": (60, 25, 200),  # 300,000
 }
+HUGE = (60, 100, 500, 1.08)
+"""3,000,000 rows; sizes grow 1.08-fold, so that the largest of a hundred is a model."""
 LIMITS = {"small": (30.0, None), "large": (120.0, 1.0)}
 """Seconds on two cores and GB that were asked for."""
 
@@ -73,6 +77,22 @@ def analysed(path: Path, jobs: int) -> dict[str, float]:
     }
 
 
+def whole_command(verb: str) -> str:
+    """What ``onset import`` or ``onset analyze`` costs on 3 million rows, as a process of its own with its workers."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.csv.gz"
+        planted(*HUGE).to_csv(path, index=False, compression={"method": "gzip", "compresslevel": 3})
+        out = Path(folder) / ("out.csv" if verb == "import" else "out")
+        begin = time.perf_counter()
+        child = subprocess.Popen([sys.executable, "-m", "onset", verb, str(path), "--out", str(out)])
+        _, status, used = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - begin
+    return (
+        f"onset {verb}: 3,000,000 rows: exit {os.waitstatus_to_exitcode(status)}, wall {seconds:.1f} s, processor "
+        f"{used.ru_utime + used.ru_stime:.1f} s, largest process {used.ru_maxrss / 1e6:.2f} GB"
+    )
+
+
 def obvious_way(frame: pd.DataFrame, draws: int = 200) -> float:
     """Seconds of a hinge fitted by least squares to every task, and again to resampled checkpoints."""
 
@@ -99,11 +119,15 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--jobs", type=int, default=2)
     options.add_argument("--only", choices=TABLES)
+    options.add_argument("--huge", choices=("import", "analyze"), help="the command on 3 million rows")
     options.add_argument("--way", action="store_true", help="the obvious way beside")
     options.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.file:  # a process of its own, so that memory is that of the analysis alone
         print(json.dumps(analysed(given.file, given.jobs)))
+        return
+    if given.huge:
+        print(whole_command(given.huge))
         return
     for name, shape in TABLES.items():
         if given.only not in (None, name):

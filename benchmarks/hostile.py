@@ -33,6 +33,8 @@ RESULTS = Path(__file__).parent / "results" / "hostile.md"
 TRACE = "Traceback (most recent call last)"
 MEMORY = 3 * 2**30
 """Bytes of memory that one input may take."""
+STILL = 20.0
+"""Seconds without any use of a processor after which a process that is over its time only waits."""
 TOO_MUCH = -200
 """Exit code of one that took more."""
 
@@ -128,9 +130,9 @@ def _forked(case: Case, folder: Path) -> tuple[int | None, str, str]:
     child = os.fork()
     if child == 0:
         _become(case, folder, streams)
-    until = time.monotonic() + case.timeout
     code = None
-    while time.monotonic() < until:
+    watch = _Watch(child, case.timeout)
+    while not watch.hangs():
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status), *(_read(path) for path in streams)
@@ -173,6 +175,29 @@ def _become(case: Case, folder: Path, streams: Sequence[Path]) -> None:
             except OSError:
                 code = code or 1
         os._exit(code)
+
+
+class _Watch:
+    """Whether a process takes more than so many seconds of a processor, or waits for so long for nothing.
+
+    Wall-clock time alone would call an input a hang because others use the machine.
+    """
+
+    def __init__(self, process: int, limit: float) -> None:
+        self.process, self.limit, self.used = process, limit, 0.0
+        self.began = self.moved = time.monotonic()
+
+    def hangs(self) -> bool:
+        """Asked again and again while the process goes on."""
+        try:
+            fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return False
+        used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        now = time.monotonic()
+        if used > self.used:
+            self.used, self.moved = used, now
+        return used > self.limit or (now - self.began > self.limit and now - self.moved > STILL)
 
 
 def _resident(process: int) -> int:

@@ -242,7 +242,8 @@ def ranges() -> list[Case]:
             ("--limit", "0"), ("--shots", "-1"), ("--samples", "-1"), ("--temperature", "nan"), ("--dtype", "int3"),
             ("--metrics", "zz"), ("--tokens-per-step", "-1"), ("--sizes", "1,x"), ("--sizes", ","),
             ("--sample-seed", "-1"))),
-        ("eval", "m", "--tasks", "../../etc/passwd", "--out", "o"), ("eval", "m", "--tasks", "harness:../x", "--out", "o"),
+        ("eval", "m", "--tasks", "../../etc/passwd", "--out", "o"),
+        ("eval", "m", "--tasks", "harness:../x", "--out", "o"),
         *(("loss", "m", "--text", value, "--out", "o") for value in ("en:", "hub:../..", "/dev/zero", "en:en:x", ".")),
         *(("loss", "m", "--text", "t.csv", "--out", "o", option, value) for option, value in (
             ("--stride", "0"), ("--most-changed", "2"), ("--most-changed", "nan"), ("--level", "1"))),

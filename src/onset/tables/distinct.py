@@ -41,6 +41,8 @@ def texts(values: pd.Series, function: Callable[[str], str] = str) -> pd.Series:
 
 def numbers(values: pd.Series) -> pd.Series:
     """The column as numbers, NaN where a cell is none."""
+    if values.dtype == np.float64:
+        return values
     if not is_compact(values):
         return pd.to_numeric(values, errors="coerce").astype("float64")
     known = pd.to_numeric(pd.Series(values.cat.categories), errors="coerce").astype("float64").to_numpy()
