@@ -19,6 +19,7 @@ from onset.adapters.source import LOSSES, SCORES, Reading, Results
 from onset.errors import OnsetError, did_you_mean
 from onset.metrics import measures
 from onset.tables import distinct, observations, units
+from onset.tables.validation import short
 
 
 @dataclass(frozen=True)
@@ -375,6 +376,20 @@ def _described(placed: pd.DataFrame, options: Options, notes: list[str]) -> pd.D
     return _with_chance(made, options, notes)
 
 
+def _numbers(made: pd.DataFrame, column: str) -> pd.Series:
+    """A column as numbers; a cell that is none and not empty is an OnsetError."""
+    cells = made[column]
+    values = distinct.numbers(cells)
+    words = cells[values.isna() & cells.notna()].astype("str").str.strip()
+    bad = words[(words != "") & (words.str.lower() != "nan")]
+    if len(bad):
+        raise OnsetError(
+            f"{column} {short(str(bad.iloc[0]))} is not a number", where=_source_of(made),
+            advice="correct the cell, or leave it empty",
+        )  # fmt: skip
+    return values
+
+
 def _chance_of(task: object, metric: str) -> float | None:
     return chance_of(str(task), metric)
 
@@ -386,9 +401,9 @@ def _with_chance(made: pd.DataFrame, options: Options, notes: list[str]) -> pd.D
         if unused := values.unused(tasks):
             raise OnsetError(f"{option}: there is no task '{unused[0]}'", advice=did_you_mean(unused[0], tasks))
     counted = made.task.map({task: options.questions.of(task) for task in tasks}).astype(float)
-    made["n_examples"] = distinct.numbers(made.n_examples).fillna(counted)
+    made["n_examples"] = _numbers(made, "n_examples").fillna(counted)
     given = made.task.map({task: options.chance.of(task) for task in tasks}).astype(float)
-    made["chance"] = distinct.numbers(made.chance)
+    made["chance"] = _numbers(made, "chance")
     made["chance"] = made.chance.fillna(given.where(distinct.each(made.metric, guessed).astype(bool)))
     known = pd.Series(np.nan, made.index)
     for metric in made.metric.unique():  # a level by task

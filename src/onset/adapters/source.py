@@ -104,7 +104,7 @@ def header(path: Path) -> list[str]:
 
     if not path.name.lower().endswith(".csv"):
         return []
-    first = head(path, 1 << 20).partition("\n")[0].rstrip("\r")
+    first = next(iter(head(path, 1 << 20).splitlines()), "")
     return [cell.strip() for cell in next(csv.reader([first]), [])]
 
 

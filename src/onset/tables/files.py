@@ -29,6 +29,8 @@ MOST_ROWS = 5_000_000
 """Rows of the largest table: 3 million take 1 GB to import and 2 GB to analyse."""
 WIDEST = 10_000
 """Columns above are no table of observations."""
+LONGEST = 1_000_000
+"""Characters of the longest cell."""
 HEADER = 2**22
 """Characters of the longest header."""
 
@@ -47,9 +49,9 @@ def read_compact(path: Path) -> pd.DataFrame:
     plain_file(path, what="table")
     name = path.name.lower()
     if name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz")):
-        return _read_text(path, "\t" if ".tsv" in name else ",")
+        return _with_short_cells(_read_text(path, "\t" if ".tsv" in name else ","), path)
     if name.endswith((".parquet", ".pq")):
-        return _read_parquet(path)
+        return _with_short_cells(_read_parquet(path), path)
     raise OnsetError(
         "this kind of table is not known",
         where=path,
@@ -91,7 +93,7 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
         raise OnsetError(
             f"the table is not well formed: {error}", where=path, advice="every row needs as many cells as the header"
         ) from error
-    frame.columns = frame.columns.str.strip()
+    frame.columns = frame.columns.str.strip().str.lstrip("\ufeff")
     frame.index = pd.RangeIndex(2, len(frame) + 2, name=LINE)
     blank = frame.isna().all(axis=1)
     return frame[~blank] if blank.any() else frame
@@ -145,12 +147,7 @@ def _distinct(path: Path, separator: str) -> None:
     """Refuse a header that names a column twice: pandas would call the second ``score.1`` and leave it aside."""
     with _opened(path) as handle:
         header = [name.strip() for name in next(csv.reader([handle.readline(HEADER)], delimiter=separator), [])]
-    if len(header) > WIDEST:
-        raise OnsetError(
-            f"the table has {len(header)} columns, more than {WIDEST:,}",
-            where=path,
-            advice="keep those that are needed",
-        )
+    _not_too_wide(path, len(header))
     twice = sorted(name for name, count in Counter(header).items() if name and count > 1)
     if twice:
         raise OnsetError(
@@ -175,6 +172,7 @@ def _rows_of(path: Path) -> pa.Table:
     file = pq.ParquetFile(path)
     if file.metadata.num_rows > MOST_ROWS:
         raise _too_many(path)
+    _not_too_wide(path, file.metadata.num_columns)
     if file.metadata.num_rows <= distinct.LARGE:
         return file.read()
     texts = [
@@ -183,6 +181,27 @@ def _rows_of(path: Path) -> pa.Table:
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
     ]
     return pq.ParquetFile(path, read_dictionary=texts).read()
+
+
+def _not_too_wide(path: Path, columns: int) -> None:
+    if columns > WIDEST:
+        raise OnsetError(
+            f"the table has {columns:,} columns, more than {WIDEST:,}", where=path, advice="keep those that are needed"
+        )
+
+
+def _with_short_cells(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The frame, or an OnsetError where a cell holds more text than any name."""
+    for name in frame:
+        cells = frame[name]
+        if distinct.is_compact(cells):
+            cells = pd.Series(cells.cat.categories)
+        if isinstance(cells.dtype, pd.StringDtype) and cells.str.len().max() > LONGEST:
+            raise OnsetError(
+                f"a cell of column '{str(name)[:60]}' has more than {LONGEST:,} characters", where=path,
+                advice="leave such columns out",
+            )  # fmt: skip
+    return frame
 
 
 def _too_many(path: Path) -> OnsetError:

@@ -109,10 +109,9 @@ def typed(given: pd.DataFrame) -> tuple[pd.DataFrame, list[Reasons]]:
         else:
             given_text = distinct.texts(given[column], _text) if column in given else distinct.constant("", given)
             made[column] = distinct.filled(given_text, "")
-    for column in given.columns:
-        if column not in COLUMNS:
-            made[column] = given[column]
-    return _with_defaults(made), found
+    made = _with_defaults(made)
+    others = given[[column for column in given.columns if column not in made]]
+    return pd.concat([made, others], axis=1), found
 
 
 def missing(made: pd.DataFrame, found: Sequence[Reasons], optional: Sequence[str]) -> Reasons:

@@ -19,6 +19,7 @@ from onset.adapters.columns import LossColumn, ScoreColumn, classify, unread
 from onset.adapters.source import Format, NothingReadError, Reading, Results
 from onset.errors import OnsetError
 from onset.tables import distinct, files, units
+from onset.tables.schema import NUMBERS
 from onset.tables.validation import short
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -60,6 +61,7 @@ def read_frame(frame: pd.DataFrame, path: Path, reading: Reading) -> Results:
     """The same of a table that is read already; ``path`` names it in errors."""
     if reading.columns is not None:
         frame = table.apply(frame, table.column_map(reading.columns), path)
+    _numeric(frame, path)
     base, notes = _base(frame, path, reading)
     lower = {str(column).lower(): str(column) for column in frame.columns}
     if {"task", "score"} <= lower.keys():
@@ -69,6 +71,18 @@ def read_frame(frame: pd.DataFrame, path: Path, reading: Reading) -> Results:
         return Results(scores=_with_others(rows, frame), notes=tuple(notes))
     results = _melted(frame, base, reading, path)
     return Results(results.scores, results.losses, notes=(*notes, *results.notes))
+
+
+def _numeric(frame: pd.DataFrame, path: Path) -> None:
+    """Raises OnsetError for a column of numbers that a file holds as truth values, dates or durations."""
+    for column in frame.columns:
+        if str(column).lower() in NUMBERS and frame[column].dtype.kind in "mMb":
+            kind = {"m": "durations", "M": "dates", "b": "true and false"}[frame[column].dtype.kind]
+            raise OnsetError(
+                f"column '{column}' holds {kind}, not numbers",
+                where=path,
+                advice="write it as numbers, or leave it out",
+            )
 
 
 def _base(frame: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.DataFrame, list[str]]:
@@ -143,10 +157,8 @@ def _short(number: float) -> str:
 def _with_others(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with the table's further columns, which may be factors."""
     taken = {alias for aliases in ALIASES.values() for alias in aliases} | set(rows.columns)
-    for column in frame.columns:
-        if str(column).lower() not in taken:
-            rows[str(column)] = frame[column]
-    return rows
+    others = frame[[column for column in frame.columns if str(column).lower() not in taken]]
+    return pd.concat([rows, others.rename(columns=str)], axis=1)
 
 
 def _melted(frame: pd.DataFrame, base: pd.DataFrame, reading: Reading, path: Path) -> Results:
