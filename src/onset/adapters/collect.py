@@ -80,6 +80,7 @@ def collect(
         curves = _losses_of_scores(told.scores)
     if curves.empty:
         placed, axes = _with_own_loss(scored, scores), pd.DataFrame()
+        _known_axes(placed, options.axes)
     else:
         curves = _prepared(curves, LOSSES, options, notes, ["loss_name", "loss_unit"], "loss")
         placed, axes = _placed(scored.drop(columns="loss", errors="ignore"), curves, options, notes)
@@ -265,6 +266,14 @@ def _refuse_disagreement(scored: pd.DataFrame) -> None:
             where=", ".join(map(str, scored[same].source.unique())) if "source" in scored else None,
             advice="move away the file that does not count; --restarts '{run}-run-{restart}' joins restarts",
         )
+
+
+def _known_axes(placed: pd.DataFrame, wanted: Sequence[str]) -> None:
+    """Raise OnsetError for a loss that was asked for and that a table with losses of its own does not name."""
+    known = sorted({str(name) for name in placed.loss_name.unique()}) if "loss_name" in placed else ["loss"]
+    for text in wanted:
+        if text not in known and text.rpartition(":")[0] not in known:
+            raise OnsetError(f"there is no loss '{text}'", advice=did_you_mean(text, known))
 
 
 def _with_own_loss(scored: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:

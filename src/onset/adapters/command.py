@@ -105,6 +105,10 @@ def options_of(
     pattern = Pattern.parse(restarts) if restarts else None
     if pattern is not None and not {"run", "restart"} <= pattern.regex.groupindex.keys():
         raise OnsetError("--restarts needs {run} and {restart}", advice="for instance '{run}-run-{restart}'")
+    chances = ByRun.parse(chance, "--chance")
+    for value in (chances.everyone or 0.0, *(value for _, value in chances.named)):
+        if not value <= 1:
+            raise OnsetError(f"--chance: {value:g} is no share", advice="write for instance: mmlu=0.25")
     return Options(
         reading=reading,
         tokens_per_step=ByRun.parse(tokens_per_step, "--tokens-per-step"),
@@ -113,7 +117,7 @@ def options_of(
         restarts=pattern,
         axes=tuple(loss or ()),
         gap=GAP if gap is None else gap,
-        chance=ByRun.parse(chance, "--chance"),
+        chance=chances,
         questions=ByRun.parse(questions, "--questions"),
         family=family,
     )
@@ -124,7 +128,7 @@ def _pairs(rename: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
     for text in rename or ():
         old, equals, new = text.rpartition("=")
         if not (old and equals and new):
-            raise OnsetError(f"--rename: '{text}' is no pair OLD=NEW")
+            raise OnsetError(f"--rename: '{text}' is no pair OLD=NEW", advice="write for instance: run-1=small")
         found.append((old, new))
     return tuple(found)
 

@@ -95,7 +95,10 @@ class Pattern:
             parts.append(re.escape(literal).replace(r"\*", ".*"))
             if name:
                 if name in seen:
-                    raise OnsetError(f"the pattern '{text}' has the field {{{name}}} twice")
+                    raise OnsetError(
+                        f"the pattern '{text}' has the field {{{name}}} twice",
+                        advice="give each field a name of its own",
+                    )
                 seen.add(name)
                 parts.append(f"(?P<{name}>{_FIELDS.get(name, '[^/]+?')})")
         if not seen or re.sub(r"\{\w+\}", "", text).count("{"):

@@ -35,9 +35,10 @@ def plan(
         float | None, typer.Option(help="FLOP/s at which the machine meant trains; else measured here for a moment.")
     ] = None,
     cards: Annotated[
-        list[int] | None, typer.Option("--cards", min=1, help="Memory on each of so many GPUs; may be repeated.")
+        list[int] | None,
+        typer.Option("--cards", min=1, max=100_000, help="Memory on each of so many GPUs; may be repeated."),
     ] = None,
-    card_gb: Annotated[float, typer.Option(min=1, help="Gigabytes of each of those GPUs.")] = 80.0,
+    card_gb: Annotated[float, typer.Option(min=1, max=1e5, help="Gigabytes of each of those GPUs.")] = 80.0,
     as_json: Json = False,
 ) -> None:
     """Say what a study would cost, before it does: params, tokens, FLOPs, steps, memory, disk, hours."""

@@ -87,7 +87,7 @@ def _within(database: duckdb.DuckDBPyConnection, sql: str, timeout: float | None
 
     threading.Thread(target=execute, daemon=True).start()
     try:
-        late = not ended.wait(timeout)
+        late = not ended.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
     finally:
         while not ended.is_set():
             database.interrupt()
