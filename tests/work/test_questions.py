@@ -41,7 +41,7 @@ def test_an_analysis_of_a_study_keeps_its_questions(
     monkeypatch.setattr(findings, "analyze", lambda *_, **__: made)
     monkeypatch.setattr(findings.loss_comparison, "compare", lambda analysis, *_, **__: analysis)
     monkeypatch.setattr(findings, "with_claims", lambda analysis: analysis)
-    monkeypatch.setattr(findings, "_page", lambda *_: tmp_path / "report.html")
+    monkeypatch.setattr(findings, "_page", lambda *_, **__: tmp_path / "report.html")
     findings.report(study_folder, tmp_path / "out")
     found, again = learnt(study_folder, made), load_questions(tmp_path / "out")
     assert found is not None
